@@ -1,0 +1,236 @@
+//! The contract of running agents: facts about processes, and no decisions.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::Result;
+use crate::agent::{AgentFacts, AgentPlace};
+use crate::id::{AgentId, RunId, TaskId};
+use crate::project::{AgentProfile, RunLimits};
+use crate::run::{Checkpoint, Observation, Report, Stream};
+use crate::task::{Setback, TaskText};
+use crate::time::Timestamp;
+
+/// Starts coding agents, finds them again, reads what they say, and ends them.
+///
+/// # Contract
+///
+/// - **At most one start**: a run's program is started at most once, whatever is called how often by however many
+///   daemons, in whatever order, across kills of the daemon, the runtime's helpers and the machine. The commit point is
+///   the runtime's own; afterwards [`inspect`](Self::inspect) tells which side of it the run is on.
+/// - **Agents survive the caller**: dropping the runtime, or killing its process, ends no run.
+/// - **Facts only**: it reports what is; when to stop, retry or give up is decided elsewhere.
+/// - **Everything that belongs to a run** is its *stop set*: the program, its descendants, and every process that still
+///   carries the run's mark, also those that left its session or process group. Nothing else is ever signalled.
+///
+/// # Cancellation
+///
+/// Dropping any of these futures leaves a state that `inspect` describes truthfully. Work that had begun may go on.
+#[async_trait]
+pub trait AgentRuntime: Send + Sync + fmt::Debug {
+    /// Gives an agent its place (host, window) and says what is there.
+    ///
+    /// Idempotent: what is up stays as it is, what is missing is made, a run under way is never disturbed. A host of
+    /// another program version is replaced if it is idle.
+    ///
+    /// # Errors
+    /// `Unavailable` when a part can't be made now, with the sentence that tells a person how to mend it.
+    async fn start_agent(&self, place: &AgentPlace) -> Result<AgentFacts>;
+
+    /// Takes an agent's place away: its host and its window. Idempotent; an unknown agent is no error.
+    ///
+    /// # Errors
+    /// `WrongState(Agent)` while it has a run; stop that first.
+    async fn stop_agent(&self, agent: AgentId) -> Result<()>;
+
+    /// Every agent of this home that has a host or a window now.
+    async fn agents(&self) -> Result<Vec<AgentFacts>>;
+
+    /// The command with which a person joins an agent's terminal in a view of their own. Ending the view ends nothing
+    /// else.
+    ///
+    /// # Errors
+    /// `NotFound(Agent)` without a place; `Unsupported` by a runtime without terminals.
+    async fn attach_command(&self, agent: AgentId) -> Result<AttachCommand>;
+
+    /// Starts a run's program, giving the agent its place first if need be. Returns once it is known whether the
+    /// program runs.
+    ///
+    /// Idempotent by run id: a run that was started, even if it is over, answers as [`inspect`](Self::inspect) would.
+    ///
+    /// # Errors
+    /// `Unavailable` when it is not known what happened: ask `inspect`, which settles it. `WrongState(Agent)` when the
+    /// agent has another run in hand.
+    async fn launch(&self, order: &LaunchOrder) -> Result<RunStatus>;
+
+    /// What is known of a run, settling what is open: a run that has not passed its commit point when this returns
+    /// [`RunEnd::NeverStarted`] never will.
+    ///
+    /// For a run that is over with no record of how, the stop set is emptied before the answer.
+    async fn inspect(&self, run: RunId) -> Result<RunStatus>;
+
+    /// Every run of this home of which the runtime has data, known to the caller or not.
+    async fn runs(&self) -> Result<Vec<RunId>>;
+
+    /// The next part of a run's output after `from`, at most about 1 MiB, in whole lines. Empty when there is nothing
+    /// new. Reading the same place twice gives the same answer.
+    ///
+    /// `end` is what `inspect` said, once the run is over: then an unterminated last line counts, and the batch that
+    /// reaches the end carries the report if the driver found a whole one.
+    async fn read(&self, run: RunId, from: &Checkpoint, end: Option<&RunEnd>) -> Result<Batch>;
+
+    /// Bytes of a run's output from `offset`, at most `limit`, as they were written.
+    ///
+    /// # Errors
+    /// `NotFound(Run)` when the run has no data, or no longer.
+    async fn output(&self, run: RunId, stream: Stream, offset: u64, limit: u64) -> Result<Chunk>;
+
+    /// Returns when [`read`](Self::read) or [`inspect`](Self::inspect) may have something new since the call began to
+    /// wait, and now and then without reason. Never polls faster than once a second.
+    async fn changed(&self, run: RunId) -> Result<()>;
+
+    /// Ends everything in the run's stop set: interrupt, then TERM, then after `grace` KILL, until it was seen empty
+    /// twice. Idempotent; a run that is over, or unknown, is stopped already.
+    async fn stop(&self, run: RunId, grace: Duration) -> Result<Stopped>;
+
+    /// What an agent uses now, over its whole process tree. `None` without a process.
+    async fn resources(&self, agent: AgentId) -> Result<Option<Resources>>;
+
+    /// Deletes a run's data. Idempotent.
+    ///
+    /// # Errors
+    /// `WrongState(Run)` while it is alive.
+    async fn discard(&self, run: RunId) -> Result<()>;
+}
+
+/// Everything needed to start a run's program.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaunchOrder {
+    /// The run.
+    pub run: RunId,
+    /// Its task.
+    pub task: TaskId,
+    /// Whose place it runs in.
+    pub place: AgentPlace,
+    /// Which program.
+    pub profile: AgentProfile,
+    /// What bounds it.
+    pub limits: RunLimits,
+    /// What the agent is to do.
+    pub prompt: TaskText,
+    /// The conversation to go on with.
+    pub resume: Option<String>,
+}
+
+/// What is known of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RunStatus {
+    /// Its program was started and is not known to have ended.
+    Running(RunProcess),
+    /// It is over and nothing of it is left.
+    Ended {
+        /// How it ended.
+        end: RunEnd,
+        /// When its program had been started, if it was and that is known.
+        started_at: Option<Timestamp>,
+    },
+    /// It is over, but these processes of it can't be ended.
+    Unstoppable(Vec<u32>),
+}
+
+/// A run's program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunProcess {
+    /// Its process id.
+    pub pid: u32,
+    /// When it passed the commit point.
+    pub started_at: Timestamp,
+    /// Whether its host answered just now. If not, only its end, a stop or a timeout ends the run.
+    pub answers: bool,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RunEnd {
+    /// No program was started, and none will be.
+    NeverStarted(Setback),
+    /// There is a record of its end.
+    Exited(Exit),
+    /// It was cut without a record: its host or the machine died.
+    Gone,
+}
+
+/// The record of a program's end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// Its exit code, if it ended by itself.
+    pub code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// Whether a stop had been sent to it before it ended.
+    pub stopped: bool,
+    /// Whether it was ended because it wrote more output than it may.
+    pub output_cut: bool,
+    /// Final size of standard output. Later bytes are of grandchildren and don't count.
+    pub out_bytes: u64,
+    /// Final size of standard error.
+    pub err_bytes: u64,
+    /// When it ended.
+    pub ended_at: Timestamp,
+}
+
+/// What became of a stop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stopped {
+    /// The stop set is empty.
+    Empty,
+    /// These processes did not end.
+    Unstoppable(Vec<u32>),
+}
+
+/// A part of a run's output, as its driver reads it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Batch {
+    /// What was seen, in order.
+    pub observations: Vec<Observation>,
+    /// Where the next read goes on; equal to where this one began if there was nothing.
+    pub checkpoint: Checkpoint,
+    /// The report, in the batch that reaches the end.
+    pub report: Option<Report>,
+    /// Whether this read reached everything that is there now.
+    pub complete: bool,
+}
+
+/// Bytes of output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chunk {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// How many there are in all, now.
+    pub size: u64,
+}
+
+/// A program for a person to run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AttachCommand {
+    /// The program and its arguments.
+    pub argv: Vec<String>,
+    /// Environment on top of the caller's.
+    pub env: BTreeMap<String, String>,
+}
+
+/// What a process tree uses.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Resources {
+    /// Resident memory of the whole tree.
+    pub memory_bytes: u64,
+    /// Processor time used so far by the whole tree.
+    pub cpu_time: Duration,
+    /// How many processes it has.
+    pub processes: u32,
+}

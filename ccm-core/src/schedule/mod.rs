@@ -1,0 +1,1 @@
+//! The default scheduler and the retry policy.

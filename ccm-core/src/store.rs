@@ -1,0 +1,489 @@
+//! The contract of storage: durable when it returns, compare-and-set everywhere, one gap-free log.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use crate::Result;
+use crate::agent::{Agent, AgentState, Evidence};
+use crate::event::{Cursor, Event, EventKind};
+use crate::id::{AgentId, Epoch, FencingToken, LogId, ProjectId, RunId, Seq, SystemId, TaskId};
+use crate::project::Project;
+use crate::reason::Reason;
+use crate::run::{Checkpoint, Observation, Outcome, Run, Usage};
+use crate::scheduler::Candidate;
+use crate::system::System;
+use crate::task::{CancelEffect, Setback, StopIntent, Task, TaskSpec, TaskStateName};
+use crate::time::Timestamp;
+
+/// Keeps everything that must outlive a process.
+///
+/// # Contract
+///
+/// - **Durable**: when a writing method returns `Ok`, a power cut changes nothing about it.
+/// - **Atomic**: each method takes effect as a whole, its events included, or not at all. One caller's bad operation
+///   never fails another's.
+/// - **Fenced**: every write is made under the epoch of [`begin`](Self::begin); once another handle has begun, the
+///   older one's writes fail with `Superseded` and change nothing. Writes about a run need the task's current token.
+/// - **One log**: every change writes its events in the same transaction. Sequence numbers have no gaps, and a reader
+///   that has seen `n` never later finds something new below `n`.
+/// - **Readers** never wait for writers.
+///
+/// # Errors
+/// Beside what each method names: `DiskFull`, `Corrupt`, `Unavailable` (nothing took effect), and `Unknown` when a
+/// commit got no answer.
+///
+/// # Cancellation
+/// Dropping the future of a write leaves the write either done or not done, never half.
+#[async_trait]
+pub trait Store: Send + Sync + fmt::Debug {
+    /// Takes the store over for this machine: raises the epoch and keeps what the machine is. Writes `daemon.started`.
+    ///
+    /// Must be called before any other write. The system's id must be the one of earlier calls.
+    ///
+    /// # Errors
+    /// `Taken(System)` when the store belongs to a system with another id.
+    async fn begin(&self, system: &System, now: Timestamp) -> Result<Epoch>;
+
+    // --- projects and their agents ---
+
+    /// Registers a folder with its dedicated agent, or finds it again.
+    ///
+    /// By id: the same id and path is found unchanged; the same id and another path moves the project there (the
+    /// caller has made sure that the old folder is gone). A name that is taken gets `-2`, `-3` ... unless
+    /// [`NewProject::exact_name`] is set.
+    ///
+    /// # Errors
+    /// `Taken(Project)` for an exact name that is taken, and for a path that another project has.
+    async fn register_project(&self, new: NewProject) -> Result<Registered>;
+
+    /// The project `id`.
+    ///
+    /// # Errors
+    /// `NotFound(Project)`; also for one that was removed.
+    async fn project(&self, id: ProjectId) -> Result<Project>;
+
+    /// All projects by name.
+    async fn projects(&self) -> Result<Vec<Project>>;
+
+    /// Sets or lifts a project's hold. Unchanged is no write and no event.
+    async fn hold_project(&self, id: ProjectId, hold: Option<Setback>, now: Timestamp)
+    -> Result<()>;
+
+    /// Pauses or resumes a project's queue. Unchanged is no write and no event.
+    async fn pause_project(&self, id: ProjectId, paused: bool, now: Timestamp) -> Result<Project>;
+
+    /// Removes a project. Its waiting tasks fail and its runs are to be stopped, both as `project_removed`; its tasks
+    /// stay readable. Returns the runs to stop.
+    ///
+    /// # Errors
+    /// `WrongState(Project)` when tasks wait or run and `force` is not set; nothing changes then.
+    async fn remove_project(
+        &self,
+        id: ProjectId,
+        force: bool,
+        by: &str,
+        now: Timestamp,
+    ) -> Result<Vec<RunId>>;
+
+    /// The agent `id`.
+    ///
+    /// # Errors
+    /// `NotFound(Agent)`.
+    async fn agent(&self, id: AgentId) -> Result<Agent>;
+
+    /// All agents of projects that are registered, by name.
+    async fn agents(&self) -> Result<Vec<Agent>>;
+
+    /// Keeps what was seen of an agent. The same state again only refreshes the evidence, without an event.
+    async fn observe_agent(
+        &self,
+        id: AgentId,
+        state: AgentState,
+        evidence: Evidence,
+    ) -> Result<()>;
+
+    // --- tasks ---
+
+    /// Accepts tasks, all of them or none.
+    ///
+    /// First the key is looked up: if it was used by the same principal and route with the same fingerprint, the
+    /// tasks of that time are returned as they were then ([`Task::as_created`]) and nothing is written. Then the limit
+    /// is checked against all waiting tasks.
+    ///
+    /// # Errors
+    /// `KeyReused` for the same key with another fingerprint; `QueueFull`; `NotFound(Project)`; `NotFound(Task)` for a
+    /// blocker that does not exist.
+    async fn create_tasks(&self, request: CreateTasks) -> Result<Created>;
+
+    /// The task `id`.
+    ///
+    /// # Errors
+    /// `NotFound(Task)`.
+    async fn task(&self, id: TaskId) -> Result<Task>;
+
+    /// Tasks, newest first.
+    async fn tasks(&self, query: &TaskQuery) -> Result<Page<Task>>;
+
+    /// Calls a task off: at once if it waits, else as a durable intent that forbids a requeue.
+    ///
+    /// # Errors
+    /// `NotFound(Task)`; `WrongState(Task)` when it succeeded or failed.
+    async fn cancel_task(&self, id: TaskId, by: &str, now: Timestamp)
+    -> Result<(Task, CancelEffect)>;
+
+    /// Queues an ended task again, with fresh attempts. Does not count against the queue limit.
+    ///
+    /// # Errors
+    /// `NotFound(Task)`; `WrongState(Task)` when it waits or runs; `WrongState(Project)` when its project was removed.
+    async fn retry_task(&self, id: TaskId, by: &str, now: Timestamp) -> Result<Task>;
+
+    /// How many tasks wait and run. Cheap at any size.
+    async fn counts(&self) -> Result<Counts>;
+
+    // --- dispatch and runs ---
+
+    /// What is ready, per project: the first `per_project` by priority and age, and the oldest `per_project`.
+    ///
+    /// Ready is: queued, due at `now`, not blocked. Projects that are paused or removed are left out; held ones are
+    /// not. [`Ready::next_due`] is the earliest date of a queued task that is not due yet and not blocked. The cost
+    /// does not depend on the length of the queue.
+    async fn ready(&self, now: Timestamp, per_project: u32) -> Result<Ready>;
+
+    /// Hands a queued task to exactly one caller: makes the run, raises the task's token.
+    ///
+    /// # Errors
+    /// `NotFound(Task)`; `WrongState(Task)` when it is not ready now, also because another caller has it.
+    async fn claim(&self, claim: Claim) -> Result<Claimed>;
+
+    /// Puts the end of a lease further away.
+    ///
+    /// # Errors
+    /// `Superseded` with an old token or after the run ended.
+    async fn renew(&self, run: RunId, token: FencingToken, until: Timestamp) -> Result<()>;
+
+    /// Notes that a run's program was started. Idempotent.
+    ///
+    /// # Errors
+    /// `Superseded` with an old token or after the run ended.
+    async fn mark_started(
+        &self,
+        run: RunId,
+        token: FencingToken,
+        started_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<()>;
+
+    /// Notes a decision to end a run; see [`StopIntent::or`] for two of them. Idempotent.
+    ///
+    /// # Errors
+    /// `Superseded` with an old token or after the run ended.
+    async fn mark_stopping(
+        &self,
+        run: RunId,
+        token: FencingToken,
+        intent: StopIntent,
+    ) -> Result<Run>;
+
+    /// Notes that a run is over but held, or lifts that.
+    async fn mark_held(
+        &self,
+        run: RunId,
+        token: FencingToken,
+        held: Option<Reason>,
+        now: Timestamp,
+    ) -> Result<()>;
+
+    /// Takes in a part of a run's output: checkpoint, observations and their events in one commit.
+    ///
+    /// # Errors
+    /// `Superseded` with an old token, after the run ended, or when the kept checkpoint is not `intake.from`: then
+    /// another taking-in came first, and the caller reads the run again.
+    async fn take_in(
+        &self,
+        run: RunId,
+        token: FencingToken,
+        intake: Intake,
+        now: Timestamp,
+    ) -> Result<()>;
+
+    /// Commits a run's outcome and what it means for its task, in one commit with their events. A task commits one
+    /// outcome: the same call again answers with the task as it is.
+    ///
+    /// A verdict `NotStarted` takes the attempt back. With `finish.retry_at` the task waits again until then, unless a
+    /// stop forbids it or the verdict is a success.
+    ///
+    /// # Errors
+    /// `Superseded` with an old token. The outcome is then kept on the run as `superseded`, and the task is untouched.
+    async fn finish(
+        &self,
+        run: RunId,
+        token: FencingToken,
+        finish: Finish,
+        now: Timestamp,
+    ) -> Result<Task>;
+
+    /// The run `id`.
+    ///
+    /// # Errors
+    /// `NotFound(Run)`.
+    async fn run(&self, id: RunId) -> Result<Run>;
+
+    /// All runs that have not ended, oldest first.
+    async fn open_runs(&self) -> Result<Vec<Run>>;
+
+    /// Runs, newest first.
+    async fn runs(&self, query: &RunQuery) -> Result<Page<Run>>;
+
+    // --- the log ---
+
+    /// Where the log begins and ends now.
+    async fn log(&self) -> Result<LogRange>;
+
+    /// Events after a place, oldest first.
+    async fn events(&self, query: &EventQuery) -> Result<Vec<Event>>;
+
+    /// Wakes readers: the value is the last committed sequence number. It may skip numbers; the truth is in
+    /// [`events`](Self::events).
+    fn watch(&self) -> watch::Receiver<Seq>;
+}
+
+/// A folder to register.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewProject {
+    /// The id in its `.ccm/`.
+    pub id: ProjectId,
+    /// The id of its dedicated agent, if the project is new.
+    pub agent_id: AgentId,
+    /// The wished name.
+    pub name: String,
+    /// Whether another name is not acceptable.
+    pub exact_name: bool,
+    /// The folder with symlinks resolved.
+    pub path: PathBuf,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// What a registration led to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registered {
+    /// The project.
+    pub project: Project,
+    /// Its dedicated agent.
+    pub agent: Agent,
+    /// What was done for it.
+    pub effect: RegisterEffect,
+}
+
+/// What a registration did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum RegisterEffect {
+    Created,
+    Moved,
+    Unchanged,
+}
+
+/// Tasks to accept together.
+#[derive(Debug, Clone)]
+pub struct CreateTasks {
+    /// What is wanted, in order.
+    pub tasks: Vec<NewTask>,
+    /// Who wants it.
+    pub created_by: String,
+    /// Makes a repeated request harmless.
+    pub key: Option<IdempotencyKey>,
+    /// The most tasks that may wait in all.
+    pub max_queued: u64,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// One task to accept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewTask {
+    /// Its id, made by the caller.
+    pub id: TaskId,
+    /// The project whose agent is to do it.
+    pub project_id: ProjectId,
+    /// What it asks for.
+    pub spec: TaskSpec,
+}
+
+/// A caller's name for a request. Kept for at least seven days.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    /// Who asks.
+    pub principal: String,
+    /// What for.
+    pub route: String,
+    /// The caller's key.
+    pub key: String,
+    /// A digest of the request's body.
+    pub fingerprint: String,
+}
+
+/// Accepted tasks.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Created {
+    /// The tasks, in the order they were asked for.
+    pub tasks: Vec<Task>,
+    /// Whether this is the answer to an earlier request.
+    pub replayed: bool,
+}
+
+/// Which tasks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskQuery {
+    /// Only of this project.
+    pub project: Option<ProjectId>,
+    /// Only in one of these states; empty for any.
+    pub states: Vec<TaskStateName>,
+    /// Only older than this one.
+    pub before: Option<TaskId>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// Which runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunQuery {
+    /// Only of this task.
+    pub task: Option<TaskId>,
+    /// Only of this agent.
+    pub agent: Option<AgentId>,
+    /// Only older than this one.
+    pub before: Option<RunId>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// A part of a list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page<T> {
+    /// The objects.
+    pub items: Vec<T>,
+    /// Whether there are more after the last of them.
+    pub more: bool,
+}
+
+/// How many tasks are in which state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Tasks that wait.
+    pub queued: u64,
+    /// Tasks that run.
+    pub running: u64,
+}
+
+/// What is ready to run.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Ready {
+    /// Projects with at least one ready task.
+    pub projects: Vec<ReadyProject>,
+    /// When the next task becomes due.
+    pub next_due: Option<Timestamp>,
+}
+
+/// One project's ready tasks.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReadyProject {
+    /// The project.
+    pub project: Project,
+    /// Its dedicated agent.
+    pub agent: AgentId,
+    /// When one of its tasks was started last.
+    pub last_started: Option<Timestamp>,
+    /// Its tasks, without doubles.
+    pub candidates: Vec<Candidate>,
+}
+
+/// A wish to run a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The task.
+    pub task: TaskId,
+    /// The id that the run gets.
+    pub run: RunId,
+    /// The agent that will do it.
+    pub agent: AgentId,
+    /// The machine it will run on.
+    pub system: SystemId,
+    /// Until when the claim holds without being renewed; `None` for a task of this machine alone.
+    pub lease_until: Option<Timestamp>,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// A task that was handed out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Claimed {
+    /// The task, now running.
+    pub task: Task,
+    /// The run, with the token for everything that follows.
+    pub run: Run,
+}
+
+/// A part of a run's output to take in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Intake {
+    /// The checkpoint that the part begins at.
+    pub from: Checkpoint,
+    /// The checkpoint after it.
+    pub to: Checkpoint,
+    /// What was seen in between.
+    pub observations: Vec<Observation>,
+}
+
+/// The end of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finish {
+    /// What came of it.
+    pub outcome: Outcome,
+    /// When the program had been started, if that was not noted before.
+    pub started_at: Option<Timestamp>,
+    /// What it used.
+    pub usage: Usage,
+    /// What it cost.
+    pub cost_usd: Option<f64>,
+    /// When another attempt may be made, if the policy wants one.
+    pub retry_at: Option<Timestamp>,
+}
+
+/// Which events.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EventQuery {
+    /// Only after this one.
+    pub after: Seq,
+    /// Only about this project.
+    pub project: Option<ProjectId>,
+    /// Only about this task.
+    pub task: Option<TaskId>,
+    /// Only about this run.
+    pub run: Option<RunId>,
+    /// Only of these kinds; empty for any.
+    pub kinds: Vec<EventKind>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// The extent of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogRange {
+    /// Which log.
+    pub log: LogId,
+    /// Everything up to this one was removed; 0 if nothing was.
+    pub pruned: Seq,
+    /// The last event.
+    pub head: Seq,
+}
+
+impl LogRange {
+    /// Whether a reader at `cursor` can go on from there without having missed anything.
+    pub fn holds(&self, cursor: Cursor) -> bool {
+        cursor.log == self.log && cursor.seq >= self.pruned && cursor.seq <= self.head
+    }
+}

@@ -1,0 +1,65 @@
+//! Tasks: what someone wants done.
+
+mod spec;
+mod state;
+
+pub use spec::{
+    MAX_BLOCKERS, MAX_TAGS, MAX_TEXT_BYTES, MAX_TITLE_CHARS, SessionMode, TaskSpec, TaskText,
+    Title, is_tag,
+};
+pub use state::{CancelEffect, Setback, StopIntent, TaskState, TaskStateName};
+
+use crate::id::{ProjectId, Revision, RunId, TaskId};
+use crate::time::Timestamp;
+
+/// A task as the store keeps it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Task {
+    /// Its id.
+    pub id: TaskId,
+    /// The project whose agent does it.
+    pub project_id: ProjectId,
+    /// That project's name.
+    pub project: String,
+    /// What it asks for.
+    pub spec: TaskSpec,
+    /// Where it stands.
+    pub state: TaskState,
+    /// While it is queued: not to be started before this, by its spec or by a backoff.
+    pub due_at: Option<Timestamp>,
+    /// How many runs were started for it since it was created or last retried by a person.
+    pub attempts: u32,
+    /// How many tries in a row ended before anything was started.
+    pub false_starts: u32,
+    /// The latest run, whatever became of it.
+    pub latest_run: Option<RunId>,
+    /// What the agent answered in the end.
+    pub result: Option<String>,
+    /// What all its runs cost together, if that is known.
+    pub cost_usd: Option<f64>,
+    /// Who created it: `cli`, `api`, `agent:RUN_ID` ...
+    pub created_by: String,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// When anything of it changed last.
+    pub updated_at: Timestamp,
+    /// Grows with every change.
+    pub revision: Revision,
+}
+
+impl Task {
+    /// The task as it was when it was accepted: the answer that a repeated creation gets.
+    #[must_use]
+    pub fn as_created(mut self) -> Self {
+        self.state = TaskState::Queued { last: None };
+        self.due_at = self.spec.not_before;
+        self.attempts = 0;
+        self.false_starts = 0;
+        self.latest_run = None;
+        self.result = None;
+        self.cost_usd = None;
+        self.updated_at = self.created_at;
+        self.revision = Revision(1);
+        self
+    }
+}
