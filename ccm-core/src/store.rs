@@ -69,8 +69,12 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn projects(&self) -> Result<Vec<Project>>;
 
     /// Sets or lifts a project's hold. Unchanged is no write and no event.
-    async fn hold_project(&self, id: ProjectId, hold: Option<Setback>, now: Timestamp)
-    -> Result<()>;
+    async fn hold_project(
+        &self,
+        id: ProjectId,
+        hold: Option<Setback>,
+        now: Timestamp,
+    ) -> Result<()>;
 
     /// Pauses or resumes a project's queue. Unchanged is no write and no event.
     async fn pause_project(&self, id: ProjectId, paused: bool, now: Timestamp) -> Result<Project>;
@@ -98,12 +102,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn agents(&self) -> Result<Vec<Agent>>;
 
     /// Keeps what was seen of an agent. The same state again only refreshes the evidence, without an event.
-    async fn observe_agent(
-        &self,
-        id: AgentId,
-        state: AgentState,
-        evidence: Evidence,
-    ) -> Result<()>;
+    async fn observe_agent(&self, id: AgentId, state: AgentState, evidence: Evidence)
+    -> Result<()>;
 
     // --- tasks ---
 
@@ -131,8 +131,12 @@ pub trait Store: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// `NotFound(Task)`; `WrongState(Task)` when it succeeded or failed.
-    async fn cancel_task(&self, id: TaskId, by: &str, now: Timestamp)
-    -> Result<(Task, CancelEffect)>;
+    async fn cancel_task(
+        &self,
+        id: TaskId,
+        by: &str,
+        now: Timestamp,
+    ) -> Result<(Task, CancelEffect)>;
 
     /// Queues an ended task again, with fresh attempts. Does not count against the queue limit.
     ///

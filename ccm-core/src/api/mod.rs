@@ -1,1 +1,38 @@
 //! The wire types of the HTTP API, shared by server and clients.
+//!
+//! Fields are only ever added. Clients ignore what they don't know.
+
+mod agent;
+mod problem;
+mod project;
+mod run;
+mod status;
+mod task;
+
+pub use agent::{Agent, AgentStateName};
+pub use problem::{Problem, ProblemCode, ProblemPart};
+pub use project::{CreateProject, Project, ProjectState, RegisteredProject, RemoveProject, Trust};
+pub use run::{Run, RunStateName};
+pub use status::{Health, LogPlace, QueueStatus, Shutdown, ShutdownReport, Status, System};
+pub use task::{CancelAnswer, CreateTask, Task};
+
+pub use crate::event::{Event, EventKind};
+pub use crate::run::Stream;
+pub use crate::runtime::AttachCommand;
+pub use crate::task::TaskStateName;
+
+use serde::{Deserialize, Serialize};
+
+/// The header in which a client names a request that creates something, so that repeating it is harmless.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// A part of a list, and how to get the next one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Page<T> {
+    /// The objects.
+    pub items: Vec<T>,
+    /// Goes into `page_token` for the next part; absent at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_page_token: Option<String>,
+}

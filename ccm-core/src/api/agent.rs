@@ -1,0 +1,113 @@
+use serde::{Deserialize, Serialize};
+
+use crate::agent::{self, AgentState, Evidence};
+use crate::id::{AgentId, ProjectId, RunId};
+use crate::project::AgentMode;
+use crate::time::Timestamp;
+
+/// A project's worker.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Agent {
+    /// Its id.
+    pub id: AgentId,
+    /// Its project.
+    pub project_id: ProjectId,
+    /// What people call it.
+    pub name: String,
+    /// The coding CLI's driver; absent while the project's settings can't be used.
+    pub driver: Option<String>,
+    /// With or without a person.
+    pub mode: Option<AgentMode>,
+    /// What it does.
+    pub state: AgentStateName,
+    /// What is wrong, in a sentence.
+    pub detail: Option<String>,
+    /// Since when it is in that state.
+    pub since: Timestamp,
+    /// How that is known.
+    pub evidence: Evidence,
+    /// The run it has in hand.
+    pub run_id: Option<RunId>,
+    /// Its window.
+    pub window: Option<String>,
+    /// Its host's process id.
+    pub pid: Option<u32>,
+    /// Resident memory of its whole process tree.
+    pub memory_bytes: Option<u64>,
+    /// Processor use of its whole process tree, 100 for one core.
+    pub cpu_percent: Option<f64>,
+}
+
+/// What an agent does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum AgentStateName {
+    Stopped,
+    Starting,
+    Idle,
+    Working,
+    Waiting,
+    Parked,
+    Unresponsive,
+    Stopping,
+    Failed,
+}
+
+impl AgentStateName {
+    /// The name used in the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stopped => "stopped",
+            Self::Starting => "starting",
+            Self::Idle => "idle",
+            Self::Working => "working",
+            Self::Waiting => "waiting",
+            Self::Parked => "parked",
+            Self::Unresponsive => "unresponsive",
+            Self::Stopping => "stopping",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl From<&AgentState> for AgentStateName {
+    fn from(state: &AgentState) -> Self {
+        match state {
+            AgentState::Stopped => Self::Stopped,
+            AgentState::Starting => Self::Starting,
+            AgentState::Idle => Self::Idle,
+            AgentState::Working { .. } => Self::Working,
+            AgentState::Unresponsive { .. } => Self::Unresponsive,
+            AgentState::Stopping => Self::Stopping,
+            AgentState::Failed { .. } => Self::Failed,
+        }
+    }
+}
+
+impl From<agent::Agent> for Agent {
+    /// What the store knows; driver, window, process and figures are for whoever can see them to add.
+    fn from(agent: agent::Agent) -> Self {
+        Self {
+            id: agent.id,
+            project_id: agent.project_id,
+            name: agent.name,
+            driver: None,
+            mode: None,
+            state: AgentStateName::from(&agent.state),
+            run_id: agent.state.run(),
+            detail: match agent.state {
+                AgentState::Failed { detail } => Some(detail),
+                _ => None,
+            },
+            since: agent.since,
+            evidence: agent.evidence,
+            window: None,
+            pid: None,
+            memory_bytes: None,
+            cpu_percent: None,
+        }
+    }
+}

@@ -1,0 +1,173 @@
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, ErrorKind, Noun};
+
+/// An error of the API, as RFC 9457 has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Problem {
+    /// Where this kind of problem is described.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The kind of problem, in words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What is wrong here, and what to do.
+    pub detail: String,
+    /// The kind of problem, for programs.
+    pub code: ProblemCode,
+    /// The parts of the request that are wrong.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<ProblemPart>,
+}
+
+/// A part of a request that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ProblemPart {
+    /// Where, as a JSON pointer into the body, or the name of a parameter.
+    pub pointer: String,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $text:literal, $status:literal, $title:literal;)*) => {
+        /// The kinds of problems. Only ever added to.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+        #[serde(rename_all = "snake_case")]
+        #[non_exhaustive]
+        pub enum ProblemCode {
+            $($(#[$doc])* $name,)*
+            /// A kind that this program is too old to know.
+            #[serde(other)]
+            Other,
+        }
+
+        impl ProblemCode {
+            /// Every kind there is.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// The name on the wire.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)*
+                    Self::Other => "other",
+                }
+            }
+
+            /// The HTTP status it comes with.
+            pub const fn status(self) -> u16 {
+                match self {
+                    $(Self::$name => $status,)*
+                    Self::Other => 500,
+                }
+            }
+
+            /// The kind in words.
+            pub const fn title(self) -> &'static str {
+                match self {
+                    $(Self::$name => $title,)*
+                    Self::Other => "Another problem",
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The request can't be read: its JSON, a parameter, a header.
+    BadRequest = "bad_request", 400, "The request can't be read";
+    /// A value is not allowed.
+    Invalid = "invalid", 422, "A value is not allowed";
+    /// The token is missing or wrong.
+    Unauthorized = "unauthorized", 401, "The token is missing or wrong";
+    /// The `Host`, `Origin` or a header of its kind is not one that this daemon answers to.
+    Forbidden = "forbidden", 403, "Not answered from there";
+    /// There is no such path.
+    NotFound = "not_found", 404, "There is no such path";
+    /// The path is there, but not with this method.
+    MethodNotAllowed = "method_not_allowed", 405, "The path has no such method";
+    /// The body is not JSON.
+    UnsupportedMediaType = "unsupported_media_type", 415, "The body must be JSON";
+    /// The body is larger than allowed.
+    TooLarge = "too_large", 413, "The body is too large";
+    /// There is no such project.
+    ProjectNotFound = "project_not_found", 404, "There is no such project";
+    /// There is no such task.
+    TaskNotFound = "task_not_found", 404, "There is no such task";
+    /// There is no such run.
+    RunNotFound = "run_not_found", 404, "There is no such run";
+    /// There is no such agent.
+    AgentNotFound = "agent_not_found", 404, "There is no such agent";
+    /// There is no such system.
+    SystemNotFound = "system_not_found", 404, "There is no such system";
+    /// The object's state does not allow it.
+    WrongState = "wrong_state", 409, "The object's state does not allow it";
+    /// The name or path belongs to another project.
+    ProjectTaken = "project_taken", 409, "The name or path is taken";
+    /// The folder is not set up as a project, or its `.ccm/` can't be used.
+    ProjectUnusable = "project_unusable", 422, "The folder can't be used as a project";
+    /// What was to be trusted is no longer what the file says.
+    TrustChanged = "trust_changed", 409, "The settings changed meanwhile";
+    /// The object was changed meanwhile.
+    StaleRevision = "stale_revision", 412, "The object was changed meanwhile";
+    /// The idempotency key was used for another request.
+    IdempotencyKeyReused = "idempotency_key_reused", 422, "The idempotency key was used for another request";
+    /// The queue is full.
+    QueueFull = "queue_full", 429, "The queue is full";
+    /// The disk is full.
+    DiskFull = "disk_full", 507, "The disk is full";
+    /// The place in the event log is gone or belongs to another log.
+    Resync = "resync", 410, "The place in the event log is gone";
+    /// It took too long.
+    Timeout = "timeout", 408, "It took too long";
+    /// Something that this needs is not reachable now.
+    Unavailable = "unavailable", 503, "Something this needs is not reachable now";
+    /// This daemon can't do it as it is set up.
+    Unsupported = "unsupported", 501, "This daemon can't do it";
+    /// Something went wrong inside; the daemon's log says what.
+    Internal = "internal", 500, "Something went wrong inside";
+}
+
+impl Problem {
+    /// A problem of this kind with what is wrong here.
+    pub fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
+        Self {
+            kind: format!("/problems#{}", code.as_str()),
+            title: code.title().to_owned(),
+            status: code.status(),
+            detail: detail.into(),
+            code,
+            errors: Vec::new(),
+        }
+    }
+}
+
+impl From<&Error> for ProblemCode {
+    fn from(error: &Error) -> Self {
+        match error.kind() {
+            ErrorKind::NotFound(noun) => match noun {
+                Noun::Project => Self::ProjectNotFound,
+                Noun::Task => Self::TaskNotFound,
+                Noun::Run => Self::RunNotFound,
+                Noun::Agent => Self::AgentNotFound,
+                Noun::System => Self::SystemNotFound,
+            },
+            ErrorKind::WrongState(_) => Self::WrongState,
+            ErrorKind::Taken(_) => Self::ProjectTaken,
+            ErrorKind::StaleRevision => Self::StaleRevision,
+            ErrorKind::Invalid => Self::Invalid,
+            ErrorKind::KeyReused => Self::IdempotencyKeyReused,
+            ErrorKind::QueueFull => Self::QueueFull,
+            ErrorKind::DiskFull => Self::DiskFull,
+            ErrorKind::Superseded | ErrorKind::Unknown | ErrorKind::Unavailable => {
+                Self::Unavailable
+            }
+            ErrorKind::Unsupported => Self::Unsupported,
+            ErrorKind::Corrupt | ErrorKind::TooNew | ErrorKind::Internal => Self::Internal,
+        }
+    }
+}

@@ -1,0 +1,129 @@
+use serde::{Deserialize, Serialize};
+
+use super::Agent;
+use crate::id::{ProjectId, SystemId};
+use crate::project;
+use crate::reason::Reason;
+use crate::time::Timestamp;
+
+/// A folder on a machine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Project {
+    /// Its id.
+    pub id: ProjectId,
+    /// Unique on its machine.
+    pub name: String,
+    /// The folder.
+    pub path: String,
+    /// The machine.
+    pub system_id: SystemId,
+    /// Whether its queue moves.
+    pub state: ProjectState,
+    /// Why not, in a sentence that says what to do.
+    pub detail: Option<String>,
+    /// Tasks that wait.
+    pub queued: u64,
+    /// Tasks that run.
+    pub running: u64,
+    /// When it was registered.
+    pub created_at: Timestamp,
+}
+
+/// Whether a project's queue moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum ProjectState {
+    /// It does.
+    Active,
+    /// A person paused it.
+    Paused,
+    /// The folder is not where it was.
+    Missing,
+    /// Its settings changed and nobody on this machine trusted the change yet, or they can't be read.
+    ConfigUntrusted,
+}
+
+impl ProjectState {
+    /// The name used in the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Paused => "paused",
+            Self::Missing => "missing",
+            Self::ConfigUntrusted => "config_untrusted",
+        }
+    }
+}
+
+impl From<project::Project> for Project {
+    fn from(project: project::Project) -> Self {
+        let state = match &project.hold {
+            Some(hold) if hold.reason == Reason::ProjectMissing => ProjectState::Missing,
+            Some(_) => ProjectState::ConfigUntrusted,
+            None if project.paused => ProjectState::Paused,
+            None => ProjectState::Active,
+        };
+        Self {
+            id: project.id,
+            name: project.name,
+            path: project.path.to_string_lossy().into_owned(),
+            system_id: project.system_id,
+            state,
+            detail: project.hold.and_then(|hold| hold.detail),
+            queued: project.queued,
+            running: project.running,
+            created_at: project.created_at,
+        }
+    }
+}
+
+/// A folder to register. It must have been set up by `ccm init`, which writes its `.ccm/`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct CreateProject {
+    /// The folder, absolute.
+    pub path: String,
+    /// The wished name; the one in its settings or the folder's if left out. If given and taken, it is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// What a registration led to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RegisteredProject {
+    /// The project.
+    pub project: Project,
+    /// Its dedicated agent.
+    pub agent: Agent,
+    /// Whether it was registered by this request.
+    pub created: bool,
+    /// Whether it was found again at another place.
+    pub moved: bool,
+}
+
+/// How to remove a project; the query of the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RemoveProject {
+    /// Also when tasks wait or run: they fail as `project_removed`.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// A project's settings, as far as they can run code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Trust {
+    /// Whether this machine trusts them as they are now.
+    pub trusted: bool,
+    /// The digest of what they say now. Trusting names it, so that nothing else is trusted by mistake.
+    pub digest: String,
+    /// What they say now, a `key: value` line each.
+    pub settings: Vec<String>,
+    /// What was trusted last, if anything was.
+    pub trusted_settings: Option<Vec<String>>,
+}

@@ -1,0 +1,182 @@
+use serde::{Deserialize, Serialize};
+
+use crate::id::{ProjectId, Revision, RunId, TaskId};
+use crate::reason::Reason;
+use crate::system::SystemKind;
+use crate::task::{self, SessionMode, TaskState, TaskStateName};
+use crate::time::Timestamp;
+
+/// What someone wants done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Task {
+    /// Its id.
+    pub id: TaskId,
+    /// The project whose agent does it.
+    pub project_id: ProjectId,
+    /// That project's name.
+    pub project: String,
+    /// One line for people.
+    pub title: String,
+    /// What the agent gets.
+    pub text: String,
+    /// Where it stands.
+    pub state: TaskStateName,
+    /// Why it waits or failed, or what its run is being stopped for.
+    pub reason: Option<Reason>,
+    /// The reason in a sentence that says what to do, where there is more to say.
+    pub detail: Option<String>,
+    /// Higher is sooner; 0 is usual.
+    pub priority: i32,
+    /// It is not started before this.
+    pub not_before: Option<Timestamp>,
+    /// Tasks that must have succeeded first.
+    pub blocked_by: Vec<TaskId>,
+    /// How many runs were started for it.
+    pub attempts: u32,
+    /// How many further attempts may follow a failed one.
+    pub max_retries: u32,
+    /// The longest that one attempt may take, in seconds.
+    pub timeout_s: Option<u64>,
+    /// Which conversation it belongs to.
+    pub session: SessionMode,
+    /// Tags that a machine must all have to run it.
+    pub tags: Vec<String>,
+    /// The kind of machine it needs.
+    pub system_type: Option<SystemKind>,
+    /// Who created it.
+    pub created_by: String,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// When anything of it changed last.
+    pub updated_at: Timestamp,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// Its latest run.
+    pub run_id: Option<RunId>,
+    /// What the agent answered in the end.
+    pub result: Option<String>,
+    /// What all its runs cost together.
+    pub cost_usd: Option<f64>,
+    /// Grows with every change.
+    pub revision: Revision,
+}
+
+impl Task {
+    /// The wire form of `task`. A queued task whose project is held says so: pass that project's hold.
+    pub fn new(task: task::Task, hold: Option<&task::Setback>) -> Self {
+        let (setback, finished_at) = match &task.state {
+            TaskState::Queued { last } => (hold.or(last.as_ref()).cloned(), None),
+            TaskState::Running { stop, .. } => (
+                stop.as_ref().map(|stop| {
+                    task::Setback::new(stop.reason, format!("being stopped by {}", stop.by))
+                }),
+                None,
+            ),
+            TaskState::Succeeded { at, .. } => (None, Some(*at)),
+            TaskState::Failed { cause, at, .. } => (Some(cause.clone()), Some(*at)),
+            TaskState::Cancelled { by, at, .. } => (
+                Some(task::Setback::new(
+                    Reason::Cancelled,
+                    format!("cancelled by {by}"),
+                )),
+                Some(*at),
+            ),
+        };
+        let (reason, detail) = setback.map_or((None, None), |s| (Some(s.reason), s.detail));
+        Self {
+            id: task.id,
+            project_id: task.project_id,
+            project: task.project,
+            title: task.spec.title.into(),
+            text: task.spec.text.into(),
+            state: task.state.name(),
+            reason,
+            detail,
+            priority: task.spec.priority,
+            not_before: task.due_at.or(task.spec.not_before),
+            blocked_by: task.spec.blocked_by,
+            attempts: task.attempts,
+            max_retries: task.spec.max_retries,
+            timeout_s: task.spec.timeout.map(|timeout| timeout.as_secs()),
+            session: task.spec.session,
+            tags: task.spec.tags,
+            system_type: task.spec.system_type,
+            created_by: task.created_by,
+            created_at: task.created_at,
+            updated_at: task.updated_at,
+            finished_at,
+            run_id: task.latest_run,
+            result: task.result,
+            cost_usd: task.cost_usd,
+            revision: task.revision,
+        }
+    }
+}
+
+/// A task to accept. What is left out comes from the project's settings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct CreateTask {
+    /// The project whose agent is to do it.
+    pub project_id: ProjectId,
+    /// What the agent gets: 1 byte to 1 MiB of UTF-8 without NUL.
+    pub text: String,
+    /// One line for people; made from the text if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// Higher is sooner; 0 is usual.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i32>,
+    /// Not to be started before this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+    /// Tasks that must have succeeded first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub blocked_by: Vec<TaskId>,
+    /// How many further attempts may follow a failed one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_retries: Option<u32>,
+    /// The longest that one attempt may take, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_s: Option<u64>,
+    /// Which conversation it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionMode>,
+    /// Tags that a machine must all have to run it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// The kind of machine it needs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system_type: Option<SystemKind>,
+}
+
+impl CreateTask {
+    /// A task with this text, everything else as the project says.
+    pub fn new(project_id: ProjectId, text: impl Into<String>) -> Self {
+        Self {
+            project_id,
+            text: text.into(),
+            title: None,
+            priority: None,
+            not_before: None,
+            blocked_by: Vec::new(),
+            max_retries: None,
+            timeout_s: None,
+            session: None,
+            tags: Vec::new(),
+            system_type: None,
+        }
+    }
+}
+
+/// What a cancel led to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct CancelAnswer {
+    /// The task as it is now.
+    pub task: Task,
+    /// Whether a run of it is still being stopped.
+    pub stopping: bool,
+}
