@@ -222,6 +222,20 @@ pub struct AttachCommand {
     pub argv: Vec<String>,
     /// Environment on top of the caller's.
     pub env: BTreeMap<String, String>,
+    /// What to run instead for a caller who sits in that terminal server already, where a view can't be nested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inside: Option<InsideCommand>,
+}
+
+/// How a terminal that belongs to the agents' own terminal server joins an agent: it switches over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct InsideCommand {
+    /// The server's socket. A caller sits in this server if their variable `TMUX` holds this path before its first
+    /// comma.
+    pub socket: String,
+    /// The program and its arguments, run with the caller's environment.
+    pub argv: Vec<String>,
 }
 
 /// What a process tree uses.
