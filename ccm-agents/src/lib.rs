@@ -1,1 +1,33 @@
-//! agents
+//! Runs coding agents: the agent host that owns a program, the runtimes that start hosts and find them again, and the
+//! drivers that know the programs.
+//!
+//! A program that uses [`ProcessRuntime`] or its sibling with terminals must be able to become an agent host: it calls
+//! [`hidden_command`] before anything else.
+
+pub mod host;
+pub mod hosts;
+mod process;
+pub mod view;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+pub use hosts::{HostCommand, Hosts, RuntimeConfig};
+pub use process::ProcessRuntime;
+
+/// The argument after which a program is to be an agent's host: `PROGRAM __host AGENT_DIR`.
+pub const HOST_ARGUMENT: &str = "__host";
+/// The argument after which a program is to be an agent's viewer: `PROGRAM __view AGENT_DIR`.
+pub const VIEW_ARGUMENT: &str = "__view";
+
+/// Becomes a host or a viewer if `args` (with the program's name first) ask for it.
+///
+/// To be called first in `main`, before a thread, a runtime or a log exists: a host forks itself.
+pub fn hidden_command(args: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
+    let mut args = args.into_iter().skip(1);
+    match args.next()?.to_str()? {
+        HOST_ARGUMENT => Some(host::main(args)),
+        VIEW_ARGUMENT => Some(view::main(args)),
+        _ => None,
+    }
+}
