@@ -11,7 +11,9 @@ mod task;
 
 pub use agent::{Agent, AgentStateName};
 pub use problem::{Problem, ProblemCode, ProblemPart};
-pub use project::{CreateProject, Project, ProjectState, RegisteredProject, RemoveProject, Trust};
+pub use project::{
+    CreateProject, Project, ProjectState, RegisteredProject, RemoveProject, Trust, TrustProject,
+};
 pub use run::{Run, RunStateName};
 pub use status::{Health, LogPlace, QueueStatus, Shutdown, ShutdownReport, Status, System};
 pub use task::{CancelAnswer, CreateTask, Task};

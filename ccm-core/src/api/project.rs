@@ -127,3 +127,12 @@ pub struct Trust {
     /// What was trusted last, if anything was.
     pub trusted_settings: Option<Vec<String>>,
 }
+
+/// What to trust.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct TrustProject {
+    /// The digest of what was shown to the person who trusts it.
+    pub digest: String,
+}
