@@ -1,1 +1,6 @@
 //! The default scheduler and the retry policy.
+
+mod fair;
+pub mod retry;
+
+pub use fair::FairScheduler;

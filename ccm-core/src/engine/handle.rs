@@ -1,0 +1,310 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::EngineBuilder;
+use super::reconcile::Shared;
+use crate::api::{CreateTask, ShutdownReport};
+use crate::id::{ProjectId, RunId, TaskId};
+use crate::project::Project;
+use crate::reason::Reason;
+use crate::store::{
+    CreateTasks, Created, EventQuery, IdempotencyKey, NewProject, NewTask, Registered,
+};
+use crate::system::System;
+use crate::task::{CancelEffect, StopIntent, Task, TaskSpec, TaskText, Title};
+use crate::{AgentRuntime, Error, Result, Store, SyncBackend};
+
+/// A running engine. Clones are the same engine.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+impl Engine {
+    /// An engine over this store and runtime, for this machine.
+    pub fn builder(
+        store: Arc<dyn Store>,
+        runtime: Arc<dyn AgentRuntime>,
+        system: System,
+    ) -> EngineBuilder {
+        EngineBuilder::new(store, runtime, system)
+    }
+
+    pub(super) fn from_shared(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// The store, for everything that only reads.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.shared.parts.store
+    }
+
+    /// The runtime, for everything that only looks.
+    pub fn runtime(&self) -> &Arc<dyn AgentRuntime> {
+        &self.shared.parts.runtime
+    }
+
+    /// The sync backend, if there is one.
+    pub fn sync(&self) -> Option<&Arc<dyn SyncBackend>> {
+        self.shared.parts.sync.as_ref()
+    }
+
+    /// This machine.
+    pub fn system(&self) -> &System {
+        &self.shared.parts.system
+    }
+
+    /// Accepts tasks, all of them or none. What a task leaves out comes from its project's profile.
+    ///
+    /// A project whose profile can't be used now accepts tasks too; they wait, and what they leave out gets the
+    /// built-in defaults.
+    ///
+    /// # Errors
+    /// Those of [`Store::create_tasks`], and `Invalid` for a task that breaks a rule.
+    pub async fn create_tasks(
+        &self,
+        tasks: Vec<CreateTask>,
+        created_by: &str,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Created> {
+        let mut accepted = Vec::with_capacity(tasks.len());
+        for task in tasks {
+            accepted.push(NewTask {
+                id: TaskId::new(),
+                project_id: task.project_id,
+                spec: self.spec(task).await?,
+            });
+        }
+        let created = self
+            .store()
+            .create_tasks(CreateTasks {
+                tasks: accepted,
+                created_by: created_by.to_owned(),
+                key,
+                max_queued: self.shared.parts.limits.max_queued,
+                now: self.shared.parts.clock.now(),
+            })
+            .await?;
+        self.shared.dispatch.notify_one();
+        Ok(created)
+    }
+
+    async fn spec(&self, task: CreateTask) -> Result<TaskSpec> {
+        let project = self.store().project(task.project_id).await?;
+        let profile = self
+            .shared
+            .parts
+            .profiles
+            .profile(&project)
+            .await
+            .unwrap_or_default();
+        let text = TaskText::new(task.text)?;
+        let spec = TaskSpec {
+            title: task.title.map_or_else(|| Ok(text.title()), Title::new)?,
+            text,
+            priority: task.priority.unwrap_or(profile.tasks.priority),
+            not_before: task.not_before,
+            blocked_by: task.blocked_by,
+            max_retries: task.max_retries.unwrap_or(profile.limits.max_retries),
+            timeout: task
+                .timeout_s
+                .map(Duration::from_secs)
+                .or(profile.limits.timeout),
+            session: task.session.unwrap_or(profile.tasks.session),
+            tags: task.tags,
+            system_type: task.system_type,
+        };
+        spec.validate()?;
+        Ok(spec)
+    }
+
+    /// Calls a task off: at once if it waits; if it runs, its run is told to stop.
+    ///
+    /// # Errors
+    /// Those of [`Store::cancel_task`].
+    pub async fn cancel_task(&self, id: TaskId, by: &str) -> Result<(Task, CancelEffect)> {
+        let now = self.shared.parts.clock.now();
+        let (task, effect) = self.store().cancel_task(id, by, now).await?;
+        if let (CancelEffect::Stopping, Some(run)) = (effect, task.state.run()) {
+            self.shared.actors.wake(run);
+        }
+        self.shared.dispatch.notify_one();
+        Ok((task, effect))
+    }
+
+    /// Queues an ended task again.
+    ///
+    /// # Errors
+    /// Those of [`Store::retry_task`].
+    pub async fn retry_task(&self, id: TaskId, by: &str) -> Result<Task> {
+        let now = self.shared.parts.clock.now();
+        let task = self.store().retry_task(id, by, now).await?;
+        self.shared.dispatch.notify_one();
+        Ok(task)
+    }
+
+    /// Registers a folder and gives its agent a place.
+    ///
+    /// # Errors
+    /// Those of [`Store::register_project`]. An agent that can't be started is no error here; its state says so.
+    pub async fn register_project(&self, new: NewProject) -> Result<Registered> {
+        let mut registered = self.store().register_project(new).await?;
+        self.shared
+            .start_agent(&registered.project, registered.agent.id)
+            .await;
+        registered.agent = self.store().agent(registered.agent.id).await?;
+        registered.project = self.refresh_project(registered.project.id).await?;
+        Ok(registered)
+    }
+
+    /// Removes a project, stops its runs and takes its agent's place away.
+    ///
+    /// # Errors
+    /// Those of [`Store::remove_project`].
+    pub async fn remove_project(&self, id: ProjectId, force: bool, by: &str) -> Result<()> {
+        let now = self.shared.parts.clock.now();
+        let stopping = self.store().remove_project(id, force, by, now).await?;
+        for run in stopping {
+            self.shared.actors.wake(run);
+        }
+        self.shared.agents.notify_one();
+        Ok(())
+    }
+
+    /// Pauses or resumes a project's queue. Runs under way go on.
+    ///
+    /// # Errors
+    /// Those of [`Store::pause_project`].
+    pub async fn pause_project(&self, id: ProjectId, paused: bool) -> Result<Project> {
+        let now = self.shared.parts.clock.now();
+        let project = self.store().pause_project(id, paused, now).await?;
+        self.shared.dispatch.notify_one();
+        Ok(project)
+    }
+
+    /// Looks at a project's settings again, and holds its queue or lets it go accordingly.
+    ///
+    /// # Errors
+    /// `NotFound(Project)`.
+    pub async fn refresh_project(&self, id: ProjectId) -> Result<Project> {
+        let project = self.store().project(id).await?;
+        let hold = self.shared.parts.profiles.profile(&project).await.err();
+        let now = self.shared.parts.clock.now();
+        self.store().hold_project(id, hold, now).await?;
+        self.shared.dispatch.notify_one();
+        self.shared.agents.notify_one();
+        self.store().project(id).await
+    }
+
+    /// Returns the task once it has ended.
+    ///
+    /// # Errors
+    /// Those of [`Store::task`].
+    pub async fn wait_task(&self, id: TaskId) -> Result<Task> {
+        let mut head = self.store().watch();
+        loop {
+            // Looking before waiting, with the mark taken first, misses nothing that is committed in between.
+            let seq = *head.borrow_and_update();
+            let task = self.store().task(id).await?;
+            if task.state.name().is_final() {
+                return Ok(task);
+            }
+            let query = EventQuery {
+                after: seq,
+                task: Some(id),
+                limit: 1,
+                ..EventQuery::default()
+            };
+            while self.store().events(&query).await?.is_empty() {
+                if head.changed().await.is_err() {
+                    return Err(Error::unavailable("the store was closed"));
+                }
+            }
+        }
+    }
+
+    /// What is wrong now, a sentence each.
+    pub fn problems(&self) -> Vec<String> {
+        self.shared.problems.list()
+    }
+
+    /// Returns when this engine must not go on, with the reason: another daemon took the store over.
+    pub async fn failed(&self) -> Error {
+        self.shared.failed().await
+    }
+
+    /// Ends the engine. Runs go on without it, unless `stop_agents` is set: then each is stopped and ends as
+    /// [`Reason::Lost`], retried only by its task's own policy, and every agent's place is taken away.
+    pub async fn shutdown(&self, stop_agents: bool) -> ShutdownReport {
+        let mut report = ShutdownReport {
+            running: 0,
+            stopped: 0,
+        };
+        self.shared.stop_dispatch.cancel();
+        if stop_agents {
+            report.stopped = self.stop_everything().await;
+        }
+        self.shared.stop.cancel();
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+        report.running = self
+            .store()
+            .open_runs()
+            .await
+            .map_or(0, |runs| runs.len() as u64);
+        report
+    }
+
+    async fn stop_everything(&self) -> u64 {
+        let parts = &self.shared.parts;
+        let runs = parts.store.open_runs().await.unwrap_or_default();
+        for run in &runs {
+            let intent = StopIntent {
+                reason: Reason::Lost,
+                by: "daemon stop".to_owned(),
+                at: parts.clock.now(),
+            };
+            match parts.store.mark_stopping(run.id, run.token, intent).await {
+                Ok(_) => self.shared.actors.wake(run.id),
+                Err(error) => tracing::warn!(run = %run.id, %error, "can't stop the run"),
+            }
+        }
+        let stopped = self
+            .ended_within(&runs.iter().map(|run| run.id).collect::<Vec<_>>())
+            .await;
+        match parts.runtime.agents().await {
+            Ok(agents) => {
+                for agent in agents {
+                    if let Err(error) = parts.runtime.stop_agent(agent.id).await {
+                        tracing::warn!(agent = %agent.id, %error, "can't stop the agent");
+                    }
+                }
+            }
+            Err(error) => tracing::warn!(%error, "can't list the agents"),
+        }
+        stopped
+    }
+
+    /// How many of `runs` end within the time that stopping may take.
+    async fn ended_within(&self, runs: &[RunId]) -> u64 {
+        let patience = self.shared.parts.limits.stop_grace * 2 + Duration::from_secs(10);
+        let ended = async {
+            let mut head = self.store().watch();
+            loop {
+                head.mark_unchanged();
+                let open = self.store().open_runs().await.unwrap_or_default();
+                if !open.iter().any(|run| runs.contains(&run.id)) || head.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            () = ended => {}
+            () = self.shared.parts.clock.sleep(patience) => {}
+        }
+        let open = self.store().open_runs().await.unwrap_or_default();
+        runs.iter()
+            .filter(|id| !open.iter().any(|run| run.id == **id))
+            .count() as u64
+    }
+}

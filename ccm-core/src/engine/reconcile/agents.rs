@@ -1,0 +1,134 @@
+//! Gives every project's agent its place, and keeps what is known of it true.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Shared;
+use crate::agent::{Agent, AgentFacts, AgentPlace, AgentState, Evidence};
+use crate::id::{AgentId, ProjectId};
+use crate::project::Project;
+use crate::{Result, chain};
+
+/// How often an agent that could not be started is tried again.
+const RETRY: Duration = Duration::from_secs(30);
+
+pub(super) async fn run(shared: Arc<Shared>) {
+    loop {
+        let settled = tokio::select! {
+            () = shared.stop.cancelled() => return,
+            settled = reconcile(&shared) => settled,
+        };
+        let again = match settled {
+            Ok(all_well) => !all_well,
+            Err(error) if shared.superseded(&error) => return,
+            Err(error) => {
+                tracing::error!(error = chain(&error), "looking after the agents failed");
+                true
+            }
+        };
+        let timer = async {
+            if again {
+                shared.parts.clock.sleep(RETRY).await;
+            } else {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = shared.stop.cancelled() => return,
+            () = shared.agents.notified() => {}
+            () = timer => {}
+        }
+    }
+}
+
+/// Starts what is missing and takes away what belongs to no project. Returns whether every agent is up.
+async fn reconcile(shared: &Shared) -> Result<bool> {
+    let parts = &shared.parts;
+    // What is there is listed before what should be, so that an agent made in between is not taken for a stray.
+    let there = parts.runtime.agents().await?;
+    let projects: BTreeMap<ProjectId, Project> = parts
+        .store
+        .projects()
+        .await?
+        .into_iter()
+        .map(|project| (project.id, project))
+        .collect();
+    let agents = parts.store.agents().await?;
+    for stray in there
+        .iter()
+        .filter(|facts| !agents.iter().any(|agent| agent.id == facts.id))
+    {
+        // Its project was removed. One with a run in hand refuses and goes when the run has ended.
+        if let Err(error) = parts.runtime.stop_agent(stray.id).await {
+            tracing::info!(agent = %stray.id, %error, "an agent without a project stays");
+        }
+    }
+    let mut all_well = true;
+    for agent in &agents {
+        if let Some(project) = projects.get(&agent.project_id) {
+            all_well &= shared.ensure_agent(project, agent).await;
+        }
+    }
+    Ok(all_well)
+}
+
+impl Shared {
+    /// Gives an agent its place now, and notes what came of it.
+    pub(in crate::engine) async fn start_agent(&self, project: &Project, id: AgentId) {
+        match self.parts.store.agent(id).await {
+            Ok(agent) => {
+                self.ensure_agent(project, &agent).await;
+            }
+            Err(error) => tracing::warn!(agent = %id, %error, "can't start the agent"),
+        }
+    }
+
+    async fn ensure_agent(&self, project: &Project, agent: &Agent) -> bool {
+        let place = place(project, agent);
+        let (state, source) = match self.parts.runtime.start_agent(&place).await {
+            Ok(facts) => (state_of(&facts), "host"),
+            Err(error) => {
+                let detail = chain(&error);
+                tracing::warn!(agent = %agent.name, %detail, "the agent could not be started");
+                (AgentState::Failed { detail }, "engine")
+            }
+        };
+        let well = !matches!(state, AgentState::Failed { .. });
+        // While a run has the agent, its actor says what the agent does.
+        if !self.actors.speak_for(agent.id) {
+            self.observe_agent(agent.id, state, source).await;
+        }
+        well
+    }
+
+    /// Keeps what was just seen of an agent. It is only shown, so a failure to keep it is logged and no more.
+    pub(super) async fn observe_agent(&self, id: AgentId, state: AgentState, source: &str) {
+        let evidence = Evidence {
+            source: source.to_owned(),
+            seen_at: self.parts.clock.now(),
+        };
+        if let Err(error) = self.parts.store.observe_agent(id, state, evidence).await
+            && !self.superseded(&error)
+        {
+            tracing::warn!(agent = %id, %error, "can't note an agent's state");
+        }
+    }
+}
+
+pub(super) fn place(project: &Project, agent: &Agent) -> AgentPlace {
+    AgentPlace {
+        id: agent.id,
+        project_id: project.id,
+        name: agent.name.clone(),
+        folder: project.path.clone(),
+    }
+}
+
+fn state_of(facts: &AgentFacts) -> AgentState {
+    match facts.run {
+        run if !facts.answers => AgentState::Unresponsive { run },
+        Some(run) => AgentState::Working { run },
+        None => AgentState::Idle,
+    }
+}

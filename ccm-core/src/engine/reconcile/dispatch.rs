@@ -1,0 +1,150 @@
+//! Hands ready tasks to runs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Shared, runs};
+use crate::id::{AgentId, ProjectId, RunId};
+use crate::project::Profile;
+use crate::scheduler::{Machine, Plan, ProjectLoad, Snapshot, Start};
+use crate::store::{Claim, Ready};
+use crate::{ErrorKind, Result, chain};
+
+/// How many tasks of a project a snapshot holds by each order.
+const CANDIDATES: u32 = 16;
+/// How often the settings of a held project with waiting tasks are looked at again.
+const HELD_RECHECK: Duration = Duration::from_secs(5);
+/// How long to wait after the store could not answer.
+const RETRY: Duration = Duration::from_secs(1);
+
+pub(super) async fn run(shared: Arc<Shared>) {
+    loop {
+        let round = tokio::select! {
+            () = shared.stop_dispatch.cancelled() => return,
+            round = reconcile(&shared) => round,
+        };
+        let wait = match round {
+            Ok(wait) => {
+                shared.problems.clear("dispatch");
+                wait
+            }
+            Err(error) if shared.superseded(&error) => return,
+            Err(error) => {
+                tracing::error!(error = chain(&error), "dispatching failed");
+                shared
+                    .problems
+                    .set("dispatch", format!("tasks can't be started: {error}"));
+                Some(RETRY)
+            }
+        };
+        let timer = async {
+            match wait {
+                Some(period) => shared.parts.clock.sleep(period).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = shared.stop_dispatch.cancelled() => return,
+            () = shared.dispatch.notified() => {}
+            () = timer => {}
+        }
+    }
+}
+
+/// Starts what may start now. Returns how long nothing can become ready by time alone; `None` for ever.
+async fn reconcile(shared: &Arc<Shared>) -> Result<Option<Duration>> {
+    let parts = &shared.parts;
+    let now = parts.clock.now();
+    let ready = parts.store.ready(now, CANDIDATES).await?;
+    let next_due = ready.next_due;
+    let counts = parts.store.counts().await?;
+    let running = u32::try_from(counts.running).unwrap_or(u32::MAX);
+    let mut startable = Startable::check(shared, ready).await?;
+    let snapshot = Snapshot {
+        now,
+        slots: parts.limits.max_running.saturating_sub(running),
+        machine: Machine {
+            kind: parts.system.kind,
+            tags: parts.system.tags.clone(),
+        },
+        projects: std::mem::take(&mut startable.loads),
+    };
+    let Plan { start, wake_at } = parts.scheduler.plan(&snapshot);
+    for Start { task, project } in start {
+        let Some((agent, profile)) = startable.profiles.get(&project) else {
+            continue;
+        };
+        let claim = Claim {
+            task,
+            run: RunId::new(),
+            agent: *agent,
+            system: parts.system.id,
+            lease_until: None,
+            now,
+        };
+        match parts.store.claim(claim).await {
+            Ok(claimed) => {
+                crate::barrier!("launch.1.claimed");
+                runs::launch(shared, claimed, profile.clone());
+            }
+            // Cancelled or edited since the snapshot; its change wakes another round.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::WrongState(_) | ErrorKind::NotFound(_)
+                ) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let due = [wake_at, next_due].into_iter().flatten().min();
+    let by_date = due.map(|at| at.since(now).max(Duration::from_millis(1)));
+    let by_hold = startable.held.then_some(HELD_RECHECK);
+    Ok([by_date, by_hold].into_iter().flatten().min())
+}
+
+/// The projects of a snapshot that may start a task.
+struct Startable {
+    loads: Vec<ProjectLoad>,
+    profiles: BTreeMap<ProjectId, (AgentId, Profile)>,
+    held: bool,
+}
+
+impl Startable {
+    async fn check(shared: &Shared, ready: Ready) -> Result<Self> {
+        let parts = &shared.parts;
+        let mut startable = Self {
+            loads: Vec::new(),
+            profiles: BTreeMap::new(),
+            held: false,
+        };
+        for entry in ready.projects {
+            let project = entry.project;
+            let profile = parts.profiles.profile(&project).await;
+            let hold = profile.as_ref().err().cloned();
+            if hold != project.hold {
+                parts
+                    .store
+                    .hold_project(project.id, hold, parts.clock.now())
+                    .await?;
+            }
+            match profile {
+                Ok(profile) => {
+                    startable
+                        .profiles
+                        .insert(project.id, (entry.agent, profile));
+                    startable.loads.push(ProjectLoad {
+                        id: project.id,
+                        // The dedicated agent does one thing at a time.
+                        slots: u32::from(project.running == 0),
+                        running: u32::try_from(project.running).unwrap_or(u32::MAX),
+                        last_started: entry.last_started,
+                        candidates: entry.candidates,
+                    });
+                }
+                Err(_) => startable.held = true,
+            }
+        }
+        Ok(startable)
+    }
+}

@@ -1,0 +1,141 @@
+//! The reconcilers: each compares what should be with what is, and closes the gap.
+
+mod actors;
+mod agents;
+mod dispatch;
+mod runs;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::actors::Actors;
+use super::EngineLimits;
+use crate::project::Profiles;
+use crate::system::System;
+use crate::time::Clock;
+use crate::{AgentRuntime, Error, ErrorKind, Result, Scheduler, Store, SyncBackend};
+
+/// What an engine is made of.
+pub(super) struct Parts {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) runtime: Arc<dyn AgentRuntime>,
+    pub(super) system: System,
+    pub(super) scheduler: Arc<dyn Scheduler>,
+    pub(super) sync: Option<Arc<dyn SyncBackend>>,
+    pub(super) profiles: Arc<dyn Profiles>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) limits: EngineLimits,
+}
+
+/// What the reconcilers of one engine share: the parts, and signals that carry no truth.
+pub(super) struct Shared {
+    pub(super) parts: Parts,
+    /// Something may be ready to start.
+    pub(super) dispatch: Notify,
+    /// Some agent may need its place, or no longer.
+    pub(super) agents: Notify,
+    /// The actors of the runs that have not ended.
+    pub(super) actors: Actors,
+    pub(super) problems: Problems,
+    /// Nothing new is started.
+    pub(super) stop_dispatch: CancellationToken,
+    /// Everything ends.
+    pub(super) stop: CancellationToken,
+    /// Owns every task that the engine spawned.
+    pub(super) tasks: TaskTracker,
+    failure: watch::Sender<Option<String>>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine")
+            .field("store", &self.parts.store)
+            .field("runtime", &self.parts.runtime)
+            .field("scheduler", &self.parts.scheduler)
+            .field("system", &self.parts.system.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Adopts what goes on, then lets the reconcilers loose.
+pub(super) async fn start(parts: Parts) -> Result<Arc<Shared>> {
+    let shared = Arc::new(Shared {
+        parts,
+        dispatch: Notify::new(),
+        agents: Notify::new(),
+        actors: Actors::default(),
+        problems: Problems::default(),
+        stop_dispatch: CancellationToken::new(),
+        stop: CancellationToken::new(),
+        tasks: TaskTracker::new(),
+        failure: watch::Sender::new(None),
+    });
+    runs::adopt(&shared).await?;
+    shared.dispatch.notify_one();
+    shared.agents.notify_one();
+    shared.tasks.spawn(dispatch::run(Arc::clone(&shared)));
+    shared.tasks.spawn(agents::run(Arc::clone(&shared)));
+    Ok(shared)
+}
+
+impl Shared {
+    /// Ends the engine's work when `error` says that another daemon has taken the store over. Returns whether it does.
+    fn superseded(&self, error: &Error) -> bool {
+        if error.kind() != ErrorKind::Superseded {
+            return false;
+        }
+        self.fail("another daemon has taken over this machine's queue");
+        true
+    }
+
+    fn fail(&self, why: &str) {
+        tracing::error!("{why}");
+        self.failure.send_replace(Some(why.to_owned()));
+        self.stop_dispatch.cancel();
+        self.stop.cancel();
+    }
+
+    pub(super) async fn failed(&self) -> Error {
+        let mut failure = self.failure.subscribe();
+        match failure.wait_for(Option::is_some).await {
+            Ok(why) => Error::new(ErrorKind::Superseded, why.clone().unwrap_or_default()),
+            // The sender lives as long as `self`, which is borrowed here.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Waits, but not longer than until the engine ends. Returns whether it goes on.
+    async fn pause(&self, period: Duration) -> bool {
+        tokio::select! {
+            () = self.stop.cancelled() => false,
+            () = self.parts.clock.sleep(period) => true,
+        }
+    }
+}
+
+/// What is wrong now, by what it is about. A problem goes when its cause does.
+#[derive(Debug, Default)]
+pub(super) struct Problems(Mutex<BTreeMap<String, String>>);
+
+impl Problems {
+    fn set(&self, about: &str, sentence: impl Into<String>) {
+        self.lock().insert(about.to_owned(), sentence.into());
+    }
+
+    fn clear(&self, about: &str) {
+        self.lock().remove(about);
+    }
+
+    pub(super) fn list(&self) -> Vec<String> {
+        self.lock().values().cloned().collect()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,438 @@
+//! One actor a run, from its claim or adoption to its outcome.
+//!
+//! ```text
+//! claimed ── launch ──┐
+//!                     ├─▶ look ─▶ take output in ─▶ running: wait ─┐
+//! adopted ── inspect ─┘     ▲                       held: wait ────┤
+//!                           └──────────────────────────────────────┘
+//!                                                   ended: finish ─▶ over
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::Shared;
+use super::agents::place;
+use crate::agent::AgentState;
+use crate::project::Profile;
+use crate::reason::Reason;
+use crate::run::{Report, Run, RunState, judge};
+use crate::runtime::{LaunchOrder, RunEnd, RunStatus, Stopped};
+use crate::schedule::retry;
+use crate::store::{Claimed, Finish, Intake, RunQuery};
+use crate::task::{SessionMode, Setback, StopIntent, Task};
+use crate::time::Timestamp;
+use crate::{Error, ErrorKind, Noun, Result, chain};
+
+/// How long an actor waits after the store or the runtime could not answer, and between looks at what can't be ended.
+const RETRY: Duration = Duration::from_secs(2);
+/// How long one adoption may hold the start of the engine up.
+const ADOPTION: Duration = Duration::from_secs(2);
+
+/// Begins to launch a claimed run.
+pub(super) fn launch(shared: &Arc<Shared>, claimed: Claimed, profile: Profile) {
+    let Claimed { task, run } = claimed;
+    spawn(shared, run, task, Some(profile));
+}
+
+/// Gives every open run an actor and lets each look once, so that what the store says is what is.
+pub(super) async fn adopt(shared: &Arc<Shared>) -> Result<()> {
+    // What is there is listed before the database is read, so that a launch in between is not taken for a stray.
+    let there = shared.parts.runtime.agents().await?;
+    let open = shared.parts.store.open_runs().await?;
+    for id in there.into_iter().filter_map(|agent| agent.run) {
+        if let Err(error) = shared.parts.store.run(id).await
+            && error.kind() == ErrorKind::NotFound(Noun::Run)
+        {
+            // Not ours to judge: perhaps an older database was restored. It is shown and never killed.
+            tracing::warn!(run = %id, "there is a run that the database does not know");
+            shared.problems.set(
+                &format!("stray {id}"),
+                format!("run {id} goes on here but is not in the database; it is left alone"),
+            );
+        }
+    }
+    let mut looked = Vec::new();
+    for run in open {
+        let task = shared.parts.store.task(run.task_id).await?;
+        let first_look = Arc::new(Notify::new());
+        if spawn_noting(shared, run, task, None, Some(Arc::clone(&first_look))) {
+            looked.push(first_look);
+        }
+    }
+    let all = async {
+        for look in looked {
+            look.notified().await;
+        }
+    };
+    tokio::select! {
+        () = all => {}
+        () = shared.parts.clock.sleep(ADOPTION) => {
+            tracing::warn!("some runs have not answered yet; they are looked at again");
+        }
+    }
+    Ok(())
+}
+
+fn spawn(shared: &Arc<Shared>, run: Run, task: Task, profile: Option<Profile>) {
+    spawn_noting(shared, run, task, profile, None);
+}
+
+fn spawn_noting(
+    shared: &Arc<Shared>,
+    run: Run,
+    task: Task,
+    profile: Option<Profile>,
+    first_look: Option<Arc<Notify>>,
+) -> bool {
+    let Some(wake) = shared.actors.enlist(run.id, run.agent_id) else {
+        return false;
+    };
+    let actor = Actor {
+        shared: Arc::clone(shared),
+        wake,
+        first_look,
+        started_at: match &run.state {
+            RunState::Running { started_at, .. } => Some(*started_at),
+            _ => None,
+        },
+        run,
+        task,
+        launch_error: None,
+        stopped: false,
+    };
+    shared.tasks.spawn(actor.run(profile));
+    true
+}
+
+struct Actor {
+    shared: Arc<Shared>,
+    wake: Arc<Notify>,
+    first_look: Option<Arc<Notify>>,
+    run: Run,
+    task: Task,
+    started_at: Option<Timestamp>,
+    /// Why the launch failed; it explains a run that turns out never to have started.
+    launch_error: Option<Error>,
+    /// Whether a stop was carried out.
+    stopped: bool,
+}
+
+/// What an actor does after a look.
+enum Next {
+    Look,
+    Wait,
+    WaitHeld,
+    Over,
+}
+
+impl Actor {
+    async fn run(mut self, profile: Option<Profile>) {
+        let stop = self.shared.stop.clone();
+        if let Some(profile) = profile {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.launch(profile) => {}
+            }
+        }
+        loop {
+            let next = tokio::select! {
+                () = stop.cancelled() => break,
+                next = self.look() => next,
+            };
+            if let Some(first_look) = self.first_look.take() {
+                first_look.notify_one();
+            }
+            let more = match next {
+                Ok(Next::Over) => break,
+                Ok(Next::Look) => true,
+                Ok(Next::Wait) => self.wait().await,
+                Ok(Next::WaitHeld) => self.wait_held().await,
+                Err(error) => match self.recover(error).await {
+                    true => self.shared.pause(RETRY).await,
+                    false => break,
+                },
+            };
+            if !more {
+                break;
+            }
+        }
+        self.shared.actors.dismiss(self.run.id);
+        self.shared.dispatch.notify_one();
+        self.shared.agents.notify_one();
+    }
+
+    async fn launch(&mut self, profile: Profile) {
+        match self.order(profile).await {
+            Ok(order) => {
+                if let Err(error) = self.shared.parts.runtime.launch(&order).await {
+                    tracing::warn!(run = %self.run.id, error = chain(&error), "the launch failed");
+                    self.launch_error = Some(error);
+                }
+            }
+            Err(error) => self.launch_error = Some(error),
+        }
+    }
+
+    async fn order(&self, profile: Profile) -> Result<LaunchOrder> {
+        let store = &self.shared.parts.store;
+        let project = store.project(self.run.project_id).await?;
+        let agent = store.agent(self.run.agent_id).await?;
+        let resume = match self.task.spec.session {
+            SessionMode::Fresh => None,
+            SessionMode::Continue => self.last_session().await?,
+        };
+        let mut limits = profile.limits;
+        limits.timeout = self.task.spec.timeout;
+        Ok(LaunchOrder {
+            run: self.run.id,
+            task: self.task.id,
+            place: place(&project, &agent),
+            profile: profile.agent,
+            limits,
+            prompt: self.task.spec.text.clone(),
+            resume,
+        })
+    }
+
+    /// The conversation of the agent's latest run that had one.
+    async fn last_session(&self) -> Result<Option<String>> {
+        let query = RunQuery {
+            task: None,
+            agent: Some(self.run.agent_id),
+            before: Some(self.run.id),
+            limit: 50,
+        };
+        let runs = self.shared.parts.store.runs(&query).await?;
+        Ok(runs.items.into_iter().find_map(|run| run.session_id))
+    }
+
+    /// Compares what the runtime sees with what the store has, and moves the store on.
+    async fn look(&mut self) -> Result<Next> {
+        let parts = &self.shared.parts;
+        self.run = parts.store.run(self.run.id).await?;
+        if self.run.state.is_ended() {
+            return Ok(Next::Over);
+        }
+        match parts.runtime.inspect(self.run.id).await? {
+            RunStatus::Running(process) => {
+                if self.started_at.is_none() {
+                    self.note_start(process.started_at).await?;
+                }
+                let state = if process.answers {
+                    AgentState::Working { run: self.run.id }
+                } else {
+                    AgentState::Unresponsive {
+                        run: Some(self.run.id),
+                    }
+                };
+                let source = if process.answers { "host" } else { "lock" };
+                self.shared
+                    .observe_agent(self.run.agent_id, state, source)
+                    .await;
+                self.take_in(None).await?;
+                self.stop_if_wanted().await
+            }
+            RunStatus::Ended { end, started_at } => {
+                let report = self.take_in(Some(&end)).await?;
+                self.finish(&end, report, started_at).await?;
+                Ok(Next::Over)
+            }
+            RunStatus::Unstoppable(pids) => self.hold(&pids).await,
+        }
+    }
+
+    async fn note_start(&mut self, started_at: Timestamp) -> Result<()> {
+        let parts = &self.shared.parts;
+        parts
+            .store
+            .mark_started(self.run.id, self.run.token, started_at, parts.clock.now())
+            .await?;
+        self.started_at = Some(started_at);
+        Ok(())
+    }
+
+    /// Takes in everything that is there now. Returns the report, at the end.
+    async fn take_in(&mut self, end: Option<&RunEnd>) -> Result<Option<Report>> {
+        let parts = &self.shared.parts;
+        loop {
+            let from = self.run.checkpoint.clone();
+            let batch = parts.runtime.read(self.run.id, &from, end).await?;
+            if batch.checkpoint != from {
+                let intake = Intake {
+                    from,
+                    to: batch.checkpoint.clone(),
+                    observations: batch.observations,
+                };
+                parts
+                    .store
+                    .take_in(self.run.id, self.run.token, intake, parts.clock.now())
+                    .await?;
+                self.run.checkpoint = batch.checkpoint;
+            }
+            if batch.complete {
+                return Ok(batch.report);
+            }
+        }
+    }
+
+    async fn stop_if_wanted(&mut self) -> Result<Next> {
+        let parts = &self.shared.parts;
+        if self.run.stop.is_none() && self.time_left().is_some_and(|left| left.is_zero()) {
+            let intent = StopIntent {
+                reason: Reason::Timeout,
+                by: "its time limit".to_owned(),
+                at: parts.clock.now(),
+            };
+            self.run = parts
+                .store
+                .mark_stopping(self.run.id, self.run.token, intent)
+                .await?;
+        }
+        if self.run.stop.is_none() || self.stopped {
+            return Ok(Next::Wait);
+        }
+        match parts
+            .runtime
+            .stop(self.run.id, parts.limits.stop_grace)
+            .await?
+        {
+            Stopped::Empty => {
+                self.stopped = true;
+                Ok(Next::Look)
+            }
+            Stopped::Unstoppable(pids) => self.hold(&pids).await,
+        }
+    }
+
+    /// How much of the task's time is left: the clock runs from the gate, also over an adoption.
+    fn time_left(&self) -> Option<Duration> {
+        let timeout = self.task.spec.timeout?;
+        let started_at = self.started_at?;
+        let now = self.shared.parts.clock.now();
+        Some(timeout.saturating_sub(now.since(started_at)))
+    }
+
+    async fn hold(&mut self, pids: &[u32]) -> Result<Next> {
+        let parts = &self.shared.parts;
+        let detail = format!("processes {pids:?} of run {} can't be ended", self.run.id);
+        tracing::error!(run = %self.run.id, "{detail}");
+        parts
+            .store
+            .mark_held(
+                self.run.id,
+                self.run.token,
+                Some(Reason::Unstoppable),
+                parts.clock.now(),
+            )
+            .await?;
+        self.shared
+            .problems
+            .set(&format!("held {}", self.run.id), detail.as_str());
+        self.shared
+            .observe_agent(self.run.agent_id, AgentState::Failed { detail }, "host")
+            .await;
+        Ok(Next::WaitHeld)
+    }
+
+    async fn finish(
+        &mut self,
+        end: &RunEnd,
+        report: Option<Report>,
+        started_at: Option<Timestamp>,
+    ) -> Result<()> {
+        let parts = &self.shared.parts;
+        let source = match end {
+            RunEnd::NeverStarted(_) => "gate",
+            RunEnd::Exited(_) => "exit_record",
+            RunEnd::Gone => "lock",
+        };
+        let end = self.explain(end);
+        let outcome = judge(&end, report.as_ref(), self.run.stop.as_ref());
+        let now = parts.clock.now();
+        let task = parts.store.task(self.task.id).await?;
+        let finish = Finish {
+            retry_at: retry::next_attempt(&task, &self.run, &outcome.verdict, now),
+            started_at: self.started_at.or(started_at),
+            usage: report
+                .as_ref()
+                .map(|report| report.usage)
+                .unwrap_or_default(),
+            cost_usd: report.as_ref().and_then(|report| report.cost_usd),
+            outcome,
+        };
+        crate::barrier!("launch.8.finishing");
+        parts
+            .store
+            .finish(self.run.id, self.run.token, finish, now)
+            .await?;
+        crate::barrier!("launch.8.finished");
+        self.shared.problems.clear(&format!("held {}", self.run.id));
+        self.shared
+            .observe_agent(self.run.agent_id, AgentState::Idle, source)
+            .await;
+        Ok(())
+    }
+
+    /// A run that never started because its launch failed says why it failed.
+    fn explain(&self, end: &RunEnd) -> RunEnd {
+        match (end, &self.launch_error) {
+            (RunEnd::NeverStarted(_), Some(error)) => {
+                RunEnd::NeverStarted(Setback::new(Reason::NotStarted, chain(error)))
+            }
+            _ => end.clone(),
+        }
+    }
+
+    /// Waits for something that is worth another look. Returns false when the engine ends.
+    async fn wait(&self) -> bool {
+        let parts = &self.shared.parts;
+        let deadline = async {
+            match self.time_left() {
+                Some(left) if self.run.stop.is_none() => parts.clock.sleep(left).await,
+                _ => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.shared.stop.cancelled() => false,
+            () = self.wake.notified() => true,
+            () = deadline => true,
+            changed = parts.runtime.changed(self.run.id) => match changed {
+                Ok(()) => true,
+                Err(error) => {
+                    tracing::warn!(run = %self.run.id, error = chain(&error), "can't watch the run");
+                    self.shared.pause(RETRY).await
+                }
+            },
+        }
+    }
+
+    async fn wait_held(&mut self) -> bool {
+        // What could not be ended is tried again, since nothing tells when a process leaves an uninterruptible call.
+        self.stopped = false;
+        tokio::select! {
+            () = self.wake.notified() => true,
+            more = self.shared.pause(RETRY) => more,
+        }
+    }
+
+    /// Decides what an error means. Returns whether the actor goes on.
+    async fn recover(&mut self, error: Error) -> bool {
+        if error.kind() != ErrorKind::Superseded {
+            tracing::warn!(run = %self.run.id, error = chain(&error), "looking after the run failed");
+            return true;
+        }
+        // Either this run's claim or this daemon is no longer the current one; the store knows which.
+        match self.shared.parts.store.run(self.run.id).await {
+            Ok(run) if run.state.is_ended() => false,
+            Ok(run) if run.token == self.run.token && run.checkpoint != self.run.checkpoint => true,
+            Ok(_) => {
+                self.shared.superseded(&error);
+                false
+            }
+            Err(_) => true,
+        }
+    }
+}
