@@ -1,1 +1,3 @@
-//! daemon
+//! The reference daemon of CCM, as a library: composition, configuration and the HTTP API.
+
+pub mod machine;
