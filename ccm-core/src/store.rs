@@ -220,7 +220,9 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// stop forbids it or the verdict is a success.
     ///
     /// # Errors
-    /// `Superseded` with an old token. The outcome is then kept on the run as `superseded`, and the task is untouched.
+    /// `Superseded` with an old token; the task is untouched. If the task has another claim meanwhile and the run has no
+    /// outcome yet, this one is kept on it as `superseded`; an outcome that was committed never changes, and a wrong
+    /// token never ends a run whose own claim still counts.
     async fn finish(
         &self,
         run: RunId,
