@@ -1,0 +1,5 @@
+//! Implementations of the contracts in memory.
+
+mod store;
+
+pub use store::MemoryStore;

@@ -1,0 +1,224 @@
+//! A complete store in memory: durable as long as one handle lives.
+
+mod contract;
+mod projects;
+mod reads;
+mod runs;
+mod tasks;
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde_json::Value;
+use tokio::sync::watch;
+
+use crate::agent::Agent;
+use crate::event::{Event, EventKind};
+use crate::id::{AgentId, Epoch, FencingToken, LogId, ProjectId, RunId, Seq, TaskId};
+use crate::project::Project;
+use crate::run::Run;
+use crate::system::System;
+use crate::task::Task;
+use crate::time::Timestamp;
+use crate::{Error, ErrorKind, Result};
+
+/// A [`Store`](crate::Store) in memory.
+///
+/// Handles made with [`another`](Self::another) share the data, and each has an epoch of its own, as two daemons on one
+/// database have.
+pub struct MemoryStore {
+    shared: Arc<Shared>,
+    epoch: Mutex<Option<Epoch>>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    head: watch::Sender<Seq>,
+}
+
+struct State {
+    system: Option<System>,
+    epoch: Epoch,
+    log: LogId,
+    events: Vec<Event>,
+    projects: BTreeMap<ProjectId, ProjectRow>,
+    agents: BTreeMap<AgentId, Agent>,
+    tasks: BTreeMap<TaskId, TaskRow>,
+    runs: BTreeMap<RunId, Run>,
+    keys: HashMap<KeyName, KeyRow>,
+}
+
+struct ProjectRow {
+    project: Project,
+    agent: AgentId,
+    removed: bool,
+    last_started: Option<Timestamp>,
+}
+
+struct TaskRow {
+    task: Task,
+    token: FencingToken,
+}
+
+#[derive(PartialEq, Eq, Hash)]
+struct KeyName {
+    principal: String,
+    route: String,
+    key: String,
+}
+
+struct KeyRow {
+    fingerprint: String,
+    tasks: Vec<TaskId>,
+}
+
+/// What an event is about.
+#[derive(Default)]
+struct About {
+    project: Option<ProjectId>,
+    task: Option<TaskId>,
+    run: Option<RunId>,
+    agent: Option<AgentId>,
+}
+
+impl About {
+    fn task(task: &Task) -> Self {
+        Self {
+            project: Some(task.project_id),
+            task: Some(task.id),
+            run: task.state.run(),
+            agent: None,
+        }
+    }
+
+    fn run(run: &Run) -> Self {
+        Self {
+            project: Some(run.project_id),
+            task: Some(run.task_id),
+            run: Some(run.id),
+            agent: Some(run.agent_id),
+        }
+    }
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        let state = State {
+            system: None,
+            epoch: Epoch(0),
+            log: LogId::new(),
+            events: Vec::new(),
+            projects: BTreeMap::new(),
+            agents: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            keys: HashMap::new(),
+        };
+        Self {
+            shared: Arc::new(Shared {
+                state: Mutex::new(state),
+                head: watch::Sender::new(Seq(0)),
+            }),
+            epoch: Mutex::new(None),
+        }
+    }
+
+    /// Another handle on the same data, which has not begun.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            epoch: Mutex::new(None),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A test that panicked while it held the lock has failed already.
+        self.shared
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn own_epoch(&self) -> MutexGuard<'_, Option<Epoch>> {
+        self.epoch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the state under this handle's epoch and wakes readers.
+    fn write<T>(&self, change: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
+        let epoch = *self.own_epoch();
+        let mut state = self.lock();
+        if epoch != Some(state.epoch) {
+            return Err(Error::new(
+                ErrorKind::Superseded,
+                match epoch {
+                    Some(_) => "another daemon took the store over",
+                    None => "the store was not taken over yet; begin first",
+                },
+            ));
+        }
+        let answer = change(&mut state);
+        self.shared.publish(&state);
+        answer
+    }
+}
+
+impl Shared {
+    /// Under the lock, so that the value never goes back.
+    fn publish(&self, state: &State) {
+        let head = state.head();
+        self.head
+            .send_if_modified(|seen| std::mem::replace(seen, head) != head);
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore").finish_non_exhaustive()
+    }
+}
+
+impl State {
+    fn head(&self) -> Seq {
+        self.events.last().map_or(Seq(0), |event| event.seq)
+    }
+
+    fn event(&mut self, time: Timestamp, kind: EventKind, about: About, data: Value) {
+        let seq = Seq(self.head().0 + 1);
+        self.events.push(Event {
+            seq,
+            time,
+            kind,
+            project_id: about.project,
+            task_id: about.task,
+            run_id: about.run,
+            agent_id: about.agent,
+            data,
+        });
+    }
+
+    fn task_row(&mut self, id: TaskId) -> Result<&mut TaskRow> {
+        self.tasks.get_mut(&id).ok_or_else(|| Error::no_task(id))
+    }
+
+    fn project_row(&mut self, id: ProjectId) -> Result<&mut ProjectRow> {
+        self.projects
+            .get_mut(&id)
+            .filter(|row| !row.removed)
+            .ok_or_else(|| Error::no_project(id))
+    }
+}
+
+/// Notes a change of a task.
+fn touch(task: &mut Task, now: Timestamp) {
+    task.revision.0 += 1;
+    task.updated_at = now;
+}

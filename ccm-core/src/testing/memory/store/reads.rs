@@ -1,0 +1,172 @@
+//! What readers see.
+
+use super::{State, TaskRow};
+use crate::agent::Agent;
+use crate::event::Event;
+use crate::id::ProjectId;
+use crate::project::Project;
+use crate::run::Run;
+use crate::scheduler::{Candidate, Wants};
+use crate::store::{Counts, EventQuery, Page, Ready, ReadyProject, RunQuery, TaskQuery};
+use crate::task::{Task, TaskState, TaskStateName};
+use crate::time::Timestamp;
+use crate::{Error, Result};
+
+impl State {
+    pub(super) fn project(&self, id: ProjectId) -> Result<Project> {
+        let row = self.projects.get(&id).filter(|row| !row.removed);
+        let row = row.ok_or_else(|| Error::no_project(id))?;
+        let counts = self.counts(Some(id));
+        Ok(Project {
+            queued: counts.queued,
+            running: counts.running,
+            ..row.project.clone()
+        })
+    }
+
+    pub(super) fn projects(&self) -> Vec<Project> {
+        let ids = self.projects.keys();
+        let mut projects: Vec<Project> = ids.filter_map(|id| self.project(*id).ok()).collect();
+        projects.sort_by(|a, b| a.name.cmp(&b.name));
+        projects
+    }
+
+    pub(super) fn agents(&self) -> Vec<Agent> {
+        let mut agents: Vec<Agent> = self
+            .agents
+            .values()
+            .filter(|agent| self.project(agent.project_id).is_ok())
+            .cloned()
+            .collect();
+        agents.sort_by(|a, b| a.name.cmp(&b.name));
+        agents
+    }
+
+    pub(super) fn counts(&self, project: Option<ProjectId>) -> Counts {
+        let mut counts = Counts::default();
+        for TaskRow { task, .. } in self.tasks.values() {
+            if project.is_none_or(|id| id == task.project_id) {
+                match task.state.name() {
+                    TaskStateName::Queued => counts.queued += 1,
+                    TaskStateName::Running => counts.running += 1,
+                    _ => {}
+                }
+            }
+        }
+        counts
+    }
+
+    pub(super) fn tasks(&self, query: &TaskQuery) -> Page<Task> {
+        let tasks = self.tasks.values().rev().map(|row| &row.task);
+        let wanted = tasks.filter(|task| {
+            query.project.is_none_or(|id| id == task.project_id)
+                && (query.states.is_empty() || query.states.contains(&task.state.name()))
+                && query.before.is_none_or(|before| task.id < before)
+        });
+        page(wanted, query.limit)
+    }
+
+    pub(super) fn runs(&self, query: &RunQuery) -> Page<Run> {
+        let wanted = self.runs.values().rev().filter(|run| {
+            query.task.is_none_or(|id| id == run.task_id)
+                && query.agent.is_none_or(|id| id == run.agent_id)
+                && query.before.is_none_or(|before| run.id < before)
+        });
+        page(wanted, query.limit)
+    }
+
+    pub(super) fn events(&self, query: &EventQuery) -> Vec<Event> {
+        let wanted = self.events.iter().filter(|event| {
+            event.seq > query.after
+                && (query.project.is_none() || query.project == event.project_id)
+                && (query.task.is_none() || query.task == event.task_id)
+                && (query.run.is_none() || query.run == event.run_id)
+                && (query.kinds.is_empty() || query.kinds.contains(&event.kind))
+        });
+        wanted.take(query.limit as usize).cloned().collect()
+    }
+
+    fn is_blocked(&self, task: &Task) -> bool {
+        task.spec.blocked_by.iter().any(|id| {
+            let blocker = self.tasks.get(id);
+            !blocker.is_some_and(|row| matches!(row.task.state, TaskState::Succeeded { .. }))
+        })
+    }
+
+    pub(super) fn is_ready(&self, task: &Task, now: Timestamp) -> bool {
+        matches!(task.state, TaskState::Queued { .. })
+            && task.due_at.is_none_or(|due| due <= now)
+            && !self.is_blocked(task)
+    }
+
+    pub(super) fn ready(&self, now: Timestamp, per_project: u32) -> Ready {
+        let mut ready = Ready::default();
+        for (id, row) in &self.projects {
+            if row.removed || row.project.paused {
+                continue;
+            }
+            let mut own: Vec<&Task> = Vec::new();
+            for TaskRow { task, .. } in self.tasks.values() {
+                if task.project_id != *id {
+                    continue;
+                }
+                if self.is_ready(task, now) {
+                    own.push(task);
+                } else if let (TaskState::Queued { .. }, Some(due)) = (&task.state, task.due_at)
+                    && due > now
+                    && !self.is_blocked(task)
+                {
+                    ready.next_due = Some(ready.next_due.map_or(due, |next| next.min(due)));
+                }
+            }
+            let Ok(project) = self.project(*id) else {
+                continue;
+            };
+            if !own.is_empty() {
+                ready.projects.push(ReadyProject {
+                    project,
+                    agent: row.agent,
+                    last_started: row.last_started,
+                    candidates: candidates(own, per_project as usize),
+                });
+            }
+        }
+        ready
+    }
+}
+
+/// The first by priority, then those of the oldest that are not among them.
+fn candidates(mut tasks: Vec<&Task>, per_project: usize) -> Vec<Candidate> {
+    tasks.sort_by_key(|task| (task.created_at, task.id));
+    let oldest: Vec<&Task> = tasks.iter().take(per_project).copied().collect();
+    // The sort is stable: within a priority the oldest stays first.
+    tasks.sort_by_key(|task| std::cmp::Reverse(task.spec.priority));
+    tasks.truncate(per_project);
+    for task in oldest {
+        if !tasks.iter().any(|kept| kept.id == task.id) {
+            tasks.push(task);
+        }
+    }
+    tasks.into_iter().map(candidate).collect()
+}
+
+fn candidate(task: &Task) -> Candidate {
+    Candidate {
+        task: task.id,
+        priority: task.spec.priority,
+        created_at: task.created_at,
+        due_at: task.due_at,
+        wants: Wants {
+            tags: task.spec.tags.clone(),
+            system_type: task.spec.system_type,
+        },
+    }
+}
+
+fn page<'a, T: Clone + 'a>(items: impl Iterator<Item = &'a T>, limit: u32) -> Page<T> {
+    let limit = limit as usize;
+    let mut items: Vec<T> = items.take(limit + 1).cloned().collect();
+    let more = items.len() > limit;
+    items.truncate(limit);
+    Page { items, more }
+}
