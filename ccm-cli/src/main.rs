@@ -1,1 +1,3 @@
+//! The program `ccm`.
+
 fn main() {}

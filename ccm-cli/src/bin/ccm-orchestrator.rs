@@ -1,1 +1,3 @@
+//! The program `ccm-orchestrator`.
+
 fn main() {}

@@ -1,0 +1,276 @@
+//! The typed client of CCM's HTTP API.
+//!
+//! ```no_run
+//! use ccm_cli::client::{Client, Endpoint};
+//! use ccm_core::api::CreateTask;
+//!
+//! # async fn example() -> ccm_cli::client::Result<()> {
+//! let client = Client::new(&Endpoint::new("http://127.0.0.1:8765", "TOKEN"))?;
+//! let project = client.projects().all().await?.remove(0);
+//! let task = client.create_task(&CreateTask::new(project.id, "Say hello")).await?;
+//! println!("{}", task.id);
+//! # Ok(())
+//! # }
+//! ```
+
+mod endpoint;
+mod error;
+mod events;
+mod pages;
+mod sse;
+mod transport;
+
+pub use endpoint::Endpoint;
+pub use error::{Error, Result};
+pub use events::{EventFilter, EventStream, Notice};
+pub use pages::Pages;
+pub use transport::Locate;
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ccm_core::api::{
+    Agent, AttachCommand, CancelAnswer, CreateProject, CreateTask, Health, Project,
+    RegisteredProject, Run, Shutdown, ShutdownReport, Status, Stream, System, Task, TaskStateName,
+    Trust,
+};
+use ccm_core::event::Cursor;
+use ccm_core::id::{AgentId, ProjectId, RunId, TaskId};
+
+use transport::{Call, Transport};
+
+/// A daemon's API. Clones share their connections.
+///
+/// Calls that change nothing, or the same thing when they are made twice, are tried again for a few seconds when the
+/// connection breaks in the middle; creating is among them, because each call has an idempotency key.
+#[derive(Clone)]
+pub struct Client {
+    transport: Arc<Transport>,
+}
+
+/// Which tasks are wanted. Empty means all of them, newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TaskFilter {
+    /// Only those of this project.
+    pub project_id: Option<ProjectId>,
+    /// Only those in this state.
+    pub state: Option<TaskStateName>,
+    /// How many to fetch at once.
+    pub page_size: Option<u32>,
+}
+
+/// A piece of a run's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogPart {
+    /// The place of its first byte.
+    pub offset: u64,
+    /// How many bytes the log has by now.
+    pub size: u64,
+    /// The bytes.
+    pub bytes: Bytes,
+}
+
+impl Client {
+    /// The client of the daemon at `endpoint`. Nothing is sent yet.
+    pub fn new(endpoint: &Endpoint) -> Result<Self> {
+        Self::with(endpoint, "client", None)
+    }
+
+    /// The same with a name that the daemon notes as the creator of what it creates, and with a way to find the daemon
+    /// again when it is no longer there.
+    pub fn with(endpoint: &Endpoint, name: &'static str, locate: Option<Locate>) -> Result<Self> {
+        let transport = Transport::new(endpoint, name, locate)?;
+        Ok(Self {
+            transport: Arc::new(transport),
+        })
+    }
+
+    /// Where the daemon was last found.
+    pub fn url(&self) -> String {
+        self.transport.url()
+    }
+
+    /// Whether the daemon is alive.
+    pub async fn health(&self) -> Result<Health> {
+        self.ask(Call::get("/health")).await
+    }
+
+    /// Whether the daemon can do its work.
+    pub async fn ready(&self) -> Result<Health> {
+        self.ask(Call::get("/ready")).await
+    }
+
+    /// The daemon at a glance.
+    pub async fn status(&self) -> Result<Status> {
+        self.ask(Call::get("/api/v1/status")).await
+    }
+
+    /// Stops the daemon.
+    pub async fn shutdown(&self, how: &Shutdown) -> Result<ShutdownReport> {
+        self.ask(Call::post("/api/v1/shutdown").json(how)).await
+    }
+
+    /// The machines.
+    pub fn systems(&self) -> Pages<System> {
+        self.pages(Call::get("/api/v1/systems"))
+    }
+
+    /// The projects.
+    pub fn projects(&self) -> Pages<Project> {
+        self.pages(Call::get("/api/v1/projects"))
+    }
+
+    /// The project of this name on the daemon's machine.
+    pub async fn project_named(&self, name: &str) -> Result<Option<Project>> {
+        let call = Call::get("/api/v1/projects").query("name", Some(name));
+        let found = self.pages::<Project>(call).all().await?;
+        Ok(found.into_iter().find(|project| project.name == name))
+    }
+
+    /// A project.
+    pub async fn project(&self, id: ProjectId) -> Result<Project> {
+        self.ask(Call::get(format!("/api/v1/projects/{id}"))).await
+    }
+
+    /// Registers a folder that was set up.
+    pub async fn create_project(&self, wish: &CreateProject) -> Result<RegisteredProject> {
+        self.ask(Call::create("/api/v1/projects").json(wish)).await
+    }
+
+    /// Removes a project; with `force` also when tasks wait or run.
+    pub async fn remove_project(&self, id: ProjectId, force: bool) -> Result<()> {
+        let call = Call::delete(format!("/api/v1/projects/{id}")).query("force", Some(force));
+        self.transport.send(&call).await.map(drop)
+    }
+
+    /// Lets a project's queue rest.
+    pub async fn pause_project(&self, id: ProjectId) -> Result<Project> {
+        self.ask(Call::put(format!("/api/v1/projects/{id}/pause")))
+            .await
+    }
+
+    /// Lets a project's queue move again.
+    pub async fn resume_project(&self, id: ProjectId) -> Result<Project> {
+        self.ask(Call::put(format!("/api/v1/projects/{id}/resume")))
+            .await
+    }
+
+    /// Has the daemon look at the project's folder and settings now.
+    pub async fn refresh_project(&self, id: ProjectId) -> Result<Project> {
+        self.ask(Call::put(format!("/api/v1/projects/{id}/refresh")))
+            .await
+    }
+
+    /// A project's settings, as far as they can run code.
+    pub async fn trust(&self, id: ProjectId) -> Result<Trust> {
+        self.ask(Call::get(format!("/api/v1/projects/{id}/trust")))
+            .await
+    }
+
+    /// Trusts the settings that have this digest.
+    pub async fn set_trust(&self, id: ProjectId, digest: &str) -> Result<()> {
+        let call = Call::put(format!("/api/v1/projects/{id}/trust"))
+            .json(&serde_json::json!({ "digest": digest }));
+        self.transport.send(&call).await.map(drop)
+    }
+
+    /// The agents, or those of one project.
+    pub fn agents(&self, project: Option<ProjectId>) -> Pages<Agent> {
+        self.pages(Call::get("/api/v1/agents").query("project_id", project))
+    }
+
+    /// An agent.
+    pub async fn agent(&self, id: AgentId) -> Result<Agent> {
+        self.ask(Call::get(format!("/api/v1/agents/{id}"))).await
+    }
+
+    /// What a person on the daemon's machine runs to see an agent's terminal.
+    pub async fn attach_command(&self, id: AgentId) -> Result<AttachCommand> {
+        self.ask(Call::get(format!("/api/v1/agents/{id}/attach")))
+            .await
+    }
+
+    /// Accepts a task. When this returns, the task is durable.
+    pub async fn create_task(&self, wish: &CreateTask) -> Result<Task> {
+        self.ask(Call::create("/api/v1/tasks").json(wish)).await
+    }
+
+    /// Tasks, newest first.
+    pub fn tasks(&self, filter: &TaskFilter) -> Pages<Task> {
+        self.pages(
+            Call::get("/api/v1/tasks")
+                .query("project_id", filter.project_id)
+                .query("state", filter.state)
+                .query("page_size", filter.page_size),
+        )
+    }
+
+    /// A task.
+    pub async fn task(&self, id: TaskId) -> Result<Task> {
+        self.ask(Call::get(format!("/api/v1/tasks/{id}"))).await
+    }
+
+    /// Calls a task off.
+    pub async fn cancel_task(&self, id: TaskId) -> Result<CancelAnswer> {
+        self.ask(Call::put(format!("/api/v1/tasks/{id}/cancel")))
+            .await
+    }
+
+    /// Has an ended task done again.
+    pub async fn retry_task(&self, id: TaskId) -> Result<Task> {
+        self.ask(Call::post(format!("/api/v1/tasks/{id}/retry")))
+            .await
+    }
+
+    /// The attempts at a task, newest first.
+    pub fn runs(&self, task: TaskId) -> Pages<Run> {
+        self.pages(Call::get("/api/v1/runs").query("task_id", Some(task)))
+    }
+
+    /// An attempt.
+    pub async fn run(&self, id: RunId) -> Result<Run> {
+        self.ask(Call::get(format!("/api/v1/runs/{id}"))).await
+    }
+
+    /// A run's output from `offset` on, at most `limit` bytes of it.
+    pub async fn read_log(
+        &self,
+        id: RunId,
+        stream: Stream,
+        offset: u64,
+        limit: u64,
+    ) -> Result<LogPart> {
+        let call = Call::get(format!("/api/v1/runs/{id}/log"))
+            .query("stream", Some(stream.as_str()))
+            .query("offset", Some(offset))
+            .query("limit", Some(limit));
+        let answer = self.transport.send(&call).await?;
+        Ok(LogPart {
+            offset: answer.number("x-log-offset")?,
+            size: answer.number("x-log-size")?,
+            bytes: answer.body,
+        })
+    }
+
+    /// The events after a place in the log; without one, what happens from now on.
+    pub fn events(&self, after: Option<Cursor>, filter: &EventFilter) -> EventStream {
+        EventStream::new(Arc::clone(&self.transport), after, filter)
+    }
+
+    async fn ask<T: serde::de::DeserializeOwned>(&self, call: Call) -> Result<T> {
+        self.transport.send(&call).await?.json()
+    }
+
+    fn pages<T: serde::de::DeserializeOwned>(&self, call: Call) -> Pages<T> {
+        Pages::new(Arc::clone(&self.transport), call)
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("url", &self.url())
+            .finish_non_exhaustive()
+    }
+}
