@@ -1,0 +1,19 @@
+.PHONY: up test ci openapi
+
+# Installs CCM, starts it and runs one task in a copy of examples/hello-project.
+up:
+	@scripts/up
+
+# Gets what the tests need that is missing, then runs all of them.
+test:
+	@scripts/tools tmux git nextest
+	cargo nextest run --workspace --locked
+	cargo test --workspace --locked --doc --quiet
+
+# What has to pass before anything lands.
+ci:
+	@.ci/run
+
+# Writes the OpenAPI document anew from the code.
+openapi:
+	CCM_BLESS=1 cargo nextest run --locked -p ccm-daemon openapi
