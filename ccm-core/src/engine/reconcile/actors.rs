@@ -16,6 +16,10 @@ struct Enlisted {
 }
 
 impl Actors {
+    pub(super) fn is_enlisted(&self, run: RunId) -> bool {
+        self.lock().contains_key(&run)
+    }
+
     /// Makes sure that a run has at most one actor: `None` if it has one already.
     pub(super) fn enlist(&self, run: RunId, agent: AgentId) -> Option<Arc<Notify>> {
         let mut actors = self.lock();

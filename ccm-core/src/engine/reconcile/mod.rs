@@ -39,6 +39,8 @@ pub(super) struct Shared {
     pub(super) dispatch: Notify,
     /// Some agent may need its place, or no longer.
     pub(super) agents: Notify,
+    /// Some open run may have lost its actor.
+    pub(super) runs: Notify,
     /// The actors of the runs that have not ended.
     pub(super) actors: Actors,
     pub(super) problems: Problems,
@@ -68,6 +70,7 @@ pub(super) async fn start(parts: Parts) -> Result<Arc<Shared>> {
         parts,
         dispatch: Notify::new(),
         agents: Notify::new(),
+        runs: Notify::new(),
         actors: Actors::default(),
         problems: Problems::default(),
         stop_dispatch: CancellationToken::new(),
@@ -78,9 +81,25 @@ pub(super) async fn start(parts: Parts) -> Result<Arc<Shared>> {
     runs::adopt(&shared).await?;
     shared.dispatch.notify_one();
     shared.agents.notify_one();
-    shared.tasks.spawn(dispatch::run(Arc::clone(&shared)));
-    shared.tasks.spawn(agents::run(Arc::clone(&shared)));
+    own(&shared, "dispatch", dispatch::run(Arc::clone(&shared)));
+    own(&shared, "agents", agents::run(Arc::clone(&shared)));
+    own(&shared, "runs", runs::run(Arc::clone(&shared)));
     Ok(shared)
+}
+
+/// Spawns a reconciler. One that panics takes the engine with it: half an engine would be a silent failure.
+fn own<F>(shared: &Arc<Shared>, name: &'static str, reconciler: F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let owner = Arc::clone(shared);
+    shared.tasks.spawn(async move {
+        if tokio::spawn(reconciler).await.is_err() {
+            owner.fail(&format!(
+                "the reconciler of {name} panicked; the log says where"
+            ));
+        }
+    });
 }
 
 impl Shared {

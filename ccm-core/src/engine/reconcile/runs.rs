@@ -76,6 +76,36 @@ pub(super) async fn adopt(shared: &Arc<Shared>) -> Result<()> {
     Ok(())
 }
 
+/// Gives an actor to every open run that has lost its own to a panic.
+pub(super) async fn run(shared: Arc<Shared>) {
+    loop {
+        tokio::select! {
+            () = shared.stop.cancelled() => return,
+            () = shared.runs.notified() => {}
+        }
+        while let Err(error) = replace_actors(&shared).await {
+            tracing::error!(error = chain(&error), "looking after the runs failed");
+            if !shared.pause(RETRY).await {
+                return;
+            }
+        }
+    }
+}
+
+async fn replace_actors(shared: &Arc<Shared>) -> Result<()> {
+    for run in shared.parts.store.open_runs().await? {
+        if !shared.actors.is_enlisted(run.id) {
+            let task = shared.parts.store.task(run.task_id).await?;
+            if !shared.pause(RETRY).await {
+                return Ok(());
+            }
+            tracing::warn!(run = %run.id, "the run lost its actor and gets another");
+            spawn(shared, run, task, None);
+        }
+    }
+    Ok(())
+}
+
 fn spawn(shared: &Arc<Shared>, run: Run, task: Task, profile: Option<Profile>) {
     spawn_noting(shared, run, task, profile, None);
 }
@@ -120,6 +150,18 @@ struct Actor {
     stopped: bool,
 }
 
+impl Drop for Actor {
+    fn drop(&mut self) {
+        self.shared.actors.dismiss(self.run.id);
+        self.shared.dispatch.notify_one();
+        self.shared.agents.notify_one();
+        if std::thread::panicking() {
+            // The run must not be without an actor for good.
+            self.shared.runs.notify_one();
+        }
+    }
+}
+
 /// What an actor does after a look.
 enum Next {
     Look,
@@ -159,9 +201,6 @@ impl Actor {
                 break;
             }
         }
-        self.shared.actors.dismiss(self.run.id);
-        self.shared.dispatch.notify_one();
-        self.shared.agents.notify_one();
     }
 
     async fn launch(&mut self, profile: Profile) {
