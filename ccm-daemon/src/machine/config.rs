@@ -1,7 +1,7 @@
 //! The machine's `config.yaml`.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ccm_core::id::SystemId;
@@ -348,7 +348,7 @@ pub enum Unknown {
     Warned,
 }
 
-fn read(home: &Home) -> Result<String, ConfigErrors> {
+pub(crate) fn read(home: &Home) -> Result<String, ConfigErrors> {
     let path = home.config_file();
     files::read_text(path, files::Links::Followed).map_err(|e| {
         let missing = e.kind() == std::io::ErrorKind::NotFound;
@@ -456,13 +456,4 @@ fn tls<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TlsFiles>, D
         .cert
         .zip(both.key)
         .map(|(cert, key)| TlsFiles { cert, key }))
-}
-
-/// The config file's text for `config edit` and the like, whatever is wrong with it.
-///
-/// # Errors
-/// When the file can't be read.
-pub fn text(home: &Home) -> std::io::Result<String> {
-    let path: &Path = home.config_file();
-    files::read_text(path, files::Links::Followed)
 }

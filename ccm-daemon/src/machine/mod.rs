@@ -7,8 +7,11 @@
 
 mod check;
 pub mod config;
+pub mod config_file;
+mod edit;
 mod files;
 pub mod home;
+pub mod project_config;
 mod render;
 pub mod running;
 pub mod schema;
@@ -18,6 +21,8 @@ mod values;
 mod yaml;
 
 pub use config::{Config, Loaded};
+pub use config_file::{ConfigFile, Edited, Got};
 pub use home::{Home, HomeChoice, Token};
+pub use project_config::{LoadedProject, ProjectConfig};
 pub use running::{DaemonInfo, DaemonLock};
 pub use values::{ConfigErrors, Problem};

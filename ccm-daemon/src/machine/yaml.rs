@@ -141,6 +141,22 @@ fn plain(text: &str) -> Scalar<'_> {
 
 /// Reads `text`, which must be one document. An empty one, or one of comments only, gives an empty mapping.
 pub(crate) fn parse(text: &str) -> Result<Node, SyntaxError> {
+    let empty = Node {
+        line: 1,
+        range: text.len()..text.len(),
+        body: Body::Map {
+            entries: Vec::new(),
+            flow: false,
+        },
+    };
+    Ok(match document(text)? {
+        Some(root) if !root.is_null() => root,
+        _ => empty,
+    })
+}
+
+/// Reads `text` as a single value. `None` if it writes none.
+pub(crate) fn document(text: &str) -> Result<Option<Node>, SyntaxError> {
     if text.len() > MAX_BYTES {
         return Err(SyntaxError {
             line: 1,
@@ -156,24 +172,50 @@ pub(crate) fn parse(text: &str) -> Result<Node, SyntaxError> {
     loop {
         let (event, span) = reader.next()?;
         match event {
-            Event::StreamEnd => break,
+            Event::StreamEnd => return Ok(root),
             Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd => {}
             event if root.is_none() => root = Some(reader.node(event, span)?),
             _ => return Err(error(&span, "only one document (one `---`) is allowed")),
         }
     }
-    let empty = Node {
-        line: 1,
-        range: text.len()..text.len(),
-        body: Body::Map {
-            entries: Vec::new(),
-            flow: false,
-        },
-    };
-    Ok(match root {
-        Some(root) if !root.is_null() => root,
-        _ => empty,
-    })
+}
+
+/// The places of all comments in a text that [`parse`] can read, from `#` to the end of their lines.
+///
+/// Found without the parser's own comment events, whose number it bounds: a `#` at the beginning of a line or after
+/// white space begins a comment unless it is inside a value.
+pub(crate) fn comments(text: &str, root: &Node) -> Vec<Range<usize>> {
+    let mut values = Vec::new();
+    scalars(root, &mut values);
+    let mut found = Vec::new();
+    let mut line_start = 0;
+    for line in text.split_inclusive('\n') {
+        let body = line.trim_end_matches(['\n', '\r']);
+        let comment = body.match_indices('#').find(|(at, _)| {
+            let place = line_start + at;
+            let spaced = *at == 0 || body[..*at].ends_with([' ', '\t']);
+            spaced
+                && !values
+                    .iter()
+                    .any(|range: &Range<usize>| range.contains(&place))
+        });
+        if let Some((at, _)) = comment {
+            found.push(line_start + at..line_start + body.len());
+        }
+        line_start += line.len();
+    }
+    found
+}
+
+fn scalars(node: &Node, into: &mut Vec<Range<usize>>) {
+    match &node.body {
+        Body::Scalar { .. } => into.push(node.range.clone()),
+        Body::List { items, .. } => items.iter().for_each(|item| scalars(item, into)),
+        Body::Map { entries, .. } => entries.iter().for_each(|entry| {
+            scalars(&entry.key, into);
+            scalars(&entry.value, into);
+        }),
+    }
 }
 
 struct Reader<'a> {
@@ -227,6 +269,14 @@ impl<'a> Reader<'a> {
             }
             Event::SequenceStart(style, _, None) => {
                 let flow = style == StructureStyle::Flow;
+                // A list that is not indented is reported behind its first dash.
+                let dash = self.text[..start].trim_end();
+                let start = if !flow && !self.text[start..].starts_with('-') && dash.ends_with('-')
+                {
+                    dash.len() - 1
+                } else {
+                    start
+                };
                 let mut items: Vec<Node> = Vec::new();
                 let end = loop {
                     match self.next()? {

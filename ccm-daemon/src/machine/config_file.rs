@@ -1,0 +1,368 @@
+//! One config file as the commands `config get|set|show|validate|edit|path` see it: the machine's or a project's.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use ccm_core::{Error, Result};
+use nix::fcntl::{Flock, FlockArg};
+use serde_json::Value;
+
+use super::check;
+use super::config::{Config, Unknown};
+use super::edit::{self, Unable};
+use super::files::{self, Links};
+use super::home::Home;
+use super::project_config::{self, ProjectConfig};
+use super::schema::{Applied, Kind, MACHINE, PROJECT, Schema};
+use super::values::{Checked, ConfigErrors, Problem, unknown_key};
+use super::yaml;
+
+/// The machine's config file or a project's.
+#[derive(Debug, Clone)]
+pub struct ConfigFile {
+    place: Place,
+}
+
+#[derive(Debug, Clone)]
+enum Place {
+    Machine(Home),
+    Project(PathBuf),
+}
+
+/// What a key is set to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Got {
+    /// Its value with the default for a key that is not set; null if there is neither.
+    pub value: Value,
+    /// The line that sets it.
+    pub line: Option<usize>,
+}
+
+/// What setting a key led to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edited {
+    /// The file's text now.
+    pub text: String,
+    /// Whether it was changed.
+    pub changed: bool,
+    /// When the change counts.
+    pub applied: Applied,
+}
+
+impl ConfigFile {
+    /// The config file of the machine.
+    pub fn machine(home: &Home) -> Self {
+        Self {
+            place: Place::Machine(home.clone()),
+        }
+    }
+
+    /// The config file of the project in `folder`.
+    pub fn project(folder: &Path) -> Self {
+        Self {
+            place: Place::Project(folder.to_owned()),
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> PathBuf {
+        match &self.place {
+            Place::Machine(home) => home.config_file().to_owned(),
+            Place::Project(folder) => ProjectConfig::path(folder),
+        }
+    }
+
+    /// What can be in it.
+    pub fn schema(&self) -> &'static Schema {
+        match &self.place {
+            Place::Machine(_) => &MACHINE,
+            Place::Project(_) => &PROJECT,
+        }
+    }
+
+    /// Its text, whatever is wrong with it. A project without the file has an empty one.
+    ///
+    /// # Errors
+    /// When there is no config of the machine, or the file can't be read.
+    pub fn text(&self) -> Result<String, ConfigErrors> {
+        match &self.place {
+            Place::Machine(home) => super::config::read(home),
+            Place::Project(folder) => Ok(project_config::read(folder)?.unwrap_or_default()),
+        }
+    }
+
+    /// Checks the file as `config validate` does, and returns the warnings.
+    ///
+    /// # Errors
+    /// Every problem at once, unknown keys among them.
+    pub fn validate(&self) -> Result<Vec<Problem>, ConfigErrors> {
+        self.validate_text(&self.text()?)
+    }
+
+    /// Checks `text` as if it were the file's, and returns the warnings.
+    ///
+    /// # Errors
+    /// Every problem at once, unknown keys among them.
+    pub fn validate_text(&self, text: &str) -> Result<Vec<Problem>, ConfigErrors> {
+        match &self.place {
+            Place::Machine(home) => {
+                Config::from_text(home, text, Unknown::Refused).map(|loaded| loaded.warnings)
+            }
+            Place::Project(folder) => ProjectConfig::from_text(folder, text, Unknown::Refused)
+                .map(|loaded| loaded.warnings),
+        }
+    }
+
+    /// Everything that counts, with defaults, as nested objects. `supabase.key` is left out.
+    ///
+    /// # Errors
+    /// Every problem of the file, unknown keys aside.
+    pub fn show(&self) -> Result<Value, ConfigErrors> {
+        let checked = self.usable()?;
+        let mut shown = checked.nested();
+        if let Some(key) = shown.pointer_mut("/supabase/key")
+            && !key.is_null()
+        {
+            *key = "(set)".into();
+        }
+        Ok(shown)
+    }
+
+    /// The value of `key`: a key of the table, an entry of a map (`agent.env.LANG`) or a section (all its keys).
+    ///
+    /// # Errors
+    /// `Invalid` for an unknown key, with the nearest known one, and for a file that can't be used.
+    pub fn get(&self, key: &str) -> Result<Got> {
+        let schema = self.schema();
+        let checked = self.usable().map_err(Error::from)?;
+        if schema.key(key).is_some() {
+            return Ok(Got {
+                value: checked.get(key),
+                line: checked.line(key),
+            });
+        }
+        if let Some((map, entry)) = schema.entry(key) {
+            let value = checked.get(map.path).get(entry).cloned();
+            return Ok(Got {
+                line: value.as_ref().and_then(|_| checked.line(map.path)),
+                value: value.unwrap_or(Value::Null),
+            });
+        }
+        if schema.is_section(key) {
+            let pointer = format!("/{}", key.replace('.', "/"));
+            let value = checked.nested().pointer(&pointer).cloned();
+            return Ok(Got {
+                value: value.unwrap_or(Value::Null),
+                line: None,
+            });
+        }
+        Err(unknown(schema, key))
+    }
+
+    /// Sets `key` to `value`, which is YAML. Comments, order and all other lines stay. Nothing is written when the
+    /// file says so already.
+    ///
+    /// # Errors
+    /// `Invalid` for an unknown key, a value that is not allowed, a change that would break the file, or a file that
+    /// can't be changed by a program; `Internal` when it can't be written.
+    pub fn set(&self, key: &str, value: &str) -> Result<Edited> {
+        let _lock = self.lock()?;
+        let text = self.text().map_err(Error::from)?;
+        let edited = self.set_in(&text, key, value)?;
+        if edited.changed {
+            self.write(&edited.text)?;
+        }
+        Ok(edited)
+    }
+
+    /// What [`set`](Self::set) would make of `text`.
+    ///
+    /// # Errors
+    /// As those of [`set`](Self::set).
+    pub fn set_in(&self, text: &str, key: &str, value: &str) -> Result<Edited> {
+        let schema = self.schema();
+        let (kind, applied) = match (schema.key(key), schema.entry(key)) {
+            (Some(known), _) => (known.kind, known.applied),
+            (None, Some((map, name))) => {
+                check::environment_name(name).map_err(|e| Error::invalid(format!("{key}: {e}")))?;
+                (Kind::Text, map.applied)
+            }
+            (None, None) if schema.is_section(key) => {
+                return Err(Error::invalid(format!(
+                    "{key} is a section: set one of its keys, such as {}",
+                    self.example(key)
+                )));
+            }
+            (None, None) => return Err(unknown(schema, key)),
+        };
+        let value = parsed(key, &kind, value)?;
+        let path: Vec<&str> = match schema.entry(key) {
+            Some((map, name)) => map.path.split('.').chain([name]).collect(),
+            None => key.split('.').collect(),
+        };
+        let before = Checked::new(schema, text);
+        let same = match schema.entry(key) {
+            Some((map, name)) => {
+                before.line(map.path).is_some() && before.get(map.path).get(name) == Some(&value)
+            }
+            None => before
+                .settings
+                .get(key)
+                .is_some_and(|old| old.value == value),
+        };
+        if same {
+            return Ok(Edited {
+                text: text.to_owned(),
+                changed: false,
+                applied,
+            });
+        }
+        let edited = edit::set(text, &path, &value).map_err(|e| self.unable(key, e))?;
+        let known: Vec<String> = self.errors(text).into_iter().map(bare).collect();
+        let new = self
+            .errors(&edited)
+            .into_iter()
+            .find(|problem| !known.contains(&bare(problem.clone())));
+        match new {
+            Some(problem) => Err(Error::invalid(bare(problem))),
+            None => Ok(Edited {
+                changed: edited != text,
+                text: edited,
+                applied,
+            }),
+        }
+    }
+
+    /// Puts `text` in the place of the file in one step, if it is free of errors.
+    ///
+    /// # Errors
+    /// `Invalid` with every problem of the text; `Internal` when it can't be written.
+    pub fn replace(&self, text: &str) -> Result<()> {
+        self.validate_text(text).map_err(Error::from)?;
+        let _lock = self.lock()?;
+        self.write(text)
+    }
+
+    fn example(&self, section: &str) -> &'static str {
+        let inside = |path: &str| {
+            path.strip_prefix(section)
+                .is_some_and(|rest| rest.starts_with('.'))
+        };
+        let keys = self.schema().keys.iter();
+        keys.map(|key| key.path)
+            .find(|path| inside(path))
+            .unwrap_or_default()
+    }
+
+    fn usable(&self) -> Result<Checked, ConfigErrors> {
+        let text = self.text()?;
+        let problems = self.errors(&text);
+        if problems.is_empty() {
+            return Ok(Checked::new(self.schema(), &text));
+        }
+        Err(ConfigErrors {
+            path: self.path(),
+            problems,
+            missing: false,
+        })
+    }
+
+    /// What is wrong with `text`, unknown keys aside.
+    fn errors(&self, text: &str) -> Vec<Problem> {
+        let answer = match &self.place {
+            Place::Machine(home) => Config::from_text(home, text, Unknown::Warned).map(|_| ()),
+            Place::Project(folder) => {
+                ProjectConfig::from_text(folder, text, Unknown::Warned).map(|_| ())
+            }
+        };
+        answer.err().map_or_else(Vec::new, |errors| errors.problems)
+    }
+
+    fn unable(&self, key: &str, unable: Unable) -> Error {
+        let file = self.schema().file;
+        Error::invalid(match unable {
+            Unable::Syntax(e) => format!(
+                "{file}:{}: {}; `ccm config edit` opens it",
+                e.line, e.message
+            ),
+            Unable::ByHand { line } => format!(
+                "{file}:{line}: {key} can't be changed here without rearranging the file; `ccm config edit` opens it"
+            ),
+        })
+    }
+
+    /// Keeps other commands from writing at the same time.
+    fn lock(&self) -> Result<Flock<File>> {
+        let path = self.target()?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let locked = File::open(folder).and_then(|folder| {
+            Flock::lock(folder, FlockArg::LockExclusive).map_err(|(_, e)| io::Error::from(e))
+        });
+        locked.map_err(|e| {
+            Error::internal(format!("{} can't be locked", folder.display())).with_source(e)
+        })
+    }
+
+    fn write(&self, text: &str) -> Result<()> {
+        let path = self.target()?;
+        let mode = match &self.place {
+            Place::Machine(_) => files::SECRET,
+            Place::Project(_) => files::SHARED,
+        };
+        files::replace(&path, mode, text.as_bytes()).map_err(|e| {
+            Error::internal(format!("{} can't be written", path.display())).with_source(e)
+        })
+    }
+
+    /// The file itself: a user's own link to the machine's config stays a link.
+    fn target(&self) -> Result<PathBuf> {
+        let path = self.path();
+        match &self.place {
+            Place::Machine(_) => Ok(path.canonicalize().unwrap_or(path)),
+            Place::Project(folder) => {
+                project_config::read(folder).map_err(Error::from)?;
+                Ok(path)
+            }
+        }
+    }
+}
+
+fn unknown(schema: &Schema, key: &str) -> Error {
+    Error::invalid(format!("{key}: {}", unknown_key(schema, key)))
+}
+
+/// A problem without its place, which an edit may have moved.
+fn bare(problem: Problem) -> String {
+    match problem.key {
+        Some(key) => format!("{key}: {}", problem.message),
+        None => problem.message,
+    }
+}
+
+/// `text` as a value of `kind`.
+fn parsed(key: &str, kind: &Kind, text: &str) -> Result<Value> {
+    let node = match yaml::document(text) {
+        Ok(Some(node)) => node,
+        Ok(None) => return Ok(Value::Null),
+        Err(e) => return Err(Error::invalid(format!("{key}: {}", e.message))),
+    };
+    if node.is_null() {
+        return Ok(Value::Null);
+    }
+    check::value(kind, &node).map_err(|wrong| {
+        let entry = wrong
+            .entry
+            .map(|entry| format!(".{entry}"))
+            .unwrap_or_default();
+        Error::invalid(format!("{key}{entry}: {}", wrong.message))
+    })
+}
+
+/// Reads a text that a person gave outright, such as an edited copy of a config file.
+///
+/// # Errors
+/// When it can't be read, has more than 1 MiB or is not UTF-8.
+pub fn read_copy(path: &Path) -> io::Result<String> {
+    files::read_text(path, Links::Followed)
+}
