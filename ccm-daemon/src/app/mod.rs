@@ -1,0 +1,114 @@
+//! What the daemon does when it is asked, apart from how it is asked: the HTTP handlers are thin shells around this.
+
+mod agents;
+mod projects;
+mod runs;
+mod status;
+mod tasks;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use ccm_core::api::ShutdownReport;
+use ccm_core::engine::{Engine, EngineLimits};
+use ccm_core::id::Epoch;
+use ccm_core::project::Profiles;
+use ccm_core::time::{Clock, Timestamp};
+use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
+
+use crate::http::AllowedHosts;
+use crate::machine::{Home, Token};
+
+pub(crate) use projects::Refusal;
+
+/// Everything that answers are made of.
+#[derive(Clone)]
+pub struct AppParts {
+    /// The engine.
+    pub engine: Engine,
+    /// How projects' agents are run; the same that the engine has.
+    pub profiles: Arc<dyn Profiles>,
+    /// The clock; the same that the engine has.
+    pub clock: Arc<dyn Clock>,
+    /// The limits; the same that the engine has.
+    pub limits: EngineLimits,
+    /// The machine home.
+    pub home: Home,
+    /// What a request must show.
+    pub token: Token,
+    /// What a request's `Host` may be.
+    pub hosts: AllowedHosts,
+    /// What is told about this daemon.
+    pub facts: Facts,
+}
+
+/// What is told about a daemon.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// `full` or `minimal`.
+    pub profile: String,
+    /// `tmux` or `process`.
+    pub runtime: String,
+    /// Which start this is.
+    pub epoch: Epoch,
+    /// When it started.
+    pub started_at: Timestamp,
+}
+
+/// The daemon, as far as it can be asked for things.
+pub struct App {
+    parts: AppParts,
+    report: OnceCell<ShutdownReport>,
+    stopping: CancellationToken,
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App")
+            .field("facts", &self.parts.facts)
+            .finish_non_exhaustive()
+    }
+}
+
+impl App {
+    /// A daemon made of `parts`.
+    pub fn new(parts: AppParts) -> Self {
+        Self {
+            parts,
+            report: OnceCell::new(),
+            stopping: CancellationToken::new(),
+        }
+    }
+
+    /// The engine behind it.
+    pub fn engine(&self) -> &Engine {
+        &self.parts.engine
+    }
+
+    /// Ends the engine, and the stopping of whatever serves this daemon begins. A second call has the answer of the
+    /// first.
+    pub async fn shutdown(&self, stop_agents: bool) -> ShutdownReport {
+        let report = *self
+            .report
+            .get_or_init(|| self.engine().shutdown(stop_agents))
+            .await;
+        self.stopping.cancel();
+        report
+    }
+
+    /// Cancelled once the daemon is to stop.
+    pub fn stopping(&self) -> &CancellationToken {
+        &self.stopping
+    }
+
+    pub(crate) fn token(&self) -> &str {
+        self.parts.token.reveal()
+    }
+
+    pub(crate) fn allowed_hosts(&self) -> &AllowedHosts {
+        &self.parts.hosts
+    }
+}

@@ -1,0 +1,83 @@
+use ccm_core::api::{LogPlace, QueueStatus, Status, System};
+use ccm_core::id::SystemId;
+use ccm_core::{Error, ErrorKind, Noun, Result};
+
+use super::App;
+
+impl App {
+    pub(crate) async fn status(&self) -> Result<Status> {
+        let store = self.engine().store();
+        let counts = store.counts().await?;
+        let log = store.log().await?;
+        let projects = store.projects().await?.len() as u64;
+        let mut problems = self.engine().problems();
+        let agents = match self.engine().runtime().agents().await {
+            Ok(agents) => agents.len() as u64,
+            // The status is for people who wonder what is wrong, so it must not fail with it.
+            Err(error) => {
+                problems.push(format!("agents can't be listed: {error}"));
+                0
+            }
+        };
+        let now = self.parts.clock.now();
+        let facts = &self.parts.facts;
+        Ok(Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            started_at: facts.started_at,
+            uptime_s: now.since(facts.started_at).as_secs(),
+            profile: facts.profile.clone(),
+            address: facts.address.to_string(),
+            epoch: facts.epoch,
+            system: self.this_system(),
+            runtime: facts.runtime.clone(),
+            agents,
+            projects,
+            queue: QueueStatus {
+                queued: counts.queued,
+                running: counts.running,
+                max_queued: self.parts.limits.max_queued,
+                max_running: self.parts.limits.max_running,
+            },
+            log: LogPlace {
+                log_id: log.log,
+                seq: log.head,
+            },
+            problems,
+        })
+    }
+
+    /// Whether work can be accepted now.
+    pub(crate) async fn ready(&self) -> Result<()> {
+        if self.stopping.is_cancelled() || self.report.initialized() {
+            return Err(Error::unavailable("the daemon is stopping"));
+        }
+        self.engine().store().counts().await.map(|_| ())
+    }
+
+    /// Every machine that is known: for now the one that answers.
+    pub(crate) fn systems(&self) -> Vec<System> {
+        vec![self.this_system()]
+    }
+
+    pub(crate) fn system(&self, id: SystemId) -> Result<System> {
+        let mut systems = self.systems().into_iter();
+        systems.find(|system| system.id == id).ok_or_else(|| {
+            Error::new(
+                ErrorKind::NotFound(Noun::System),
+                format!("there is no system {id}"),
+            )
+        })
+    }
+
+    fn this_system(&self) -> System {
+        let system = self.engine().system();
+        System {
+            id: system.id,
+            hostname: system.hostname.clone(),
+            kind: system.kind,
+            tags: system.tags.clone(),
+            this: true,
+        }
+    }
+}

@@ -1,0 +1,91 @@
+use std::collections::HashMap;
+
+use ccm_core::Result;
+use ccm_core::api::{self, CancelAnswer, CreateTask};
+use ccm_core::id::{ProjectId, TaskId};
+use ccm_core::store::{IdempotencyKey, Page, TaskQuery};
+use ccm_core::task::{CancelEffect, Setback, Task, TaskState};
+use sha2::{Digest, Sha256};
+
+use super::App;
+
+/// What repeated creations of tasks have in common.
+const CREATE_ROUTE: &str = "POST /api/v1/tasks";
+
+impl App {
+    /// Accepts a task. The second value says whether an earlier request with this key did.
+    pub(crate) async fn create_task(
+        &self,
+        request: CreateTask,
+        by: &str,
+        key: Option<String>,
+    ) -> Result<(api::Task, bool)> {
+        let key = key.map(|key| IdempotencyKey {
+            principal: digest(self.token().as_bytes()),
+            route: CREATE_ROUTE.to_owned(),
+            key,
+            // The request as it was understood, so that spaces and the order of its keys don't count.
+            fingerprint: digest(&serde_json::to_vec(&request).unwrap_or_default()),
+        });
+        let created = self.engine().create_tasks(vec![request], by, key).await?;
+        let task = created.tasks.into_iter().next().ok_or_else(|| {
+            ccm_core::Error::internal("the store accepted a task and returned none")
+        })?;
+        Ok((self.task_answer(task).await?, created.replayed))
+    }
+
+    pub(crate) async fn task(&self, id: TaskId) -> Result<api::Task> {
+        let task = self.engine().store().task(id).await?;
+        self.task_answer(task).await
+    }
+
+    pub(crate) async fn tasks(&self, query: &TaskQuery) -> Result<Page<api::Task>> {
+        let page = self.engine().store().tasks(query).await?;
+        let holds = self.holds(&page.items).await?;
+        let wire = |task: Task| {
+            let hold = holds.get(&task.project_id);
+            api::Task::new(task, hold)
+        };
+        Ok(Page {
+            items: page.items.into_iter().map(wire).collect(),
+            more: page.more,
+        })
+    }
+
+    pub(crate) async fn cancel_task(&self, id: TaskId, by: &str) -> Result<CancelAnswer> {
+        let (task, effect) = self.engine().cancel_task(id, by).await?;
+        Ok(CancelAnswer {
+            stopping: effect == CancelEffect::Stopping,
+            task: self.task_answer(task).await?,
+        })
+    }
+
+    pub(crate) async fn retry_task(&self, id: TaskId, by: &str) -> Result<api::Task> {
+        let task = self.engine().retry_task(id, by).await?;
+        self.task_answer(task).await
+    }
+
+    async fn task_answer(&self, task: Task) -> Result<api::Task> {
+        let holds = self.holds(std::slice::from_ref(&task)).await?;
+        let hold = holds.get(&task.project_id);
+        Ok(api::Task::new(task, hold))
+    }
+
+    /// The holds of the projects of which a task waits.
+    async fn holds(&self, tasks: &[Task]) -> Result<HashMap<ProjectId, Setback>> {
+        let waits = |task: &Task| matches!(task.state, TaskState::Queued { .. });
+        if !tasks.iter().any(waits) {
+            return Ok(HashMap::new());
+        }
+        let projects = self.engine().store().projects().await?;
+        let held = projects.into_iter();
+        Ok(held
+            .filter_map(|project| Some((project.id, project.hold?)))
+            .collect())
+    }
+}
+
+fn digest(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}

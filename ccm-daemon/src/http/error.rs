@@ -1,0 +1,167 @@
+//! Every answer that is not a success: RFC 9457, with a stable code, and nothing of the inside.
+
+use std::any::Any;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use ccm_core::api::{Problem, ProblemCode, ProblemPart};
+use ccm_core::{Error, ErrorKind, Noun};
+
+use crate::app::Refusal;
+
+/// What a handler returns.
+pub(crate) type Answer<T> = Result<T, ApiError>;
+
+/// A problem on its way to a client.
+#[derive(Debug)]
+pub(crate) struct ApiError {
+    problem: Box<Problem>,
+    retry_after_s: Option<u32>,
+}
+
+impl ApiError {
+    pub(crate) fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
+        Self {
+            problem: Box::new(Problem::new(code, detail)),
+            retry_after_s: None,
+        }
+    }
+
+    /// A problem with one part of the request.
+    pub(crate) fn part(
+        code: ProblemCode,
+        pointer: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
+        let message = message.into();
+        let mut error = Self::new(code, message.clone());
+        error.problem.errors.push(ProblemPart {
+            pointer: pointer.into(),
+            message,
+        });
+        error
+    }
+
+    pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(ProblemCode::BadRequest, detail)
+    }
+
+    pub(crate) fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after_s = Some(seconds);
+        self
+    }
+
+    pub(crate) fn problem(&self) -> &Problem {
+        &self.problem
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status =
+            StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_vec(&self.problem).unwrap_or_default();
+        let mut response = (status, body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        if let Some(seconds) = self.retry_after_s {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+impl From<Error> for ApiError {
+    fn from(error: Error) -> Self {
+        let code = match error.kind() {
+            ErrorKind::NotFound(noun) => match noun {
+                Noun::System => ProblemCode::SystemNotFound,
+                Noun::Project => ProblemCode::ProjectNotFound,
+                Noun::Agent => ProblemCode::AgentNotFound,
+                Noun::Task => ProblemCode::TaskNotFound,
+                Noun::Run => ProblemCode::RunNotFound,
+            },
+            ErrorKind::WrongState(_) => ProblemCode::WrongState,
+            ErrorKind::Taken(_) => ProblemCode::ProjectTaken,
+            ErrorKind::StaleRevision => ProblemCode::StaleRevision,
+            ErrorKind::Invalid => ProblemCode::Invalid,
+            ErrorKind::KeyReused => ProblemCode::IdempotencyKeyReused,
+            ErrorKind::QueueFull => ProblemCode::QueueFull,
+            ErrorKind::DiskFull => ProblemCode::DiskFull,
+            ErrorKind::Unavailable => ProblemCode::Unavailable,
+            ErrorKind::Unsupported => ProblemCode::Unsupported,
+            // Superseded is an engine that must not go on; the rest only the log may tell.
+            _ => {
+                tracing::error!(error = %ccm_core::chain(&error), "a request failed inside");
+                return Self::internal();
+            }
+        };
+        // What caused these is for the operator, not for the client.
+        if std::error::Error::source(&error).is_some() {
+            tracing::warn!(error = %ccm_core::chain(&error), code = code.as_str(), "a request was refused");
+        }
+        let answer = Self::new(code, error.to_string());
+        match code {
+            ProblemCode::QueueFull => answer.retry_after(10),
+            ProblemCode::Unavailable => answer.retry_after(5),
+            ProblemCode::DiskFull => answer.retry_after(60),
+            _ => answer,
+        }
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Unusable(error) => {
+                Self::part(ProblemCode::ProjectUnusable, "/path", error.to_string())
+            }
+            Refusal::TrustChanged(detail) => Self::new(ProblemCode::TrustChanged, detail),
+            Refusal::Other(error) => error.into(),
+        }
+    }
+}
+
+impl ApiError {
+    fn internal() -> Self {
+        Self::new(
+            ProblemCode::Internal,
+            "something went wrong inside; `ccm daemon logs` says what",
+        )
+    }
+}
+
+/// The answer for a path that is none.
+pub(crate) async fn no_such_path(request: Request) -> ApiError {
+    ApiError::new(
+        ProblemCode::NotFound,
+        format!("there is no path {}", request.uri().path()),
+    )
+}
+
+/// The answer for a method that a path lacks. The router adds `Allow`.
+pub(crate) async fn no_such_method(method: Method, request: Request) -> ApiError {
+    ApiError::new(
+        ProblemCode::MethodNotAllowed,
+        format!("{} can't be asked with {method}", request.uri().path()),
+    )
+}
+
+/// The answer when a handler panicked.
+pub(crate) fn panicked(panic: Box<dyn Any + Send>) -> axum::http::Response<Body> {
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message");
+    tracing::error!(panic = text, "a request handler panicked");
+    ApiError::internal().into_response()
+}

@@ -1,0 +1,57 @@
+//! The HTTP API: security and problems in front, thin handlers behind, the event stream straight from the log.
+
+mod auth;
+mod error;
+mod extract;
+mod openapi;
+mod page;
+mod routes;
+mod serve;
+mod sse;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{HeaderValue, header};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use tower_http::catch_panic::CatchPanicLayer;
+
+pub use auth::AllowedHosts;
+pub use openapi::{OPENAPI_PATH, document};
+pub use serve::{MAX_CONNECTIONS, serve};
+
+use crate::app::App;
+
+/// The whole API over `app`.
+pub fn router(app: Arc<App>) -> Router {
+    let (routes, _) = openapi::routes().split_for_parts();
+    routes
+        .fallback(error::no_such_path)
+        .method_not_allowed_fallback(error::no_such_method)
+        // The last layer is the first that a request meets.
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&app),
+            auth::check_token,
+        ))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&app),
+            auth::check_host,
+        ))
+        .layer(middleware::from_fn(harden))
+        .layer(CatchPanicLayer::custom(error::panicked))
+        .with_state(app)
+}
+
+/// Headers of every answer: nothing here is to be guessed at or kept by a browser or a proxy.
+async fn harden(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,154 @@
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderName, header};
+use axum::response::{IntoResponse, Response};
+use ccm_core::api::{Page, Run, Stream};
+use ccm_core::id::{AgentId, RunId, TaskId};
+use ccm_core::store::RunQuery;
+use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::routes;
+
+use super::{Answer, App, Id, Query, Routes, openapi};
+use crate::http::error::ApiError;
+use crate::http::page::{PageSize, PageToken, page};
+
+/// Where the bytes of an answer begin.
+const LOG_OFFSET: HeaderName = HeaderName::from_static("x-log-offset");
+/// How many bytes there are in all, now.
+const LOG_SIZE: HeaderName = HeaderName::from_static("x-log-size");
+/// The most bytes of one answer.
+const MOST_BYTES: u64 = 1024 * 1024;
+
+pub(crate) fn routes() -> Routes {
+    Routes::new()
+        .routes(routes!(list_runs))
+        .routes(routes!(get_run))
+        .routes(routes!(get_run_log))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Filter {
+    /// Only of this task.
+    task_id: Option<TaskId>,
+    /// Only of this agent.
+    agent_id: Option<AgentId>,
+    /// At most so many.
+    #[serde(default)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 200, default = 50)]
+    page_size: PageSize,
+    /// The `next_page_token` of the part before.
+    #[param(value_type = Option<String>)]
+    page_token: Option<PageToken<RunId>>,
+}
+
+/// Runs, newest first
+///
+/// A part at a time.
+#[utoipa::path(
+    get,
+    path = "/runs",
+    operation_id = "list_runs",
+    tag = "runs",
+    params(Filter),
+    responses(
+        (status = 200, description = "The runs", body = Page<Run>),
+        openapi::BadRequest, openapi::Unavailable,
+    ),
+)]
+async fn list_runs(
+    State(app): State<Arc<App>>,
+    Query(filter): Query<Filter>,
+) -> Answer<Json<Page<Run>>> {
+    let query = RunQuery {
+        task: filter.task_id,
+        agent: filter.agent_id,
+        before: filter.page_token.map(|token| token.0),
+        limit: filter.page_size.0,
+    };
+    let runs = app.runs(&query).await?;
+    Ok(Json(page(runs, |run| run.id.to_string(), Run::from)))
+}
+
+/// One run
+///
+/// Where it stands, and what came of it.
+#[utoipa::path(
+    get,
+    path = "/runs/{id}",
+    operation_id = "get_run",
+    tag = "runs",
+    params(("id" = RunId, Path, description = "The run's id")),
+    responses(
+        (status = 200, description = "The run", body = Run),
+        openapi::BadRequest, openapi::NotFound, openapi::Unavailable,
+    ),
+)]
+async fn get_run(State(app): State<Arc<App>>, Id(id): Id<RunId>) -> Answer<Json<Run>> {
+    Ok(Json(Run::from(app.run(id).await?)))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Part {
+    /// Which stream; `out` without it.
+    #[param(value_type = Option<Stream>)]
+    stream: Option<Stream>,
+    /// The first byte; 0 without it.
+    #[serde(default)]
+    #[param(value_type = Option<u64>, minimum = 0, default = 0)]
+    offset: u64,
+    /// At most so many bytes.
+    #[serde(default = "most_bytes")]
+    #[param(value_type = Option<u64>, minimum = 1, maximum = 1048576, default = 1048576)]
+    limit: u64,
+}
+
+const fn most_bytes() -> u64 {
+    MOST_BYTES
+}
+
+/// What a run wrote
+///
+/// Bytes of its output as they were written, also while it goes on: ask again from `X-Log-Offset` plus the bytes that
+/// came, until that is `X-Log-Size` and the run has ended.
+#[utoipa::path(
+    get,
+    path = "/runs/{id}/log",
+    operation_id = "get_run_log",
+    tag = "runs",
+    params(("id" = RunId, Path, description = "The run's id"), Part),
+    responses(
+        (status = 200, description = "The bytes; none beyond the end", content_type = "application/octet-stream",
+            body = String, headers(
+                ("X-Log-Offset" = u64, description = "The first byte of the answer"),
+                ("X-Log-Size" = u64, description = "How many bytes there are in all, now"),
+            )),
+        openapi::BadRequest, openapi::NotFound, openapi::Unavailable,
+    ),
+)]
+async fn get_run_log(
+    State(app): State<Arc<App>>,
+    Id(id): Id<RunId>,
+    Query(part): Query<Part>,
+) -> Answer<Response> {
+    if !(1..=MOST_BYTES).contains(&part.limit) {
+        return Err(ApiError::bad_request(format!(
+            "limit must be 1 to {MOST_BYTES}, found {}",
+            part.limit
+        )));
+    }
+    let stream = part.stream.unwrap_or(Stream::Out);
+    let chunk = app.run_log(id, stream, part.offset, part.limit).await?;
+    let headers = [
+        (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
+        (LOG_OFFSET, part.offset.to_string()),
+        (LOG_SIZE, chunk.size.to_string()),
+    ];
+    Ok((headers, chunk.bytes).into_response())
+}
