@@ -1,5 +1,6 @@
 //! The in-memory implementations pass the suites that they come with, and the suites forget no case.
 
+mod runtime;
 mod store;
 
 /// The names of the cases in a suite's sources.

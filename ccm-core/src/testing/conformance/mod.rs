@@ -9,7 +9,12 @@
     reason = "the suites are tests that are published"
 )]
 
+pub mod runtime;
 pub mod store;
+
+use std::time::Duration;
+
+use crate::{ErrorKind, Result};
 
 /// Makes a test of one case.
 #[doc(hidden)]
@@ -22,4 +27,21 @@ macro_rules! conformance_case {
             $crate::testing::conformance::$suite::$case(&place).await;
         }
     };
+}
+
+/// The kind of an error that must have come.
+#[track_caller]
+fn refused<T: std::fmt::Debug>(answer: Result<T>) -> ErrorKind {
+    match answer {
+        Ok(done) => panic!("this was to be refused, and was done: {done:?}"),
+        Err(error) => error.kind(),
+    }
+}
+
+/// Waits for something that must come soon.
+async fn soon<T>(what: &str, work: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(Duration::from_secs(60), work).await {
+        Ok(answer) => answer,
+        Err(_) => panic!("{what} did not come within a minute"),
+    }
 }

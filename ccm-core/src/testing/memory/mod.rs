@@ -1,5 +1,9 @@
-//! Implementations of the contracts in memory.
+//! Implementations of the contracts in memory, and a clock that tests move.
 
+mod clock;
+mod runtime;
 mod store;
 
+pub use clock::FakeClock;
+pub use runtime::{LaunchFault, MemoryRuntime, Step};
 pub use store::MemoryStore;

@@ -20,6 +20,8 @@ pub use projects::*;
 pub use runs::*;
 pub use tasks::*;
 
+use super::{refused, soon};
+use crate::ErrorKind;
 use crate::id::{AgentId, Epoch, ProjectId, RunId, SystemId, TaskId};
 use crate::project::Project;
 use crate::run::{Outcome, Usage, Verdict};
@@ -30,7 +32,6 @@ use crate::store::{
 use crate::system::{System, SystemKind};
 use crate::task::{Task, TaskSpec, TaskText};
 use crate::time::Timestamp;
-use crate::{ErrorKind, Result};
 
 /// Makes one `#[tokio::test]` of every case of the store suite.
 ///
@@ -326,22 +327,5 @@ fn all_tasks() -> TaskQuery {
         states: Vec::new(),
         before: None,
         limit: 1_000,
-    }
-}
-
-/// The kind of an error that must have come.
-#[track_caller]
-fn refused<T: std::fmt::Debug>(answer: Result<T>) -> ErrorKind {
-    match answer {
-        Ok(done) => panic!("this was to be refused, and was done: {done:?}"),
-        Err(error) => error.kind(),
-    }
-}
-
-/// Waits for something that must come soon.
-async fn soon<T>(what: &str, work: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(Duration::from_secs(60), work).await {
-        Ok(answer) => answer,
-        Err(_) => panic!("{what} did not come within a minute"),
     }
 }
