@@ -163,6 +163,16 @@ impl Stamp {
             ),
         })
     }
+
+    /// Whether the file's clock has moved on since its last change, so that another change would show.
+    pub(crate) fn is_settled(self) -> bool {
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
+        let (_, _, seconds, nanos) = self.changed;
+        let changed = i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+        now.as_nanos().cast_signed() - changed > 1_000_000_000
+    }
 }
 
 #[cfg(test)]

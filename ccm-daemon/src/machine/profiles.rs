@@ -1,0 +1,158 @@
+//! How a project is to be run now, or why its queue waits: its config file and this machine's trust in it.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use ccm_core::Reason;
+use ccm_core::id::ProjectId;
+use ccm_core::project::{Profile, Profiles, Project};
+use ccm_core::task::Setback;
+
+use super::config::Config;
+use super::files::Stamp;
+use super::home::Home;
+use super::project_config::ProjectConfig;
+use super::project_dir::ProjectDir;
+use super::trust::TrustStore;
+
+/// The profiles of the projects of one machine.
+///
+/// An answer is kept for as long as the project's `.ccm/`, its config file and the record of trust look the same.
+#[derive(Debug, Clone)]
+pub struct ProjectProfiles {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    trust: TrustStore,
+    machine: Config,
+    known: Mutex<HashMap<ProjectId, Known>>,
+}
+
+#[derive(Debug, Clone)]
+struct Known {
+    seen: Seen,
+    answer: Result<Profile, Setback>,
+}
+
+/// Everything that an answer depends on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Seen {
+    path: std::path::PathBuf,
+    ccm: Option<Stamp>,
+    config: Option<Stamp>,
+    trust: Option<Stamp>,
+}
+
+impl ProjectProfiles {
+    /// Profiles with `machine` below what the projects say.
+    pub fn new(home: &Home, machine: Config) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                trust: TrustStore::new(home),
+                machine,
+                known: Mutex::default(),
+            }),
+        }
+    }
+}
+
+#[async_trait]
+impl Profiles for ProjectProfiles {
+    async fn profile(&self, project: &Project) -> Result<Profile, Setback> {
+        let inner = Arc::clone(&self.inner);
+        let project = project.clone();
+        let looked = tokio::task::spawn_blocking(move || inner.profile(&project)).await;
+        looked.unwrap_or_else(|e| {
+            Err(Setback::new(
+                Reason::ConfigUntrusted,
+                format!("the project's settings could not be read: {e}"),
+            ))
+        })
+    }
+}
+
+impl Inner {
+    fn profile(&self, project: &Project) -> Result<Profile, Setback> {
+        let seen = self.see(project);
+        {
+            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(known) = known.get(&project.id)
+                && known.seen == seen
+            {
+                return known.answer.clone();
+            }
+        }
+        let answer = self.look(project);
+        // An id that was written again changed what is seen; a file that changed just now may change once more within
+        // the same tick of its clock. Both are looked at again.
+        let settled = seen.config.is_some_and(Stamp::is_settled) && seen == self.see(project);
+        if settled {
+            let known = Known {
+                seen,
+                answer: answer.clone(),
+            };
+            let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            all.insert(project.id, known);
+        }
+        answer
+    }
+
+    fn see(&self, project: &Project) -> Seen {
+        Seen {
+            path: project.path.clone(),
+            ccm: Stamp::of(&project.path.join(".ccm")),
+            config: Stamp::of(&ProjectConfig::path(&project.path)),
+            trust: Stamp::of(&self.trust.path(project.id)),
+        }
+    }
+
+    fn look(&self, project: &Project) -> Result<Profile, Setback> {
+        let untrusted = |detail: String| Setback::new(Reason::ConfigUntrusted, detail);
+        check_folder(project)?;
+        let loaded = ProjectConfig::load(&project.path)
+            .map_err(|errors| untrusted(errors.to_string().replace('\n', "; ")))?;
+        let trust = self
+            .trust
+            .look(project.id, &loaded.config)
+            .map_err(|e| untrusted(ccm_core::chain(&e)))?;
+        if !trust.trusted {
+            return Err(untrusted(format!(
+                "settings in .ccm/config.yaml that can run code are not trusted on this machine; run `ccm project trust {}`",
+                project.name
+            )));
+        }
+        Ok(loaded.config.profile(&self.machine))
+    }
+}
+
+/// The folder must be there and be this project's. A lost id is written again.
+fn check_folder(project: &Project) -> Result<(), Setback> {
+    let path: &Path = &project.path;
+    let missing = |detail: String| Err(Setback::new(Reason::ProjectMissing, detail));
+    if !path.is_dir() {
+        return missing(format!(
+            "the folder {0} is not there; put it back, run `ccm init` where it is now, or `ccm project remove {1}`",
+            path.display(),
+            project.name
+        ));
+    }
+    let untrusted = |e: ccm_core::Error| Setback::new(Reason::ConfigUntrusted, ccm_core::chain(&e));
+    let found = match ProjectDir::open(path) {
+        Ok(dir) => dir.id().map_err(untrusted)?,
+        Err(e) if matches!(e.kind(), ccm_core::ErrorKind::NotFound(_)) => None,
+        Err(e) => return Err(untrusted(e)),
+    };
+    match found {
+        Some(id) if id == project.id => Ok(()),
+        Some(_) => missing(format!(
+            "the folder {0} now has the id of another project; run `ccm init` in it, or `ccm project remove {1}`",
+            path.display(),
+            project.name
+        )),
+        None => ProjectDir::restore_id(path, project.id).map_err(untrusted),
+    }
+}
