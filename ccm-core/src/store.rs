@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::Result;
@@ -257,7 +258,7 @@ pub trait Store: Send + Sync + fmt::Debug {
 }
 
 /// A folder to register.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewProject {
     /// The id in its `.ccm/`.
     pub id: ProjectId,
@@ -294,7 +295,7 @@ pub enum RegisterEffect {
 }
 
 /// Tasks to accept together.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CreateTasks {
     /// What is wanted, in order.
     pub tasks: Vec<NewTask>,
@@ -309,7 +310,7 @@ pub struct CreateTasks {
 }
 
 /// One task to accept.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewTask {
     /// Its id, made by the caller.
     pub id: TaskId,
@@ -320,7 +321,7 @@ pub struct NewTask {
 }
 
 /// A caller's name for a request. Kept for at least seven days.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdempotencyKey {
     /// Who asks.
     pub principal: String,
@@ -408,7 +409,7 @@ pub struct ReadyProject {
 }
 
 /// A wish to run a task.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
     /// The task.
     pub task: TaskId,
@@ -434,7 +435,7 @@ pub struct Claimed {
 }
 
 /// A part of a run's output to take in.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Intake {
     /// The checkpoint that the part begins at.
     pub from: Checkpoint,
@@ -445,7 +446,7 @@ pub struct Intake {
 }
 
 /// The end of a run.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Finish {
     /// What came of it.
     pub outcome: Outcome,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::SystemId;
 
 /// A machine and what tasks may ask of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct System {
     /// Its id, kept for good.
     pub id: SystemId,

@@ -149,7 +149,7 @@ pub enum SessionMode {
 }
 
 /// What a task asks for. Nothing in it changes by running.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskSpec {
     /// One line for people.
     pub title: Title,
