@@ -3,3 +3,17 @@
 //! Without the default features the package is the client alone.
 
 pub mod client;
+
+#[cfg(feature = "programs")]
+mod commands;
+#[cfg(feature = "programs")]
+mod context;
+#[cfg(feature = "programs")]
+mod exit;
+#[cfg(feature = "programs")]
+mod filter;
+#[cfg(feature = "programs")]
+mod printer;
+
+#[cfg(feature = "programs")]
+pub use commands::{ccm, ccm_orchestrator};

@@ -1,3 +1,5 @@
 //! The program `ccm`.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    ccm_cli::ccm()
+}

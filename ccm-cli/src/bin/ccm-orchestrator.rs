@@ -1,3 +1,5 @@
-//! The program `ccm-orchestrator`.
+//! The program `ccm-orchestrator`: `ccm` under its machine-level name.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    ccm_cli::ccm_orchestrator()
+}

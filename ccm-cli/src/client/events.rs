@@ -188,8 +188,9 @@ impl EventStream {
         };
         self.last = frame.id;
         // A newer daemon may tell of kinds that this program doesn't know.
-        Ok(serde_json::from_str(&frame.data)
-            .ok()
+        Ok(frame
+            .data
+            .and_then(|data| serde_json::from_str(&data).ok())
             .map(|event| Notice::Event { cursor, event }))
     }
 }

@@ -33,7 +33,7 @@ use bytes::Bytes;
 use ccm_core::api::{
     Agent, AttachCommand, CancelAnswer, CreateProject, CreateTask, Health, Project,
     RegisteredProject, Run, Shutdown, ShutdownReport, Status, Stream, System, Task, TaskStateName,
-    Trust,
+    Trust, TrustProject,
 };
 use ccm_core::event::Cursor;
 use ccm_core::id::{AgentId, ProjectId, RunId, TaskId};
@@ -169,10 +169,11 @@ impl Client {
     }
 
     /// Trusts the settings that have this digest.
-    pub async fn set_trust(&self, id: ProjectId, digest: &str) -> Result<()> {
-        let call = Call::put(format!("/api/v1/projects/{id}/trust"))
-            .json(&serde_json::json!({ "digest": digest }));
-        self.transport.send(&call).await.map(drop)
+    pub async fn set_trust(&self, id: ProjectId, digest: &str) -> Result<Trust> {
+        let call = Call::put(format!("/api/v1/projects/{id}/trust")).json(&TrustProject {
+            digest: digest.to_owned(),
+        });
+        self.ask(call).await
     }
 
     /// The agents, or those of one project.

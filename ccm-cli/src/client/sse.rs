@@ -12,8 +12,8 @@ pub(super) struct Frame {
     pub(super) id: Option<String>,
     /// Its kind; `message` if it names none.
     pub(super) event: String,
-    /// Its lines, joined by newlines.
-    pub(super) data: String,
+    /// Its lines, joined by newlines; `None` for a frame that only tells a place.
+    pub(super) data: Option<String>,
 }
 
 /// A frame that is longer than any that a daemon sends.
@@ -91,7 +91,8 @@ impl Parser {
     fn end_frame(&mut self) {
         let event = std::mem::take(&mut self.event);
         let id = self.id.take();
-        if let Some(data) = self.data.take() {
+        let data = self.data.take();
+        if id.is_some() || data.is_some() {
             let event = if event.is_empty() {
                 "message".to_owned()
             } else {
@@ -110,7 +111,7 @@ mod tests {
         Frame {
             id: id.map(str::to_owned),
             event: event.to_owned(),
-            data: data.to_owned(),
+            data: Some(data.to_owned()),
         }
     }
 
@@ -119,13 +120,17 @@ mod tests {
     }
 
     const STREAM: &str = "\u{feff}: hello\n\nid: a:1\r\nevent: task.created\r\ndata: {\"x\":\"ö\"}\r\n\r\n\
-                          data:one\rdata: two\rdata\r\rid: a:2\ndata:  three\nretry: 5\nodd\n\n: beat\n\ndata: cut";
+                          data:one\rdata: two\rdata\r\rid: a:2\ndata:  three\nretry: 5\nodd\n\n: beat\nid: a:3\n\ndata: cut";
 
     fn wanted() -> Vec<Frame> {
         vec![
             frame(Some("a:1"), "task.created", "{\"x\":\"ö\"}"),
             frame(None, "message", "one\ntwo\n"),
             frame(Some("a:2"), "message", " three"),
+            Frame {
+                data: None,
+                ..frame(Some("a:3"), "message", "")
+            },
         ]
     }
 

@@ -144,7 +144,12 @@ async fn the_event_stream_goes_on_where_it_broke_off() {
     let (half, rest) = second.split_at(30);
     let gone = r#"{"type":"/problems#resync","title":"gone","status":410,"detail":"gone","code":"resync"}"#;
     let server = Server::new(vec![
-        Turn::Pieces(vec![head.to_owned(), event(1), half.to_owned()]),
+        Turn::Pieces(vec![
+            head.to_owned(),
+            format!(": heartbeat\nid: {log}:0\n\n"),
+            event(1),
+            half.to_owned(),
+        ]),
         Turn::Pieces(vec![
             head.to_owned(),
             half.to_owned(),

@@ -1,4 +1,5 @@
 //! Everything that is tested from outside.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod client;
 mod server;

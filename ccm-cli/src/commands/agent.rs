@@ -1,0 +1,128 @@
+use std::os::unix::process::CommandExt;
+
+use ccm_core::api::{Agent, AttachCommand};
+use clap::{Args, Subcommand};
+
+use super::{Outcome, select, time};
+use crate::context::Context;
+use crate::exit::{Code, Failure};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// List agents
+    List(List),
+    /// Open an agent's terminal; closing it never ends a run
+    Attach(Attach),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// Only those of this project
+    #[arg(short, long, value_name = "NAME")]
+    project: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Attach {
+    /// The agent or its project [default: the one of the current folder's project]
+    name: Option<String>,
+}
+
+pub(super) fn run(command: Command, context: &Context) -> Outcome {
+    match command {
+        Command::List(args) => list(&args, context),
+        Command::Attach(args) => attach(&args, context),
+    }
+}
+
+fn list(args: &List, context: &Context) -> Outcome {
+    let client = context.client()?;
+    let agents = context.block_on(async {
+        let project = match &args.project {
+            Some(name) => Some(select::project(context, &client, Some(name)).await?.id),
+            None => None,
+        };
+        Ok(client.agents(project).all().await?)
+    })?;
+    if context.printer.json {
+        context.printer.object(&agents)?;
+    } else if agents.is_empty() {
+        context
+            .printer
+            .note("No agents: `ccm init` in a project's folder makes one.");
+    } else {
+        let rows = agents.iter().map(row).collect();
+        let headings = ["NAME", "STATE", "SINCE", "RUN", "WINDOW", "MEMORY"];
+        context.printer.table(&headings, None, rows)?;
+        for agent in &agents {
+            if let Some(detail) = &agent.detail {
+                context
+                    .printer
+                    .warning(format!("{}: {}", agent.name, crate::filter::line(detail)));
+            }
+        }
+    }
+    Ok(Code::Done)
+}
+
+fn row(agent: &Agent) -> Vec<String> {
+    let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
+    vec![
+        agent.name.clone(),
+        agent.state.as_str().to_owned(),
+        time::age(agent.since),
+        or_dash(agent.run_id.map(|run| run.to_string())),
+        or_dash(agent.window.clone()),
+        or_dash(agent.memory_bytes.map(time::size)),
+    ]
+}
+
+fn attach(args: &Attach, context: &Context) -> Outcome {
+    if context.is_elsewhere() {
+        return Err(Failure::new(
+            Code::Refused,
+            "the agent's terminal is on the machine of its daemon",
+        )
+        .hint("run this there"));
+    }
+    let client = context.client()?;
+    let command = context.block_on(async {
+        let agent = select::agent(context, &client, args.name.as_deref()).await?;
+        Ok(client.attach_command(agent.id).await?)
+    })?;
+    if context.printer.json {
+        context.printer.object(&command)?;
+        return Ok(Code::Done);
+    }
+    if !context.printer.is_terminal() {
+        return Err(Failure::usage("standard output is not a terminal")
+            .hint("`ccm task logs -f ID` shows a run's output without one"));
+    }
+    let AttachCommand { argv, env, inside } = command;
+    let (argv, env, nested) = match inside {
+        Some(inside) if sits_in(&inside.socket) => (inside.argv, Default::default(), true),
+        _ => (argv, env, false),
+    };
+    let Some((program, arguments)) = argv.split_first() else {
+        return Err(Failure::new(
+            Code::Failed,
+            "the daemon names no program for this",
+        ));
+    };
+    let mut command = std::process::Command::new(program);
+    command.args(arguments).envs(env);
+    if !nested {
+        // A person's own tmux is another server than the agents', but tmux looks only for this variable.
+        command.env_remove("TMUX");
+    }
+    let error = command.exec();
+    Err(Failure::new(
+        Code::Failed,
+        format!("{program} can't be started: {error}"),
+    ))
+}
+
+/// Whether this terminal belongs to the terminal server at `socket`.
+fn sits_in(socket: &str) -> bool {
+    std::env::var("TMUX").is_ok_and(|tmux| tmux.split(',').next() == Some(socket))
+}

@@ -1,0 +1,56 @@
+//! The daemon as a process of its own.
+
+use std::fs::File;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use crate::context::Context;
+use crate::exit::{Code, Failure};
+
+/// The daemon's program: the one that was installed with this one, else the one on the PATH.
+fn program() -> PathBuf {
+    let beside = std::env::current_exe()
+        .and_then(std::fs::canonicalize)
+        .map(|me| me.with_file_name("ccm-daemon"));
+    match beside {
+        Ok(path) if path.exists() => path,
+        _ => PathBuf::from("ccm-daemon"),
+    }
+}
+
+/// Starts the daemon in a session of its own, so that no terminal can end it. What it says on standard error goes to
+/// `errors`.
+pub(super) fn spawn(context: &Context, errors: File) -> Result<Child, Failure> {
+    let program = program();
+    let mut command = Command::new(&program);
+    if let Some(config) = &context.config {
+        let config = std::path::absolute(config).unwrap_or_else(|_| config.clone());
+        command.arg("--config").arg(config);
+    }
+    command
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(errors);
+    own_session(&mut command);
+    command.spawn().map_err(|e| {
+        Failure::new(
+            Code::Failed,
+            format!("{} can't be started: {e}", program.display()),
+        )
+        .hint("install ccm-daemon beside this program or on the PATH")
+    })
+}
+
+#[allow(
+    unsafe_code,
+    reason = "the standard library has no safe way to begin a session"
+)]
+fn own_session(command: &mut Command) {
+    let begin = || nix::unistd::setsid().map(drop).map_err(Into::into);
+    // SAFETY: between fork and exec only `setsid` is called, which is async-signal-safe, and nothing is allocated.
+    unsafe {
+        command.pre_exec(begin);
+    }
+}

@@ -1,0 +1,175 @@
+//! The command line: one file a command.
+
+mod agent;
+mod ask;
+mod config;
+mod daemon;
+mod info;
+mod init;
+mod project;
+mod select;
+mod task;
+mod time;
+mod version;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::context::Context;
+use crate::exit::{self, Code, Failure};
+
+/// How a command ended.
+type Outcome = Result<Code, Failure>;
+
+/// Runs coding agents off a durable task queue.
+#[derive(Debug, Parser)]
+#[command(
+    disable_version_flag = true,
+    disable_help_subcommand = true,
+    infer_long_args = true,
+    after_help = exit::HELP,
+    max_term_width = 100
+)]
+struct Line<I: Args> {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Option<Command<I>>,
+}
+
+#[derive(Debug, Args)]
+struct Global {
+    /// Print the API's own objects
+    #[arg(long, global = true, help_heading = "Global options")]
+    json: bool,
+    /// The machine's config file; its folder is the machine home
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        help_heading = "Global options"
+    )]
+    config: Option<PathBuf>,
+    /// Print the version
+    #[arg(long, help_heading = "Global options")]
+    version: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command<I: Args> {
+    Init(I),
+    /// Folders whose agents work off tasks
+    #[command(subcommand)]
+    Project(project::Command),
+    /// What is to be done
+    #[command(subcommand)]
+    Task(task::Command),
+    /// The workers of projects
+    #[command(subcommand)]
+    Agent(agent::Command),
+    /// Settings of this machine and of projects
+    #[command(subcommand)]
+    Config(config::Command),
+    /// The one daemon of this machine
+    #[command(subcommand)]
+    Daemon(daemon::Command),
+    /// Show this machine: where things are, what runs
+    Info,
+    /// Show the version
+    Version,
+}
+
+/// What `init` means by a program's name.
+trait Init: Args {
+    fn run(self, context: &Context) -> Outcome;
+}
+
+impl Init for init::Project {
+    fn run(self, context: &Context) -> Outcome {
+        init::run(&self, context)
+    }
+}
+
+impl Init for daemon::init::Machine {
+    fn run(self, context: &Context) -> Outcome {
+        daemon::init::run(&self, context)
+    }
+}
+
+/// The program `ccm`, where `init` sets up a project.
+pub fn ccm() -> ExitCode {
+    main::<init::Project>("ccm")
+}
+
+/// The program `ccm-orchestrator`, where `init` sets up the machine.
+pub fn ccm_orchestrator() -> ExitCode {
+    main::<daemon::init::Machine>("ccm-orchestrator")
+}
+
+fn main<I: Init>(program: &'static str) -> ExitCode {
+    if let Some(code) = ccm_agents::hidden_command(std::env::args_os()) {
+        return code;
+    }
+    let command = Line::<I>::command().name(program).bin_name(program);
+    let parsed = command
+        .clone()
+        .try_get_matches()
+        .and_then(|matches| Line::<I>::from_arg_matches(&matches));
+    let line = match parsed {
+        Ok(line) => line,
+        Err(error) => {
+            // Help goes to standard output; a reader that went away is no failure.
+            let _ = error.print();
+            return if error.use_stderr() {
+                Code::Usage.into()
+            } else {
+                Code::Done.into()
+            };
+        }
+    };
+    let context = Context::new(program, line.global.json, line.global.config);
+    let outcome = if line.global.version {
+        version::run(&context)
+    } else {
+        match line.command {
+            Some(command) => run(command, &context),
+            None => context
+                .printer
+                .line(command.clone().render_help().to_string().trim_end())
+                .map(|()| Code::Done),
+        }
+    };
+    match outcome {
+        Ok(code) => code.into(),
+        Err(failure) => {
+            context.printer.failure(&failure);
+            failure.code.into()
+        }
+    }
+}
+
+fn run<I: Init>(command: Command<I>, context: &Context) -> Outcome {
+    match command {
+        Command::Init(args) => args.run(context),
+        Command::Project(command) => project::run(command, context),
+        Command::Task(command) => task::run(command, context),
+        Command::Agent(command) => agent::run(command, context),
+        Command::Config(command) => config::run(command, context),
+        Command::Daemon(command) => daemon::run(command, context),
+        Command::Info => info::run(context),
+        Command::Version => version::run(context),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_lines_are_sound() {
+        Line::<init::Project>::command().debug_assert();
+        Line::<daemon::init::Machine>::command().debug_assert();
+    }
+}

@@ -1,0 +1,51 @@
+use clap::Args;
+
+use super::super::{Outcome, select, time};
+use super::list::hold;
+use crate::context::Context;
+use crate::exit::Code;
+use crate::filter;
+
+/// Show a project
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// The project [default: the one the current folder is in]
+    name: Option<String>,
+}
+
+pub(super) fn run(args: &Show, context: &Context) -> Outcome {
+    let client = context.client()?;
+    let (project, agents) = context.block_on(async {
+        let project = select::project(context, &client, args.name.as_deref()).await?;
+        let agents = client.agents(Some(project.id)).all().await?;
+        Ok((project, agents))
+    })?;
+    if context.printer.json {
+        context.printer.object(&project)?;
+        return Ok(Code::Done);
+    }
+    let field = |name: &str, value: &str| {
+        let name = format!("{name}:");
+        context
+            .printer
+            .line(format!("{name:<10} {}", filter::line(value)))
+    };
+    field("name", &project.name)?;
+    field("path", &project.path)?;
+    field("id", &project.id.to_string())?;
+    field("state", hold(&project).as_deref().unwrap_or("active"))?;
+    field(
+        "queue",
+        &format!("{} waiting, {} running", project.queued, project.running),
+    )?;
+    for agent in &agents {
+        let state = agent.state.as_str();
+        field(
+            "agent",
+            &format!("{}, {state} for {}", agent.name, time::age(agent.since)),
+        )?;
+    }
+    let created = project.created_at;
+    field("created", &format!("{created}, {} ago", time::age(created)))?;
+    Ok(Code::Done)
+}

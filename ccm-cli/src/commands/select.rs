@@ -1,0 +1,169 @@
+//! Which project, task or agent is meant.
+
+use std::path::Path;
+
+use ccm_core::api::{Agent, Project, Task};
+use ccm_core::id::TaskId;
+
+use crate::client::{Client, TaskFilter};
+use crate::context::Context;
+use crate::exit::{Code, Failure};
+
+/// The fewest characters of an id's end that stand for it.
+const SHORTEST: usize = 4;
+
+/// The project called `name`, or with this id or folder; without a name the one that the current folder is in.
+pub(super) async fn project(
+    context: &Context,
+    client: &Client,
+    name: Option<&str>,
+) -> Result<Project, Failure> {
+    let Some(name) = name else {
+        return current_project(context, client).await;
+    };
+    if let Some(project) = client.project_named(name).await? {
+        return Ok(project);
+    }
+    if let Ok(id) = name.parse() {
+        return Ok(client.project(id).await?);
+    }
+    let folder = std::fs::canonicalize(name).ok();
+    let projects = client.projects().all().await?;
+    if let Some(folder) = folder.filter(|_| !context.is_elsewhere())
+        && let Some(project) = projects
+            .iter()
+            .find(|project| Path::new(&project.path) == folder)
+    {
+        return Ok(project.clone());
+    }
+    let failure = Failure::new(Code::NotFound, format!("there is no project {name:?}"));
+    let names = projects.iter().map(|project| &*project.name);
+    Err(match nearest(name, names) {
+        Some(near) => failure.hint(format!("there is a project {near:?}")),
+        None => failure.hint("`ccm project list` shows all; `ccm init` sets one up"),
+    })
+}
+
+async fn current_project(context: &Context, client: &Client) -> Result<Project, Failure> {
+    let here = std::env::current_dir()
+        .map_err(|e| Failure::usage(format!("the current folder can't be read: {e}")))?;
+    let nowhere = || {
+        Failure::new(
+            Code::NotFound,
+            format!("{} is in no project", here.display()),
+        )
+        .hint("name one with --project, or set this folder up with `ccm init`")
+    };
+    if context.is_elsewhere() {
+        return Err(
+            Failure::usage("which project is meant is not known").hint("name one with --project")
+        );
+    }
+    let folder = super::project::folder_of(context, &here)?.ok_or_else(nowhere)?;
+    let projects = client.projects().all().await?;
+    projects
+        .into_iter()
+        .find(|project| Path::new(&project.path) == folder)
+        .ok_or_else(|| {
+            Failure::new(
+                Code::NotFound,
+                format!("the project in {} is not registered", folder.display()),
+            )
+            .hint("`ccm init` there registers it")
+        })
+}
+
+/// The candidate that `name` was most likely meant to be.
+fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let most = (name.chars().count() / 3).max(1);
+    candidates
+        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
+        .filter(|(distance, _)| *distance <= most)
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// The id that `text` is, or is the end of.
+pub(super) async fn task_id(client: &Client, text: &str) -> Result<TaskId, Failure> {
+    if let Ok(id) = text.parse() {
+        return Ok(id);
+    }
+    Ok(task_by_end(client, text).await?.id)
+}
+
+/// The task that `text` is the id of, or the end of its id.
+pub(super) async fn task(client: &Client, text: &str) -> Result<Task, Failure> {
+    match text.parse() {
+        Ok(id) => Ok(client.task(id).await?),
+        Err(_) => task_by_end(client, text).await,
+    }
+}
+
+async fn task_by_end(client: &Client, text: &str) -> Result<Task, Failure> {
+    let end = text.to_ascii_lowercase();
+    if !end.chars().all(|c| c.is_ascii_hexdigit() || c == '-') || end.len() > 36 {
+        return Err(Failure::usage(format!("{text:?} is not a task id"))
+            .hint("`ccm task list` shows the ids; the last characters of one are enough"));
+    }
+    if end.len() < SHORTEST {
+        return Err(Failure::usage(format!(
+            "{text:?} is too short: give the id's last {SHORTEST} characters or more"
+        )));
+    }
+    let filter = TaskFilter {
+        page_size: Some(200),
+        ..TaskFilter::default()
+    };
+    let mut pages = client.tasks(&filter);
+    let mut found: Option<Task> = None;
+    while let Some(tasks) = pages.next_page().await? {
+        for task in tasks {
+            if !task.id.to_string().ends_with(&end) {
+                continue;
+            }
+            if let Some(first) = &found {
+                return Err(Failure::usage(format!(
+                    "{text:?} is the end of several ids, among them {} and {}",
+                    first.id, task.id
+                ))
+                .hint("give more characters"));
+            }
+            found = Some(task);
+        }
+    }
+    found.ok_or_else(|| Failure::new(Code::NotFound, format!("there is no task {text}")))
+}
+
+/// The agent called `name`, or of the project called so; without a name the current project's.
+pub(super) async fn agent(
+    context: &Context,
+    client: &Client,
+    name: Option<&str>,
+) -> Result<Agent, Failure> {
+    let agents = client.agents(None).all().await?;
+    if let Some(agent) = agents
+        .iter()
+        .find(|agent| name.is_some_and(|name| agent.name == name || agent.id.to_string() == name))
+    {
+        return Ok(agent.clone());
+    }
+    let project = match (project(context, client, name).await, name) {
+        (Ok(project), _) => project,
+        (Err(failure), Some(name)) if failure.code == Code::NotFound => {
+            return Err(
+                Failure::new(Code::NotFound, format!("there is no agent {name:?}"))
+                    .hint("`ccm agent list` shows all"),
+            );
+        }
+        (Err(failure), _) => return Err(failure),
+    };
+    agents
+        .into_iter()
+        .find(|agent| agent.project_id == project.id)
+        .ok_or_else(|| {
+            Failure::new(
+                Code::NotFound,
+                format!("the project {} has no agent", project.name),
+            )
+        })
+}

@@ -1,0 +1,71 @@
+use ccm_core::api::{Task, TaskStateName};
+use clap::Args;
+
+use super::super::{Outcome, select, time};
+use crate::client::TaskFilter;
+use crate::context::Context;
+use crate::exit::Code;
+use crate::printer::Colour;
+
+/// List tasks, newest first
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// Only those of this project
+    #[arg(short, long, value_name = "NAME")]
+    project: Option<String>,
+    /// Only those in this state: queued, running, succeeded, failed or cancelled
+    #[arg(short, long)]
+    state: Option<TaskStateName>,
+    /// At most so many
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 50)]
+    limit: usize,
+}
+
+pub(super) fn run(args: &List, context: &Context) -> Outcome {
+    let client = context.client()?;
+    let tasks = context.block_on(async {
+        let project_id = match &args.project {
+            Some(name) => Some(select::project(context, &client, Some(name)).await?.id),
+            None => None,
+        };
+        let filter = TaskFilter {
+            project_id,
+            state: args.state,
+            page_size: Some(args.limit.clamp(1, 200) as u32),
+        };
+        Ok(client.tasks(&filter).take(args.limit).await?)
+    })?;
+    if context.printer.json {
+        context.printer.object(&tasks)?;
+    } else if tasks.is_empty() {
+        context.printer.note("No tasks.");
+    } else {
+        let rows = tasks.iter().map(row).collect();
+        let headings = ["ID", "PROJECT", "STATE", "AGE", "TITLE", "REASON"];
+        context.printer.table(&headings, Some(4), rows)?;
+    }
+    Ok(Code::Done)
+}
+
+fn row(task: &Task) -> Vec<String> {
+    vec![
+        task.id.to_string(),
+        task.project.clone(),
+        task.state.to_string(),
+        time::age(task.created_at),
+        task.title.clone(),
+        task.reason
+            .map_or_else(String::new, |reason| reason.to_string()),
+    ]
+}
+
+/// A state's colour.
+pub(super) const fn colour(state: TaskStateName) -> Colour {
+    match state {
+        TaskStateName::Queued => Colour::Dim,
+        TaskStateName::Running => Colour::Cyan,
+        TaskStateName::Succeeded => Colour::Green,
+        TaskStateName::Failed => Colour::Red,
+        TaskStateName::Cancelled => Colour::Yellow,
+    }
+}

@@ -1,0 +1,171 @@
+use std::io::{IsTerminal, stdout};
+
+use ccm_core::api::{EventKind, Stream};
+use ccm_core::id::{RunId, TaskId};
+use clap::Args;
+
+use super::super::{Outcome, select};
+use crate::client::{Client, EventFilter, Notice};
+use crate::context::Context;
+use crate::exit::{Code, Failure};
+use crate::filter::Filter;
+use crate::printer::Printer;
+
+/// Show what a task's latest run printed
+#[derive(Debug, Args)]
+pub(crate) struct Logs {
+    /// The task's id, or at least its last 4 characters
+    id: String,
+    /// Go on until the run ends
+    #[arg(short, long)]
+    follow: bool,
+    /// Standard error instead of standard output
+    #[arg(long)]
+    stderr: bool,
+}
+
+/// How much is asked for at once.
+const PIECE: u64 = 1024 * 1024;
+
+pub(super) fn run(args: &Logs, context: &Context) -> Outcome {
+    let client = context.client()?;
+    let stream = if args.stderr {
+        Stream::Err
+    } else {
+        Stream::Out
+    };
+    context.block_on(async {
+        let task = select::task(&client, &args.id).await?;
+        let run = match task.run_id {
+            Some(run) => run,
+            None if args.follow => first_run(context, &client, task.id).await?,
+            None => {
+                return Err(Failure::new(
+                    Code::Refused,
+                    format!("the task is {} and no run of it was started", task.state),
+                )
+                .hint("-f waits for its first run"));
+            }
+        };
+        let mut log = Log::new(context.printer, client, run, stream);
+        if args.follow {
+            log.follow().await?;
+        } else {
+            log.read().await?;
+        }
+        log.end()?;
+        Ok(Code::Done)
+    })
+}
+
+/// Waits until a run takes the task.
+async fn first_run(context: &Context, client: &Client, id: TaskId) -> Result<RunId, Failure> {
+    context.printer.note("The task waits for its turn.");
+    let filter = EventFilter {
+        task_id: Some(id),
+        ..EventFilter::default()
+    };
+    let mut events = client.events(None, &filter);
+    loop {
+        match events.next().await? {
+            Notice::Open | Notice::Event { .. } => {}
+            _ => continue,
+        }
+        let task = match client.task(id).await {
+            Ok(task) => task,
+            Err(error) if error.is_unreachable() => continue,
+            Err(error) => return Err(error.into()),
+        };
+        if let Some(run) = task.run_id {
+            return Ok(run);
+        }
+        if task.state.is_final() {
+            return Err(Failure::new(
+                Code::Refused,
+                format!("the task is {} and no run of it was started", task.state),
+            ));
+        }
+    }
+}
+
+struct Log {
+    printer: Printer,
+    client: Client,
+    run: RunId,
+    stream: Stream,
+    offset: u64,
+    filter: Option<Filter>,
+}
+
+impl Log {
+    fn new(printer: Printer, client: Client, run: RunId, stream: Stream) -> Self {
+        // A pipe gets the bytes as they are, a terminal only what can't hurt it.
+        let filter = stdout()
+            .is_terminal()
+            .then(|| Filter::new(printer.shows_colours()));
+        Self {
+            printer,
+            client,
+            run,
+            stream,
+            offset: 0,
+            filter,
+        }
+    }
+
+    /// Prints what is there by now.
+    async fn read(&mut self) -> Result<(), Failure> {
+        loop {
+            let part = self
+                .client
+                .read_log(self.run, self.stream, self.offset, PIECE)
+                .await?;
+            let end = part.offset + part.bytes.len() as u64;
+            match &mut self.filter {
+                Some(filter) => {
+                    let text = filter.push(&part.bytes);
+                    self.printer.raw(text.as_bytes())?;
+                }
+                None => self.printer.raw(&part.bytes)?,
+            }
+            self.offset = end;
+            if part.bytes.is_empty() || end >= part.size {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn follow(&mut self) -> Result<(), Failure> {
+        let filter = EventFilter {
+            run_id: Some(self.run),
+            kinds: vec![EventKind::RunOutput, EventKind::RunEnded],
+            ..EventFilter::default()
+        };
+        let mut events = self.client.events(None, &filter);
+        loop {
+            let ended = match events.next().await? {
+                Notice::Open => match self.client.run(self.run).await {
+                    Ok(run) => run.finished_at.is_some(),
+                    Err(error) if error.is_unreachable() => continue,
+                    Err(error) => return Err(error.into()),
+                },
+                Notice::Event { event, .. } => event.kind == EventKind::RunEnded,
+                _ => continue,
+            };
+            match self.read().await {
+                Ok(()) if ended => return Ok(()),
+                Ok(()) => {}
+                // The stream tells when the daemon is back.
+                Err(failure) if failure.code == Code::Unreachable => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+
+    fn end(&mut self) -> Result<(), Failure> {
+        match &mut self.filter {
+            Some(filter) => self.printer.raw(filter.end().as_bytes()),
+            None => Ok(()),
+        }
+    }
+}

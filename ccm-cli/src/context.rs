@@ -1,0 +1,114 @@
+//! What commands share, made when it is first needed.
+
+use std::cell::OnceCell;
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ccm_daemon::machine::{DaemonInfo, Home};
+
+use crate::client::{Client, Endpoint};
+use crate::exit::{Code, Failure, START};
+use crate::printer::Printer;
+
+pub(crate) struct Context {
+    pub(crate) printer: Printer,
+    /// The program's name as people type it.
+    pub(crate) program: &'static str,
+    /// `--config`.
+    pub(crate) config: Option<PathBuf>,
+    home: OnceCell<Home>,
+}
+
+impl Context {
+    pub(crate) fn new(program: &'static str, json: bool, config: Option<PathBuf>) -> Self {
+        Self {
+            printer: Printer::new(json),
+            program,
+            config,
+            home: OnceCell::new(),
+        }
+    }
+
+    /// The machine home.
+    pub(crate) fn home(&self) -> Result<&Home, Failure> {
+        if let Some(home) = self.home.get() {
+            return Ok(home);
+        }
+        let home = Home::find(self.config.as_deref())?;
+        Ok(self.home.get_or_init(|| home))
+    }
+
+    /// The daemon of this machine's home, if it runs.
+    pub(crate) fn daemon(&self) -> Result<Option<DaemonInfo>, Failure> {
+        Ok(self.home()?.running_daemon())
+    }
+
+    /// Whether the daemon is another machine's, or one that this machine's home says nothing about.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        variable("CCM_URL").is_some()
+    }
+
+    /// The client of the daemon that runs for this home, or of the one that `CCM_URL` names.
+    pub(crate) fn client(&self) -> Result<Client, Failure> {
+        let token = variable("CCM_TOKEN");
+        if let Some(url) = variable("CCM_URL") {
+            let Some(token) = token else {
+                return Err(Failure::new(
+                    Code::Unauthorized,
+                    "CCM_URL is set but CCM_TOKEN is not",
+                )
+                .hint("set CCM_TOKEN to what is in the file `token` of that daemon's home"));
+            };
+            return Ok(Client::with(&Endpoint::new(url, token), "cli", None)?);
+        }
+        let home = self.home()?;
+        let Some(info) = home.running_daemon() else {
+            return Err(self.stopped());
+        };
+        let token = match token {
+            Some(token) => token,
+            None => home.token()?.reveal().to_owned(),
+        };
+        let again = {
+            let (home, token) = (home.clone(), token.clone());
+            Arc::new(move || {
+                let info = home.running_daemon()?;
+                Some(Endpoint::new(info.url(), token.clone()))
+            })
+        };
+        Ok(Client::with(
+            &Endpoint::new(info.url(), token),
+            "cli",
+            Some(again),
+        )?)
+    }
+
+    /// There is no daemon to talk to.
+    pub(crate) fn stopped(&self) -> Failure {
+        let failure = Failure::new(Code::Unreachable, "the daemon is not running");
+        match self.home() {
+            Ok(home) if !home.is_set_up() => {
+                failure.hint("set this machine up with `ccm-orchestrator init`")
+            }
+            _ => failure.hint(START),
+        }
+    }
+
+    /// Runs `work` to its end on this thread.
+    pub(crate) fn block_on<T>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()
+            .map_err(|e| Failure::new(Code::Failed, format!("no runtime can be made: {e}")))?
+            .block_on(work)
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}

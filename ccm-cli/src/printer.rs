@@ -1,0 +1,192 @@
+//! What is printed where: data on standard output, everything else on standard error.
+
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
+
+use comfy_table::{ColumnConstraint, ContentArrangement, Table};
+use serde::Serialize;
+
+use crate::exit::Failure;
+use crate::filter;
+
+/// A text's colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Colour {
+    Red,
+    Yellow,
+    Green,
+    Cyan,
+    Dim,
+}
+
+impl Colour {
+    const fn code(self) -> &'static str {
+        match self {
+            Self::Red => "1;31",
+            Self::Yellow => "1;33",
+            Self::Green => "32",
+            Self::Cyan => "36",
+            Self::Dim => "2",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Printer {
+    pub(crate) json: bool,
+    out_is_terminal: bool,
+    err_is_terminal: bool,
+    colours: bool,
+}
+
+impl Printer {
+    pub(crate) fn new(json: bool) -> Self {
+        let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
+        Self {
+            json,
+            out_is_terminal: io::stdout().is_terminal(),
+            err_is_terminal: io::stderr().is_terminal(),
+            colours: !unwanted && !dumb,
+        }
+    }
+
+    /// Whether standard output is a person's.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.out_is_terminal
+    }
+
+    /// Whether a person can be asked.
+    pub(crate) fn can_ask(&self) -> bool {
+        self.err_is_terminal && io::stdin().is_terminal()
+    }
+
+    /// Whether standard output shows colours.
+    pub(crate) fn shows_colours(&self) -> bool {
+        self.out_is_terminal && self.colours
+    }
+
+    /// A line of data.
+    pub(crate) fn line(&self, text: impl Display) -> Result<(), Failure> {
+        self.raw(format!("{text}\n").as_bytes())
+    }
+
+    /// Data as they are.
+    pub(crate) fn raw(&self, bytes: &[u8]) -> Result<(), Failure> {
+        let mut out = io::stdout().lock();
+        out.write_all(bytes)
+            .and_then(|()| out.flush())
+            .map_err(|e| Failure::of_output(&e))
+    }
+
+    /// An object of the API: for people to read on a terminal, else on one line.
+    pub(crate) fn object(&self, object: &impl Serialize) -> Result<(), Failure> {
+        let text = if self.out_is_terminal {
+            serde_json::to_string_pretty(object)
+        } else {
+            serde_json::to_string(object)
+        };
+        let text = text.map_err(|e| Failure::of_output(&e.into()))?;
+        self.line(text)
+    }
+
+    /// Rows below their headings, cut to the terminal's width in the column `wide`.
+    pub(crate) fn table(
+        &self,
+        headings: &[&str],
+        wide: Option<usize>,
+        rows: Vec<Vec<String>>,
+    ) -> Result<(), Failure> {
+        let mut table = Table::new();
+        table
+            .load_style(comfy_table::presets::NOTHING)
+            .set_header(headings.to_vec());
+        table.set_truncation_indicator("…");
+        match self.width() {
+            Some(width) => {
+                table.set_content_arrangement(ContentArrangement::Dynamic);
+                table.set_width(width);
+            }
+            None => {
+                table.set_content_arrangement(ContentArrangement::Disabled);
+            }
+        }
+        for row in rows {
+            let cells: Vec<_> = row.iter().map(|cell| filter::line(cell)).collect();
+            let mut row = comfy_table::Row::from(cells);
+            row.max_height(1);
+            table.add_row(row);
+        }
+        for (n, column) in table.column_iter_mut().enumerate() {
+            column.set_padding((0, 2));
+            if Some(n) != wide {
+                column.set_constraint(ColumnConstraint::ContentWidth);
+            }
+        }
+        table
+            .lines()
+            .try_for_each(|line| self.line(line.trim_end()))
+    }
+
+    fn width(&self) -> Option<u16> {
+        let (width, _) = self
+            .out_is_terminal
+            .then(|| terminal_size::terminal_size_of(io::stdout()))??;
+        (width.0 >= 20).then_some(width.0)
+    }
+
+    /// A line for people that is no data.
+    pub(crate) fn note(&self, text: impl Display) {
+        // Nobody is left to be told that nobody can be told.
+        let _ = writeln!(io::stderr(), "{text}");
+    }
+
+    /// A question, without a newline.
+    pub(crate) fn question(&self, text: impl Display) {
+        let mut err = io::stderr();
+        let _ = write!(err, "{text}").and_then(|()| err.flush());
+    }
+
+    pub(crate) fn warning(&self, text: impl Display) {
+        self.note(format!("{}: {text}", self.paint(Colour::Yellow, "warning")));
+    }
+
+    pub(crate) fn hint(&self, text: impl Display) {
+        self.note(format!("{}: {text}", self.paint(Colour::Cyan, "hint")));
+    }
+
+    pub(crate) fn failure(&self, failure: &Failure) {
+        if failure.silent {
+            return;
+        }
+        let error = self.paint(Colour::Red, "error");
+        self.note(format!("{error}: {}", sentence(&failure.message)));
+        if let Some(hint) = &failure.hint {
+            self.hint(hint);
+        }
+    }
+
+    /// `text` in this colour where standard error shows colours.
+    pub(crate) fn paint(&self, colour: Colour, text: &str) -> String {
+        painted(self.err_is_terminal && self.colours, colour, text)
+    }
+
+    /// `text` in this colour where standard output shows colours.
+    pub(crate) fn paint_out(&self, colour: Colour, text: &str) -> String {
+        painted(self.shows_colours(), colour, text)
+    }
+}
+
+fn painted(on: bool, colour: Colour, text: &str) -> String {
+    if on {
+        format!("\u{1b}[{}m{text}\u{1b}[0m", colour.code())
+    } else {
+        text.to_owned()
+    }
+}
+
+/// Each line harmless, and a full stop unless one line is several.
+fn sentence(message: &str) -> String {
+    let lines: Vec<_> = message.lines().map(filter::line).collect();
+    lines.join("\n")
+}
