@@ -1,0 +1,201 @@
+//! Objects and pages of them, as readers see them.
+
+use ccm_core::agent::Agent;
+use ccm_core::id::{AgentId, ProjectId, RunId, TaskId};
+use ccm_core::project::Project;
+use ccm_core::run::Run;
+use ccm_core::store::{Counts, Page, RunQuery, TaskQuery};
+use ccm_core::task::{Task, TaskStateName};
+use ccm_core::{Error, Result};
+use sea_orm::QueryResult;
+use sea_orm::sea_query::Value;
+
+use crate::error::{corrupt, from_db};
+use crate::projects::ProjectRecord;
+use crate::reader::Reader;
+use crate::tasks::{self, TaskRecord};
+use crate::values::{Id, count};
+use crate::{agents, runs};
+
+impl Reader {
+    pub(crate) async fn project(&self, id: ProjectId) -> Result<Project> {
+        let row = self
+            .first(
+                "SELECT * FROM project WHERE id = ? AND removed_at IS NULL",
+                vec![id.bytes().into()],
+            )
+            .await?
+            .ok_or_else(|| Error::no_project(id))?;
+        Ok(ProjectRecord::read(&row)?.project)
+    }
+
+    pub(crate) async fn projects(&self) -> Result<Vec<Project>> {
+        self.all(
+            "SELECT * FROM project WHERE removed_at IS NULL ORDER BY name",
+            vec![],
+        )
+        .await?
+        .iter()
+        .map(|row| Ok(ProjectRecord::read(row)?.project))
+        .collect()
+    }
+
+    pub(crate) async fn agent(&self, id: AgentId) -> Result<Agent> {
+        let row = self
+            .first("SELECT * FROM agent WHERE id = ?", vec![id.bytes().into()])
+            .await?
+            .ok_or_else(|| Error::no_agent(id))?;
+        agents::read(&row)
+    }
+
+    pub(crate) async fn agents(&self) -> Result<Vec<Agent>> {
+        self.all(
+            "SELECT agent.* FROM agent JOIN project ON project.id = agent.project_id \
+             WHERE project.removed_at IS NULL ORDER BY agent.name, agent.id",
+            vec![],
+        )
+        .await?
+        .iter()
+        .map(agents::read)
+        .collect()
+    }
+
+    pub(crate) async fn task(&self, id: TaskId) -> Result<Task> {
+        let row = self
+            .first(&tasks::select("task.id = ?"), vec![id.bytes().into()])
+            .await?
+            .ok_or_else(|| Error::no_task(id))?;
+        Ok(TaskRecord::read(&row)?.task)
+    }
+
+    pub(crate) async fn tasks(&self, query: &TaskQuery) -> Result<Page<Task>> {
+        let (sql, values) = task_page(query);
+        let rows = self.all(&sql, values).await?;
+        page(&rows, query.limit, |row| Ok(TaskRecord::read(row)?.task))
+    }
+
+    pub(crate) async fn counts(&self) -> Result<Counts> {
+        let row = self
+            .first("SELECT queued, running FROM meta", vec![])
+            .await?
+            .ok_or_else(|| corrupt("state of its own"))?;
+        Ok(Counts {
+            queued: count(row.try_get("", "queued").map_err(from_db)?)?,
+            running: count(row.try_get("", "running").map_err(from_db)?)?,
+        })
+    }
+
+    pub(crate) async fn run(&self, id: RunId) -> Result<Run> {
+        let row = self
+            .first("SELECT * FROM run WHERE id = ?", vec![id.bytes().into()])
+            .await?
+            .ok_or_else(|| Error::no_run(id))?;
+        runs::read(&row)
+    }
+
+    pub(crate) async fn open_runs(&self) -> Result<Vec<Run>> {
+        self.all(
+            "SELECT * FROM run WHERE state <> 'ended' ORDER BY id",
+            vec![],
+        )
+        .await?
+        .iter()
+        .map(runs::read)
+        .collect()
+    }
+
+    pub(crate) async fn runs(&self, query: &RunQuery) -> Result<Page<Run>> {
+        let (sql, values) = run_page(query);
+        let rows = self.all(&sql, values).await?;
+        page(&rows, query.limit, runs::read)
+    }
+}
+
+/// A page of tasks: each state has its own index, so several are read one beside the other and merged.
+pub(crate) fn task_page(query: &TaskQuery) -> (String, Vec<Value>) {
+    let take = i64::from(query.limit) + 1;
+    let mut values: Vec<Value> = Vec::new();
+    let states: &[TaskStateName] = match (query.states.is_empty(), query.project) {
+        (true, None) => &[],
+        (true, Some(_)) => TaskStateName::ALL,
+        (false, _) => &query.states,
+    };
+    let mut part = |state: Option<TaskStateName>| {
+        let mut conditions = vec!["TRUE"];
+        if let Some(project) = query.project {
+            conditions.push("project_id = ?");
+            values.push(project.bytes().into());
+        }
+        if let Some(state) = state {
+            conditions.push("state = ?");
+            values.push(state.as_str().into());
+        }
+        if let Some(before) = query.before {
+            conditions.push("id < ?");
+            values.push(before.bytes().into());
+        }
+        values.push(take.into());
+        format!(
+            "SELECT id FROM (SELECT id FROM task WHERE {} ORDER BY id DESC LIMIT ?)",
+            conditions.join(" AND ")
+        )
+    };
+    let mut distinct: Vec<TaskStateName> = Vec::new();
+    for state in states {
+        if !distinct.contains(state) {
+            distinct.push(*state);
+        }
+    }
+    let parts: Vec<String> = match distinct.as_slice() {
+        [] => vec![part(None)],
+        some => some.iter().map(|state| part(Some(*state))).collect(),
+    };
+    values.push(take.into());
+    let condition = format!("task.id IN ({})", parts.join(" UNION ALL "));
+    let sql = format!(
+        "{} ORDER BY task.id DESC LIMIT ?",
+        tasks::select(&condition)
+    );
+    (sql, values)
+}
+
+/// A page of runs.
+pub(crate) fn run_page(query: &RunQuery) -> (String, Vec<Value>) {
+    let mut conditions = vec!["TRUE"];
+    let mut values: Vec<Value> = Vec::new();
+    if let Some(task) = query.task {
+        conditions.push("task_id = ?");
+        values.push(task.bytes().into());
+    }
+    if let Some(agent) = query.agent {
+        // A task has few runs, an agent many: with both, the task's index is the one to use.
+        conditions.push(if query.task.is_some() {
+            "+agent_id = ?"
+        } else {
+            "agent_id = ?"
+        });
+        values.push(agent.bytes().into());
+    }
+    if let Some(before) = query.before {
+        conditions.push("id < ?");
+        values.push(before.bytes().into());
+    }
+    values.push((i64::from(query.limit) + 1).into());
+    let sql = format!(
+        "SELECT * FROM run WHERE {} ORDER BY id DESC LIMIT ?",
+        conditions.join(" AND ")
+    );
+    (sql, values)
+}
+
+fn page<T>(
+    rows: &[QueryResult],
+    limit: u32,
+    read: impl Fn(&QueryResult) -> Result<T>,
+) -> Result<Page<T>> {
+    let limit = limit as usize;
+    Ok(Page {
+        items: rows.iter().take(limit).map(read).collect::<Result<_>>()?,
+        more: rows.len() > limit,
+    })
+}

@@ -1,0 +1,291 @@
+//! Writes what became of a group's rows, and commits, with one command.
+
+use ccm_core::Reason;
+use ccm_core::event::EventKind;
+use ccm_core::task::TaskStateName;
+use sea_orm::sea_query::Value;
+use serde_json::json;
+
+use super::script::Script;
+use super::work::{Abandoned, Work};
+use crate::agents;
+use crate::entity::{agent, event, idempotency_key, project, run, system, task, task_blocker};
+use crate::projects::ProjectRecord;
+use crate::runs;
+use crate::tasks::TaskRecord;
+use crate::values::{Id, micros};
+
+/// How many tasks leave the index of dates in one transaction.
+const PROMOTED_AT_ONCE: i64 = 1000;
+
+impl Work {
+    /// The command that makes it durable, or `None` if nothing changed.
+    pub(super) fn flush(&self) -> Option<Script> {
+        let mut script = Script::default();
+        self.promotions(&mut script);
+        self.systems(&mut script);
+        self.projects_and_agents(&mut script);
+        self.task_rows(&mut script);
+        self.run_rows(&mut script);
+        self.key_rows(&mut script);
+        self.counters(&mut script);
+        if !self.events.is_empty() {
+            script.insert::<event::Entity>(&self.events);
+        }
+        if script.is_empty() {
+            return None;
+        }
+        // The counter comes last, so that the numbers of two transactions can't mix.
+        script.push(
+            "UPDATE meta SET epoch = ?, last_seq = ?, queued = ?, running = ?",
+            [
+                self.meta.epoch.into(),
+                self.meta.last_seq.into(),
+                self.meta.queued.into(),
+                self.meta.running.into(),
+            ],
+        );
+        script.commit();
+        Some(script)
+    }
+
+    fn promotions(&self, script: &mut Script) {
+        if let Some(now) = self.promoted {
+            script.push(
+                "UPDATE task SET dated = 0 WHERE rowid IN (SELECT task.rowid FROM project JOIN task \
+                 ON task.project_id = project.id AND task.state = 'queued' AND task.open_blockers = 0 \
+                 AND task.dated = 1 AND task.due_at <= ? LIMIT ?)",
+                [now.as_micros().into(), PROMOTED_AT_ONCE.into()],
+            );
+        }
+    }
+
+    fn systems(&self, script: &mut Script) {
+        let Some(row) = &self.system else {
+            return;
+        };
+        if let Some(model) = row.to_insert() {
+            script.insert::<system::Entity>(std::slice::from_ref(model));
+        }
+        if let Some(model) = row.to_update() {
+            use system::Column::{Hostname, Id, Kind, Tags};
+            script.update::<system::Entity>(
+                Id,
+                &[Hostname, Kind, Tags],
+                std::slice::from_ref(model),
+            );
+        }
+    }
+
+    fn projects_and_agents(&self, script: &mut Script) {
+        let rows = || self.projects.values();
+        let new: Vec<project::Model> = rows()
+            .filter_map(|row| row.to_insert())
+            .map(ProjectRecord::model)
+            .collect();
+        if !new.is_empty() {
+            script.insert::<project::Entity>(&new);
+        }
+        let changed: Vec<project::Model> = rows()
+            .filter_map(|row| row.to_update())
+            .map(ProjectRecord::model)
+            .collect();
+        if !changed.is_empty() {
+            use project::Column as C;
+            // Not its counters: those change by what is added to them.
+            let columns = [
+                C::Name,
+                C::Path,
+                C::SystemId,
+                C::Paused,
+                C::HoldReason,
+                C::HoldDetail,
+                C::CreatedAt,
+                C::RemovedAt,
+            ];
+            script.update::<project::Entity>(C::Id, &columns, &changed);
+        }
+        let rows = || self.agents.values();
+        let new: Vec<agent::Model> = rows()
+            .filter_map(|row| row.to_insert())
+            .map(agents::model)
+            .collect();
+        if !new.is_empty() {
+            script.insert::<agent::Entity>(&new);
+        }
+        let changed: Vec<agent::Model> = rows()
+            .filter_map(|row| row.to_update())
+            .map(agents::model)
+            .collect();
+        if !changed.is_empty() {
+            use agent::Column as C;
+            let columns = [C::Name, C::State, C::Since, C::Source, C::SeenAt];
+            script.update::<agent::Entity>(C::Id, &columns, &changed);
+        }
+    }
+
+    fn task_rows(&self, script: &mut Script) {
+        // Before the new rows, which were counted with what is in memory.
+        for (blocker, by) in &self.unblocked {
+            script.push(
+                "UPDATE task SET open_blockers = open_blockers + ? \
+                 WHERE id IN (SELECT task_id FROM task_blocker WHERE blocker_id = ?)",
+                [(*by).into(), blocker.bytes().into()],
+            );
+        }
+        let rows = || self.tasks.values();
+        let new: Vec<task::Model> = rows()
+            .filter_map(|row| row.to_insert())
+            .map(TaskRecord::model)
+            .collect();
+        if !new.is_empty() {
+            script.insert::<task::Entity>(&new);
+        }
+        let edges: Vec<task_blocker::Model> = self
+            .edges
+            .iter()
+            .map(|(blocker, task)| task_blocker::Model {
+                blocker_id: blocker.bytes(),
+                task_id: task.bytes(),
+            })
+            .collect();
+        if !edges.is_empty() {
+            script.insert::<task_blocker::Entity>(&edges);
+        }
+        let changed: Vec<task::Model> = rows()
+            .filter_map(|row| row.to_update())
+            .map(TaskRecord::model)
+            .collect();
+        if !changed.is_empty() {
+            use task::Column as C;
+            // Not what was asked for, which never changes, and not the blockers, which change by what is added.
+            let columns = [
+                C::State,
+                C::DueAt,
+                C::Dated,
+                C::Token,
+                C::Attempts,
+                C::FalseStarts,
+                C::Revision,
+                C::UpdatedAt,
+                C::RunId,
+                C::LatestRun,
+                C::Reason,
+                C::Detail,
+                C::EndedAt,
+                C::EndedBy,
+                C::Stop,
+                C::CostUsd,
+                C::Result,
+            ];
+            script.update::<task::Entity>(C::Id, &columns, &changed);
+        }
+        for abandoned in &self.abandoned {
+            abandon(script, abandoned);
+        }
+    }
+
+    fn run_rows(&self, script: &mut Script) {
+        let rows = || self.runs.values();
+        let new: Vec<run::Model> = rows()
+            .filter_map(|row| row.to_insert())
+            .map(runs::model)
+            .collect();
+        if !new.is_empty() {
+            script.insert::<run::Entity>(&new);
+        }
+        let changed: Vec<run::Model> = rows()
+            .filter_map(|row| row.to_update())
+            .map(runs::model)
+            .collect();
+        if !changed.is_empty() {
+            use run::Column as C;
+            let columns = [
+                C::LeaseUntil,
+                C::State,
+                C::StartedAt,
+                C::FinishedAt,
+                C::Held,
+                C::Stop,
+                C::OutOffset,
+                C::ErrOffset,
+                C::ParserVersion,
+                C::ParserData,
+                C::SessionId,
+                C::InputTokens,
+                C::OutputTokens,
+                C::CacheReadTokens,
+                C::CacheWriteTokens,
+                C::CostUsd,
+                C::Outcome,
+            ];
+            script.update::<run::Entity>(C::Id, &columns, &changed);
+        }
+    }
+
+    fn key_rows(&self, script: &mut Script) {
+        if let Some(before) = self.pruned_keys {
+            script.push(
+                "DELETE FROM idempotency_key WHERE created_at < ?",
+                [before.as_micros().into()],
+            );
+        }
+        let new: Vec<idempotency_key::Model> = self
+            .keys
+            .values()
+            .filter_map(|row| row.to_insert().cloned())
+            .collect();
+        if !new.is_empty() {
+            script.insert::<idempotency_key::Entity>(&new);
+        }
+    }
+
+    fn counters(&self, script: &mut Script) {
+        for (project, load) in &self.loads {
+            script.push(
+                "UPDATE project SET queued = queued + ?, running = running + ?, \
+                 last_started = COALESCE(?, last_started) WHERE id = ?",
+                [
+                    load.queued.into(),
+                    load.running.into(),
+                    micros(load.last_started).into(),
+                    project.bytes().into(),
+                ],
+            );
+        }
+    }
+}
+
+/// Does to all waiting tasks of a project what `TaskState::abandon` does to one: a queued task is the only one that it
+/// lets through, and what it makes of it has neither a run nor anything else that differs between tasks.
+fn abandon(script: &mut Script, abandoned: &Abandoned) {
+    let project: Value = abandoned.project.bytes().into();
+    let at: Value = abandoned.at.as_micros().into();
+    let queued = TaskStateName::Queued.as_str();
+    let data = json!({ "reason": Reason::ProjectRemoved, "detail": null }).to_string();
+    script.push(
+        "INSERT INTO event (seq, time, kind, project_id, task_id, data) \
+         SELECT ? + row_number() OVER (ORDER BY id), ?, ?, project_id, id, ? \
+         FROM task WHERE project_id = ? AND state = ?",
+        [
+            abandoned.before.into(),
+            at.clone(),
+            EventKind::TaskFailed.as_str().into(),
+            data.into(),
+            project.clone(),
+            queued.into(),
+        ],
+    );
+    script.push(
+        "UPDATE task SET state = ?, reason = ?, detail = NULL, run_id = NULL, ended_at = ?, due_at = NULL, dated = 0, \
+         updated_at = ?, revision = revision + 1 WHERE project_id = ? AND state = ?",
+        [
+            TaskStateName::Failed.as_str().into(),
+            Reason::ProjectRemoved.as_str().into(),
+            at.clone(),
+            at,
+            project,
+            queued.into(),
+        ],
+    );
+}

@@ -1,0 +1,272 @@
+//! Reads the rows that a group needs, with one command.
+
+use std::collections::BTreeSet;
+
+use ccm_core::id::{AgentId, ProjectId, RunId, TaskId};
+use sea_orm::sqlx::Sqlite;
+use sea_orm::sqlx::pool::PoolConnection;
+use sea_orm::{FromQueryResult, QueryResult};
+
+use super::Trouble;
+use super::script::Script;
+use super::work::{KeyName, Tracked, Work};
+use crate::agents;
+use crate::entity::{idempotency_key, meta, system};
+use crate::error::from_db;
+use crate::projects::ProjectRecord;
+use crate::runs;
+use crate::tasks::{self, TaskRecord};
+use crate::values::{Id, id_list};
+
+/// SQLite allows 32766 parameters a statement.
+const MAX_IDS: usize = 30_000;
+
+/// The rows that the changes of a group will look at.
+#[derive(Debug, Default)]
+pub(crate) struct Needs {
+    system: bool,
+    all_projects: bool,
+    projects: BTreeSet<ProjectId>,
+    agents: BTreeSet<AgentId>,
+    tasks: BTreeSet<TaskId>,
+    known_tasks: BTreeSet<TaskId>,
+    runs: BTreeSet<RunId>,
+    known_runs: BTreeSet<RunId>,
+    running_of: BTreeSet<ProjectId>,
+    keys: Vec<KeyName>,
+}
+
+impl Needs {
+    /// The machine.
+    pub(crate) fn system(&mut self) {
+        self.system = true;
+    }
+
+    /// Every project, and their agents.
+    pub(crate) fn all_projects(&mut self) {
+        self.all_projects = true;
+        self.system = true;
+    }
+
+    /// A project.
+    pub(crate) fn project(&mut self, id: ProjectId) {
+        self.projects.insert(id);
+    }
+
+    /// An agent.
+    pub(crate) fn agent(&mut self, id: AgentId) {
+        self.agents.insert(id);
+    }
+
+    /// A task.
+    pub(crate) fn task(&mut self, id: TaskId) {
+        self.tasks.insert(id);
+    }
+
+    /// Whether a task exists and has succeeded.
+    pub(crate) fn known_task(&mut self, id: TaskId) {
+        self.known_tasks.insert(id);
+    }
+
+    /// A run and its task.
+    pub(crate) fn run(&mut self, id: RunId) {
+        self.runs.insert(id);
+    }
+
+    /// A task and the run it is about.
+    pub(crate) fn task_and_run(&mut self, id: TaskId) {
+        self.tasks.insert(id);
+    }
+
+    /// Whether a run exists.
+    pub(crate) fn known_run(&mut self, id: RunId) {
+        self.known_runs.insert(id);
+    }
+
+    /// The running tasks of a project, and their runs.
+    pub(crate) fn running_of(&mut self, id: ProjectId) {
+        self.running_of.insert(id);
+    }
+
+    /// An idempotency key, and the tasks that were created with it.
+    pub(crate) fn key(&mut self, name: KeyName) {
+        self.keys.push(name);
+    }
+}
+
+impl Work {
+    /// Opens the transaction and reads what is needed.
+    pub(super) async fn load(
+        needs: Needs,
+        connection: &mut PoolConnection<Sqlite>,
+    ) -> Result<Self, Trouble> {
+        let mut script = Script::begin();
+        script.push("SELECT 'meta' AS kind_, * FROM meta", []);
+        needs.write(&mut script);
+        let rows = script.run(connection).await?;
+        let mut rows = rows.iter();
+        let meta = rows
+            .next()
+            .ok_or_else(|| crate::error::corrupt("state of its own"))?;
+        let meta = meta::Model::from_query_result(meta, "").map_err(from_db)?;
+        let mut work = Self::new(meta);
+        for row in rows {
+            work.take(row)?;
+        }
+        // A repeated request is rare, so that its tasks may cost another way to the database.
+        let replayed: Vec<TaskId> = work
+            .keys
+            .values()
+            .map(|key| id_list(&key.get().task_ids))
+            .collect::<ccm_core::Result<Vec<_>>>()?
+            .concat();
+        if !replayed.is_empty() {
+            let mut script = Script::default();
+            select_in(&mut script, &tasks::select("task.id IN "), &replayed);
+            for row in &script.run(connection).await? {
+                work.take(row)?;
+            }
+        }
+        Ok(work)
+    }
+
+    fn take(&mut self, row: &QueryResult) -> ccm_core::Result<()> {
+        let kind: String = row.try_get("", "kind_").map_err(from_db)?;
+        match kind.as_str() {
+            "system" => {
+                let model = system::Model::from_query_result(row, "").map_err(from_db)?;
+                self.system = Some(Tracked::read(model));
+            }
+            "project" => {
+                let record = ProjectRecord::read(row)?;
+                self.projects
+                    .insert(record.project.id, Tracked::read(record));
+            }
+            "agent" => {
+                let agent = agents::read(row)?;
+                self.agents.insert(agent.id, Tracked::read(agent));
+            }
+            "task" => {
+                let record = TaskRecord::read(row)?;
+                self.tasks.insert(record.task.id, Tracked::read(record));
+            }
+            "run" => {
+                let run = runs::read(row)?;
+                self.runs.insert(run.id, Tracked::read(run));
+            }
+            "key" => {
+                let model = idempotency_key::Model::from_query_result(row, "").map_err(from_db)?;
+                let name = KeyName {
+                    principal: model.principal.clone(),
+                    route: model.route.clone(),
+                    key: model.key.clone(),
+                };
+                self.keys.insert(name, Tracked::read(model));
+            }
+            "known_task" => {
+                let id: Vec<u8> = row.try_get("", "id").map_err(from_db)?;
+                let succeeded: bool = row.try_get("", "succeeded").map_err(from_db)?;
+                self.known_tasks.insert(TaskId::read(&id)?, succeeded);
+            }
+            _ => {
+                let id: Vec<u8> = row.try_get("", "id").map_err(from_db)?;
+                self.known_runs.insert(RunId::read(&id)?);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Needs {
+    fn write(&self, script: &mut Script) {
+        if self.system {
+            script.push("SELECT 'system' AS kind_, * FROM system", []);
+        }
+        if self.all_projects {
+            script.push("SELECT 'project' AS kind_, * FROM project", []);
+            script.push("SELECT 'agent' AS kind_, * FROM agent", []);
+        } else {
+            select_in(
+                script,
+                "SELECT 'project' AS kind_, * FROM project WHERE id IN ",
+                &self.projects,
+            );
+        }
+        select_in(
+            script,
+            "SELECT 'agent' AS kind_, * FROM agent WHERE id IN ",
+            &self.agents,
+        );
+        select_in(script, &tasks::select("task.id IN "), &self.tasks);
+        select_in(
+            script,
+            "SELECT 'run' AS kind_, run.* FROM task JOIN run ON run.id = task.run_id WHERE task.state = 'running' \
+             AND task.id IN ",
+            &self.tasks,
+        );
+        select_in(
+            script,
+            "SELECT 'known_task' AS kind_, id, state = 'succeeded' AS succeeded FROM task WHERE id IN ",
+            &self.known_tasks,
+        );
+        select_in(
+            script,
+            "SELECT 'run' AS kind_, * FROM run WHERE id IN ",
+            &self.runs,
+        );
+        for chunk in chunks(&self.runs) {
+            let sql = format!(
+                "{} (SELECT task_id FROM run WHERE id IN ({}))",
+                tasks::select("task.id IN"),
+                placeholders(chunk.len())
+            );
+            script.push(&sql, chunk);
+        }
+        select_in(
+            script,
+            "SELECT 'known_run' AS kind_, id FROM run WHERE id IN ",
+            &self.known_runs,
+        );
+        for project in &self.running_of {
+            let sql = tasks::select("task.project_id = ? AND task.state = 'running'");
+            script.push(&sql, [project.bytes().into()]);
+            script.push(
+                "SELECT 'run' AS kind_, run.* FROM task JOIN run ON run.id = task.run_id \
+                 WHERE task.project_id = ? AND task.state = 'running'",
+                [project.bytes().into()],
+            );
+        }
+        for KeyName {
+            principal,
+            route,
+            key,
+        } in &self.keys
+        {
+            script.push(
+                "SELECT 'key' AS kind_, * FROM idempotency_key WHERE principal = ? AND route = ? AND key = ?",
+                [principal.into(), route.into(), key.into()],
+            );
+        }
+    }
+}
+
+fn select_in<'a, T: Id + 'a>(
+    script: &mut Script,
+    head: &str,
+    ids: impl IntoIterator<Item = &'a T>,
+) {
+    for chunk in chunks(ids) {
+        script.push(&format!("{head}({})", placeholders(chunk.len())), chunk);
+    }
+}
+
+fn chunks<'a, T: Id + 'a>(
+    ids: impl IntoIterator<Item = &'a T>,
+) -> Vec<Vec<sea_orm::sea_query::Value>> {
+    let values: Vec<_> = ids.into_iter().map(|id| id.bytes().into()).collect();
+    values.chunks(MAX_IDS).map(<[_]>::to_vec).collect()
+}
+
+fn placeholders(count: usize) -> String {
+    vec!["?"; count].join(", ")
+}

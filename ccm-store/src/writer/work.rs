@@ -1,0 +1,319 @@
+//! The rows of one group, and what becomes of them.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use ccm_core::agent::Agent;
+use ccm_core::event::EventKind;
+use ccm_core::id::{AgentId, ProjectId, RunId, TaskId};
+use ccm_core::run::Run;
+use ccm_core::task::{Task, TaskStateName};
+use ccm_core::time::Timestamp;
+use ccm_core::{Error, Result};
+use serde_json::Value;
+
+use crate::entity::{event, idempotency_key, meta, system};
+use crate::projects::ProjectRecord;
+use crate::tasks::TaskRecord;
+use crate::values::{Id, column};
+
+/// Everything that a group of changes looks at and leaves behind.
+#[derive(Debug)]
+pub(crate) struct Work {
+    pub(crate) meta: meta::Model,
+    pub(crate) system: Option<Tracked<system::Model>>,
+    pub(crate) projects: BTreeMap<ProjectId, Tracked<ProjectRecord>>,
+    pub(crate) agents: BTreeMap<AgentId, Tracked<Agent>>,
+    pub(crate) tasks: BTreeMap<TaskId, Tracked<TaskRecord>>,
+    pub(crate) runs: BTreeMap<RunId, Tracked<Run>>,
+    pub(crate) keys: HashMap<KeyName, Tracked<idempotency_key::Model>>,
+    /// Tasks that are known to exist, and whether they have succeeded.
+    pub(crate) known_tasks: HashMap<TaskId, bool>,
+    pub(crate) known_runs: HashSet<RunId>,
+    /// (blocker, blocked) of tasks that are new.
+    pub(super) edges: Vec<(TaskId, TaskId)>,
+    /// Blockers whose success came or went, in order.
+    pub(super) unblocked: Vec<(TaskId, i64)>,
+    pub(super) loads: BTreeMap<ProjectId, Load>,
+    pub(super) abandoned: Vec<Abandoned>,
+    pub(super) promoted: Option<Timestamp>,
+    pub(super) pruned_keys: Option<Timestamp>,
+    pub(super) events: Vec<event::Model>,
+}
+
+/// The whole name of an idempotency key.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct KeyName {
+    pub(crate) principal: String,
+    pub(crate) route: String,
+    pub(crate) key: String,
+}
+
+/// How a project's counters change.
+#[derive(Debug, Default)]
+pub(super) struct Load {
+    pub(super) queued: i64,
+    pub(super) running: i64,
+    pub(super) last_started: Option<Timestamp>,
+}
+
+/// A project whose waiting tasks all fail.
+#[derive(Debug)]
+pub(super) struct Abandoned {
+    pub(super) project: ProjectId,
+    pub(super) at: Timestamp,
+    /// The number before that of the first event.
+    pub(super) before: i64,
+}
+
+/// What an event is about.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct About {
+    pub(crate) project: Option<ProjectId>,
+    pub(crate) task: Option<TaskId>,
+    pub(crate) run: Option<RunId>,
+    pub(crate) agent: Option<AgentId>,
+}
+
+impl About {
+    /// A project.
+    pub(crate) fn project(id: ProjectId) -> Self {
+        Self {
+            project: Some(id),
+            ..Self::default()
+        }
+    }
+
+    /// A task and the run that its state is about.
+    pub(crate) fn task(task: &Task) -> Self {
+        Self {
+            project: Some(task.project_id),
+            task: Some(task.id),
+            run: task.state.run(),
+            agent: None,
+        }
+    }
+
+    /// A run.
+    pub(crate) fn run(run: &Run) -> Self {
+        Self {
+            project: Some(run.project_id),
+            task: Some(run.task_id),
+            run: Some(run.id),
+            agent: Some(run.agent_id),
+        }
+    }
+}
+
+/// A row and whether it must be written.
+#[derive(Debug)]
+pub(crate) struct Tracked<T> {
+    row: T,
+    fate: Fate,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Keep,
+    Update,
+    Insert,
+}
+
+impl<T> Tracked<T> {
+    /// A row that was read.
+    pub(crate) fn read(row: T) -> Self {
+        Self {
+            row,
+            fate: Fate::Keep,
+        }
+    }
+
+    /// A row that is not in the database yet.
+    pub(crate) fn new(row: T) -> Self {
+        Self {
+            row,
+            fate: Fate::Insert,
+        }
+    }
+
+    /// The row.
+    pub(crate) fn get(&self) -> &T {
+        &self.row
+    }
+
+    /// The row, to be changed.
+    pub(crate) fn change(&mut self) -> &mut T {
+        if self.fate == Fate::Keep {
+            self.fate = Fate::Update;
+        }
+        &mut self.row
+    }
+
+    /// The row without marking it, for columns that are written in another way.
+    pub(super) fn shadow(&mut self) -> &mut T {
+        &mut self.row
+    }
+
+    pub(super) fn to_insert(&self) -> Option<&T> {
+        (self.fate == Fate::Insert).then_some(&self.row)
+    }
+
+    pub(super) fn to_update(&self) -> Option<&T> {
+        (self.fate == Fate::Update).then_some(&self.row)
+    }
+}
+
+impl Work {
+    pub(super) fn new(meta: meta::Model) -> Self {
+        Self {
+            meta,
+            system: None,
+            projects: BTreeMap::new(),
+            agents: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            keys: HashMap::new(),
+            known_tasks: HashMap::new(),
+            known_runs: HashSet::new(),
+            edges: Vec::new(),
+            unblocked: Vec::new(),
+            loads: BTreeMap::new(),
+            abandoned: Vec::new(),
+            promoted: None,
+            pruned_keys: None,
+            events: Vec::new(),
+        }
+    }
+
+    /// A project that is registered.
+    pub(crate) fn project(&mut self, id: ProjectId) -> Result<&mut Tracked<ProjectRecord>> {
+        self.projects
+            .get_mut(&id)
+            .filter(|row| row.get().removed_at.is_none())
+            .ok_or_else(|| Error::no_project(id))
+    }
+
+    /// An agent.
+    pub(crate) fn agent(&mut self, id: AgentId) -> Result<&mut Tracked<Agent>> {
+        self.agents.get_mut(&id).ok_or_else(|| Error::no_agent(id))
+    }
+
+    /// A task.
+    pub(crate) fn task(&mut self, id: TaskId) -> Result<&mut Tracked<TaskRecord>> {
+        self.tasks.get_mut(&id).ok_or_else(|| Error::no_task(id))
+    }
+
+    /// A run.
+    pub(crate) fn run(&mut self, id: RunId) -> Result<&mut Tracked<Run>> {
+        self.runs.get_mut(&id).ok_or_else(|| Error::no_run(id))
+    }
+
+    /// Writes a line of the log.
+    pub(crate) fn event(&mut self, time: Timestamp, kind: EventKind, about: About, data: &Value) {
+        self.meta.last_seq += 1;
+        self.events.push(event::Model {
+            seq: self.meta.last_seq,
+            time: time.as_micros(),
+            kind: kind.as_str().to_owned(),
+            project_id: about.project.as_ref().map(Id::bytes),
+            task_id: about.task.as_ref().map(Id::bytes),
+            run_id: about.run.as_ref().map(Id::bytes),
+            agent_id: about.agent.as_ref().map(Id::bytes),
+            data: data.to_string(),
+        });
+    }
+
+    /// Accepts a task that is not there yet; its blockers must be known.
+    pub(crate) fn add_task(&mut self, task: Task) {
+        let blockers: HashSet<TaskId> = task.spec.blocked_by.iter().copied().collect();
+        let open = blockers.iter().filter(|id| !self.has_succeeded(id)).count();
+        let id = task.id;
+        self.edges
+            .extend(blockers.into_iter().map(|blocker| (blocker, id)));
+        self.moved(task.project_id, None, Some(TaskStateName::Queued));
+        self.known_tasks.insert(id, false);
+        let record = TaskRecord::accepted(task, column(open as u64));
+        self.tasks.insert(id, Tracked::new(record));
+    }
+
+    fn has_succeeded(&self, id: &TaskId) -> bool {
+        self.known_tasks.get(id).copied().unwrap_or(false)
+    }
+
+    /// Follows a task from one state to another: counters, and those that wait for it.
+    pub(crate) fn task_moved(
+        &mut self,
+        task: TaskId,
+        project: ProjectId,
+        from: TaskStateName,
+        to: TaskStateName,
+    ) {
+        self.moved(project, Some(from), Some(to));
+        let (was, is) = (
+            from == TaskStateName::Succeeded,
+            to == TaskStateName::Succeeded,
+        );
+        if was != is {
+            self.known_tasks.insert(task, is);
+            let by = if is { -1 } else { 1 };
+            self.unblocked.push((task, by));
+            // Those that came in this group are not in the table yet.
+            for (_, blocked) in self.edges.iter().filter(|(blocker, _)| *blocker == task) {
+                if let Some(row) = self.tasks.get_mut(blocked) {
+                    row.shadow().open_blockers += by;
+                }
+            }
+        }
+    }
+
+    fn moved(
+        &mut self,
+        project: ProjectId,
+        from: Option<TaskStateName>,
+        to: Option<TaskStateName>,
+    ) {
+        let is = |name, state: Option<TaskStateName>| i64::from(state == Some(name));
+        let queued = is(TaskStateName::Queued, to) - is(TaskStateName::Queued, from);
+        let running = is(TaskStateName::Running, to) - is(TaskStateName::Running, from);
+        self.count(project, queued, running);
+    }
+
+    fn count(&mut self, project: ProjectId, queued: i64, running: i64) {
+        self.meta.queued += queued;
+        self.meta.running += running;
+        let load = self.loads.entry(project).or_default();
+        load.queued += queued;
+        load.running += running;
+        if let Some(row) = self.projects.get_mut(&project) {
+            let project = &mut row.shadow().project;
+            project.queued = project.queued.saturating_add_signed(queued);
+            project.running = project.running.saturating_add_signed(running);
+        }
+    }
+
+    /// Notes that a project had its turn.
+    pub(crate) fn started(&mut self, project: ProjectId, at: Timestamp) {
+        self.loads.entry(project).or_default().last_started = Some(at);
+    }
+
+    /// Fails all waiting tasks of a project, with their events. Nothing else may be in the group.
+    pub(crate) fn abandon(&mut self, project: ProjectId, queued: u64, at: Timestamp) {
+        self.abandoned.push(Abandoned {
+            project,
+            at,
+            before: self.meta.last_seq,
+        });
+        let queued = column(queued);
+        self.meta.last_seq += queued;
+        self.count(project, -queued, 0);
+    }
+
+    /// Takes tasks whose date has come out of the index of dates.
+    pub(crate) fn promote(&mut self, now: Timestamp) {
+        self.promoted = Some(now);
+    }
+
+    /// Forgets keys that are older.
+    pub(crate) fn prune_keys(&mut self, before: Timestamp) {
+        self.pruned_keys = Some(before);
+    }
+}
