@@ -3,4 +3,4 @@
 mod fair;
 pub mod retry;
 
-pub use fair::FairScheduler;
+pub use fair::{COUNTED_PRIORITY, FairScheduler};

@@ -1,6 +1,7 @@
 //! The in-memory implementations pass the suites that they come with, and the suites forget no case.
 
 mod runtime;
+mod schedule;
 mod store;
 
 /// The names of the cases in a suite's sources.

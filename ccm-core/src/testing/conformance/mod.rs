@@ -9,7 +9,9 @@
     reason = "the suites are tests that are published"
 )]
 
+mod random;
 pub mod runtime;
+pub mod scheduler;
 pub mod store;
 
 use std::time::Duration;
