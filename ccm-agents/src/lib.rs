@@ -7,6 +7,7 @@
 pub mod host;
 pub mod hosts;
 mod process;
+pub mod tmux;
 pub mod view;
 
 use std::ffi::OsString;
@@ -14,6 +15,7 @@ use std::process::ExitCode;
 
 pub use hosts::{HostCommand, Hosts, RuntimeConfig};
 pub use process::ProcessRuntime;
+pub use tmux::{TmuxConfig, TmuxRuntime, TmuxSocket};
 
 /// The argument after which a program is to be an agent's host: `PROGRAM __host AGENT_DIR`.
 pub const HOST_ARGUMENT: &str = "__host";

@@ -1,0 +1,290 @@
+//! Agents with windows in tmux.
+//!
+//! A window shows an agent and is nothing that the agent needs: runs belong to hosts, which live outside of tmux. So a
+//! window that is closed, or a server that dies, ends nothing and is drawn again.
+//!
+//! Architecture invariant: only windows that carry our home's mark are ever touched, and only by their id.
+
+pub mod control;
+mod keep;
+mod parse;
+mod quote;
+mod server;
+mod windows;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use ccm_core::agent::{AgentFacts, AgentPlace};
+use ccm_core::id::{AgentId, RunId};
+use ccm_core::run::{Checkpoint, Stream};
+use ccm_core::runtime::{
+    AttachCommand, Batch, Chunk, InsideCommand, LaunchOrder, Resources, RunEnd, RunStatus, Stopped,
+};
+use ccm_core::{AgentRuntime, Error, ErrorKind, Noun, Result, chain};
+use tokio_util::sync::CancellationToken;
+
+use crate::hosts::{Hosts, RuntimeConfig};
+
+use keep::Keeper;
+pub use quote::{Command, quote};
+use server::{Link, Server};
+pub use server::{TmuxConfig, TmuxSocket};
+use windows::{Window, Windows};
+
+/// How long a launch waits for its window before it goes on without.
+const WINDOW_WAIT: Duration = Duration::from_secs(2);
+
+/// Runs agents in hosts of their own, each shown in a window of one tmux session.
+#[derive(Debug)]
+pub struct TmuxRuntime {
+    hosts: Hosts,
+    keeper: Keeper,
+}
+
+impl TmuxRuntime {
+    /// A runtime for the agents of one home. Neither tmux nor its server need to be there yet.
+    ///
+    /// # Errors
+    /// When the home's folders can't be made.
+    pub fn new(config: RuntimeConfig, tmux: TmuxConfig) -> Result<Self> {
+        let hosts = Hosts::new(config)?;
+        let home_id = home_id(hosts.home());
+        Ok(Self {
+            hosts,
+            keeper: Keeper::new(Windows::new(Server::new(tmux), &home_id)),
+        })
+    }
+
+    /// The hosts behind it.
+    pub fn hosts(&self) -> &Hosts {
+        &self.hosts
+    }
+
+    /// Whether a tmux that is new enough is there.
+    ///
+    /// # Errors
+    /// `Unavailable` if not, with the sentence that says how to get it.
+    pub async fn check(&self) -> Result<()> {
+        self.keeper.windows.server.program().await.map(drop)
+    }
+
+    /// The path of the server's socket, if the server runs.
+    ///
+    /// # Errors
+    /// `Unavailable` when it can't be asked.
+    pub async fn socket(&self) -> Result<Option<String>> {
+        Ok(self.keeper.windows.link().await?.map(|link| link.socket))
+    }
+
+    /// Draws windows that were lost, at once when that happens, until `cancel`; to be run for as long as the daemon is.
+    /// Agents that have a host already when this begins are included. While nothing changes it does nothing.
+    pub async fn keep_windows(&self, cancel: CancellationToken) {
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            adopted = self.adopt() => {
+                if let Err(error) = adopted {
+                    let error = chain(&error);
+                    tracing::warn!(%error, "agents from before get their windows when they are started again");
+                }
+            }
+        }
+        self.keeper.keep(cancel).await;
+    }
+
+    async fn adopt(&self) -> Result<()> {
+        for facts in self.hosts.agents().await? {
+            if let Some(place) = self.hosts.place(facts.id).await? {
+                let view = self.hosts.view_command(facts.id);
+                self.keeper.adopt(facts.id, &place.name, view).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sees to an agent's window. An agent does without one that can't be had.
+    async fn window(&self, place: &AgentPlace) -> Option<Window> {
+        let view = self.hosts.view_command(place.id);
+        match self.keeper.want(place.id, &place.name, view).await {
+            Ok(window) => window,
+            Err(error) => {
+                let error = chain(&error);
+                tracing::warn!(agent = %place.id, %error, "the agent goes on without a window");
+                None
+            }
+        }
+    }
+
+    /// The windows there are, as far as can be seen.
+    async fn windows(&self) -> Vec<Window> {
+        match self.keeper.windows.list().await {
+            Ok(windows) => windows,
+            Err(error) => {
+                let error = chain(&error);
+                tracing::warn!(%error, "agents' windows can't be seen");
+                Vec::new()
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl AgentRuntime for TmuxRuntime {
+    async fn start_agent(&self, place: &AgentPlace) -> Result<AgentFacts> {
+        self.check().await?;
+        let facts = self.hosts.start_agent(place).await?;
+        let window = self.window(place).await;
+        Ok(AgentFacts {
+            window: window.map(|window| window.words),
+            ..facts
+        })
+    }
+
+    async fn stop_agent(&self, agent: AgentId) -> Result<()> {
+        self.hosts.stop_agent(agent).await?;
+        if let Err(error) = self.keeper.unwant(agent).await {
+            let error = chain(&error);
+            tracing::warn!(%agent, %error, "the window of a stopped agent is closed later");
+        }
+        Ok(())
+    }
+
+    async fn agents(&self) -> Result<Vec<AgentFacts>> {
+        let mut agents = self.hosts.agents().await?;
+        for window in self.windows().await {
+            let words = Some(window.words);
+            match agents.iter_mut().find(|facts| facts.id == window.agent) {
+                Some(facts) => facts.window = words,
+                None => agents.push(AgentFacts {
+                    id: window.agent,
+                    pid: None,
+                    window: words,
+                    answers: false,
+                    run: None,
+                }),
+            }
+        }
+        Ok(agents)
+    }
+
+    async fn attach_command(&self, agent: AgentId) -> Result<AttachCommand> {
+        let place = self.hosts.place(agent).await?;
+        let there = self.keeper.windows.list().await?;
+        let mut window = there.into_iter().find(|window| window.agent == agent);
+        if window.is_none() {
+            let place = place.ok_or_else(|| Error::no_agent(agent))?;
+            let view = self.hosts.view_command(agent);
+            window = self.keeper.want(agent, &place.name, view).await?;
+        }
+        let window = window.ok_or_else(|| {
+            Error::new(
+                ErrorKind::NotFound(Noun::Agent),
+                format!(
+                    "agent {agent} has no window yet: there are as many as resources.max_tmux_windows allows"
+                ),
+            )
+        })?;
+        let link = self.keeper.windows.link().await?;
+        let link = link.ok_or_else(|| Error::unavailable("the tmux server has just ended"))?;
+        let program = self.keeper.windows.server.program().await?;
+        Ok(attach(&program, &link, &window))
+    }
+
+    async fn launch(&self, order: &LaunchOrder) -> Result<RunStatus> {
+        if let Err(error) = self.check().await
+            && !self.hosts.runs().await?.contains(&order.run)
+        {
+            return Err(error);
+        }
+        let window = tokio::time::timeout(WINDOW_WAIT, self.window(&order.place));
+        let (status, _window) = tokio::join!(self.hosts.launch(order), window);
+        status
+    }
+
+    async fn inspect(&self, run: RunId) -> Result<RunStatus> {
+        self.hosts.inspect(run).await
+    }
+
+    async fn runs(&self) -> Result<Vec<RunId>> {
+        self.hosts.runs().await
+    }
+
+    async fn read(&self, run: RunId, from: &Checkpoint, end: Option<&RunEnd>) -> Result<Batch> {
+        self.hosts.read(run, from, end).await
+    }
+
+    async fn output(&self, run: RunId, stream: Stream, offset: u64, limit: u64) -> Result<Chunk> {
+        self.hosts.output(run, stream, offset, limit).await
+    }
+
+    async fn changed(&self, run: RunId) -> Result<()> {
+        self.hosts.changed(run).await
+    }
+
+    async fn stop(&self, run: RunId, grace: Duration) -> Result<Stopped> {
+        self.hosts.stop(run, grace).await
+    }
+
+    async fn resources(&self, agent: AgentId) -> Result<Option<Resources>> {
+        self.hosts.resources(agent).await
+    }
+
+    async fn discard(&self, run: RunId) -> Result<()> {
+        self.hosts.discard(run).await
+    }
+}
+
+/// The commands that open a view of one's own: a session that shares the windows, and is gone when nobody looks.
+fn attach(program: &Path, link: &Link, window: &Window) -> AttachCommand {
+    let own = Command::new("set-option").args(["destroy-unattached", "on"]);
+    let outside = [
+        Command::new("new-session").args(["-t", &link.session]),
+        own,
+        Command::new("select-window").args(["-t", &format!(":{}", window.id)]),
+    ];
+    // A session that is made detached needs a name to be found by; it must be gone only when it was looked at.
+    let id = RunId::new().as_uuid().simple().to_string();
+    let view = format!("ccm-view-{}", &id[id.len() - 8..]);
+    let inside = [
+        Command::new("new-session").args(["-d", "-t", &link.session, "-s", &view]),
+        Command::new("select-window").args(["-t", &format!("={view}:{}", window.id)]),
+        Command::new("switch-client").args(["-t", &format!("={view}")]),
+        Command::new("set-option").args(["-t", &format!("={view}"), "destroy-unattached", "on"]),
+    ];
+    AttachCommand {
+        argv: client(program, link, &outside),
+        env: BTreeMap::new(),
+        inside: Some(InsideCommand {
+            socket: link.socket.clone(),
+            argv: client(program, link, &inside),
+        }),
+    }
+}
+
+/// tmux on a server that runs, never one that it starts.
+fn client(program: &Path, link: &Link, commands: &[Command]) -> Vec<String> {
+    let mut argv: Vec<OsString> = vec![program.into(), "-N".into(), "-S".into()];
+    argv.push(link.socket.as_str().into());
+    argv.extend(Command::to_argv(commands));
+    argv.into_iter()
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect()
+}
+
+/// What tells the windows of this home from those of another on the same server: a number made from its path.
+fn home_id(home: &Path) -> String {
+    let home = home.canonicalize().unwrap_or_else(|_| home.to_owned());
+    // FNV-1a, because it is the same in every version of the program.
+    let hash = home
+        .as_os_str()
+        .as_bytes()
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+    format!("{hash:016x}")
+}

@@ -1,0 +1,549 @@
+//! The tmux server: finding the program, starting the server, and the one connection to it.
+
+use std::ffi::OsString;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ccm_core::{Error, Result};
+use tokio::process::Command as Program;
+use tokio::sync::{Mutex, Notify};
+use tokio::time::Instant;
+
+use super::control::{Control, Failure};
+use super::quote::{Command, harmless_name};
+
+/// The oldest tmux that knows all we ask of it.
+const OLDEST: Version = Version(3, 2, 'a');
+/// How long a server that hung is left alone by calls.
+const COOL_DOWN: Duration = Duration::from_secs(10);
+/// How often a server that refuses to start is asked again: right after the end of another one it can.
+const START_ATTEMPTS: u32 = 6;
+
+/// Where tmux is and what it is to be asked for.
+#[derive(Debug, Clone)]
+pub struct TmuxConfig {
+    /// The program; without a `/` it is looked for on the PATH.
+    pub program: PathBuf,
+    /// The server's socket.
+    pub socket: TmuxSocket,
+    /// The session that holds the agents' windows.
+    pub session: String,
+    /// The folder of named sockets, instead of what the variable `TMUX_TMPDIR` says.
+    pub tmpdir: Option<PathBuf>,
+    /// The most windows of this home, if there is a limit. Agents beyond it have theirs when there is room.
+    pub max_windows: Option<usize>,
+    /// How long one answer of tmux may take.
+    pub timeout: Duration,
+}
+
+impl Default for TmuxConfig {
+    fn default() -> Self {
+        Self {
+            program: "tmux".into(),
+            socket: TmuxSocket::Name("ccm".into()),
+            session: "ccm".into(),
+            tmpdir: None,
+            max_windows: None,
+            timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// A server's socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TmuxSocket {
+    /// By name, in tmux's own folder: `tmux -L NAME`.
+    Name(String),
+    /// By path: `tmux -S PATH`.
+    Path(PathBuf),
+}
+
+impl From<&str> for TmuxSocket {
+    /// A path if there is a `/` in it, else a name.
+    fn from(text: &str) -> Self {
+        if text.contains('/') {
+            Self::Path(text.into())
+        } else {
+            Self::Name(text.into())
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Version(u32, u32, char);
+
+/// One server and the connection to it.
+#[derive(Debug)]
+pub(super) struct Server {
+    config: TmuxConfig,
+    session: String,
+    program: Mutex<Option<PathBuf>>,
+    link: Mutex<LinkState>,
+    /// Notified when windows may have changed, and when the connection is over.
+    pub(super) changed: Arc<Notify>,
+}
+
+#[derive(Debug, Default)]
+struct LinkState {
+    link: Option<Link>,
+    cool_until: Option<Instant>,
+}
+
+/// A connection and what it is attached to.
+#[derive(Debug, Clone)]
+pub(super) struct Link {
+    pub(super) control: Arc<Control>,
+    /// The session that gets our windows, as `$1`.
+    pub(super) session: String,
+    /// The server's socket.
+    pub(super) socket: String,
+}
+
+/// Why there is no connection.
+enum NoLink {
+    /// There is no server.
+    NoServer,
+    /// There is a server, without our session.
+    NoSession,
+    /// There is a server that doesn't answer.
+    Hung,
+    Failed(Error),
+}
+
+impl Server {
+    pub(super) fn new(config: TmuxConfig) -> Self {
+        Self {
+            session: harmless_name(&config.session),
+            config,
+            program: Mutex::default(),
+            link: Mutex::default(),
+            changed: Arc::default(),
+        }
+    }
+
+    pub(super) fn config(&self) -> &TmuxConfig {
+        &self.config
+    }
+
+    /// The program, found and new enough.
+    pub(super) async fn program(&self) -> Result<PathBuf> {
+        let mut known = self.program.lock().await;
+        if let Some(program) = known.as_deref().filter(|program| is_program(program)) {
+            return Ok(program.to_owned());
+        }
+        *known = None;
+        let found = find(&self.config.program).ok_or_else(|| {
+            Error::unavailable(format!(
+                "{} is not on the PATH; {}",
+                self.config.program.display(),
+                how_to_install()
+            ))
+        })?;
+        let said = self
+            .output(clean(&found).arg("-V"))
+            .await?
+            .map_err(Error::unavailable)?;
+        match parse_version(&said) {
+            Some(version) if version < OLDEST => Err(Error::unavailable(format!(
+                "{} is too old; {}",
+                said.trim(),
+                how_to_install()
+            ))),
+            _ => Ok(known.insert(found).clone()),
+        }
+    }
+
+    /// The connection, made again if need be. `None` if there is no session that could have windows of ours.
+    ///
+    /// `mark` is what our windows' marks begin with: a session of another name is ours as well if it holds one, because
+    /// a person may rename sessions.
+    pub(super) async fn link(&self, mark: &str) -> Result<Option<Link>> {
+        let mut state = self.link.lock().await;
+        self.linked(&mut state, mark).await
+    }
+
+    /// The same, but if there is no session one is made with a first window. Then the answer is what `first`, the
+    /// arguments of `new-session` and the commands after it, printed.
+    pub(super) async fn link_or_start(
+        &self,
+        mark: &str,
+        first: &[Command],
+    ) -> Result<(Link, Option<String>)> {
+        let mut state = self.link.lock().await;
+        let mut pause = Duration::from_millis(25);
+        let mut attempt = 0;
+        loop {
+            if let Some(link) = self.linked(&mut state, mark).await? {
+                return Ok((link, None));
+            }
+            attempt += 1;
+            match self.start(first).await? {
+                Ok(printed) => match self.linked(&mut state, mark).await? {
+                    Some(link) => return Ok((link, Some(printed))),
+                    None if attempt < START_ATTEMPTS => {}
+                    None => {
+                        return Err(Error::unavailable(
+                            "tmux ended right after it was started; see whether its windows can run a program",
+                        ));
+                    }
+                },
+                Err(refusal) if attempt >= START_ATTEMPTS => {
+                    return Err(Error::unavailable(format!(
+                        "tmux can't be started: {refusal}"
+                    )));
+                }
+                Err(refusal) => tracing::debug!(%refusal, "tmux is asked again to start"),
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+    }
+
+    async fn linked(&self, state: &mut LinkState, mark: &str) -> Result<Option<Link>> {
+        if let Some(link) = state.link.as_ref().filter(|link| link.control.is_alive()) {
+            return Ok(Some(link.clone()));
+        }
+        if let Some(old) = state.link.take()
+            && old.control.timed_out()
+        {
+            state.cool_until = Some(Instant::now() + COOL_DOWN);
+        }
+        if state.cool_until.is_some_and(|until| Instant::now() < until) {
+            return Err(hung());
+        }
+        let program = self.program().await?;
+        let mut attached = self.attach(&program, &format!("={}", self.session)).await;
+        if matches!(attached, Err(NoLink::NoSession))
+            && let Some(other) = self.other_session(&program, mark).await?
+        {
+            attached = self.attach(&program, &other).await;
+        }
+        match attached {
+            Ok(link) => {
+                state.cool_until = None;
+                state.link = Some(link.clone());
+                Ok(Some(link))
+            }
+            Err(NoLink::NoServer | NoLink::NoSession) => Ok(None),
+            Err(NoLink::Hung) => {
+                state.cool_until = Some(Instant::now() + COOL_DOWN);
+                Err(hung())
+            }
+            Err(NoLink::Failed(error)) => Err(error),
+        }
+    }
+
+    async fn attach(&self, program: &Path, session: &str) -> Result<Link, NoLink> {
+        let mut client = self.client(program);
+        client.args(["-N", "-C"]);
+        client.args(["attach-session", "-f", "no-output,ignore-size", "-t"]);
+        client.arg(session);
+        let control = Control::connect(client, self.config.timeout, self.changed.clone())
+            .await
+            .map_err(no_link)?;
+        let asked = Command::new("display-message")
+            .arg("-p")
+            .arg("#{session_id} #{socket_path}");
+        let answer = control.call(asked).await.map_err(no_link)?;
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        let (session, socket) = answer.split_once(' ').ok_or(NoLink::NoSession)?;
+        Ok(Link {
+            control: Arc::new(control),
+            session: session.to_owned(),
+            socket: socket.to_owned(),
+        })
+    }
+
+    /// A session that has a window of ours though it isn't called as ours is.
+    async fn other_session(&self, program: &Path, mark: &str) -> Result<Option<String>> {
+        let mut client = self.client(program);
+        client.args(["-N", "list-panes", "-a", "-F"]);
+        client.arg(format!("#{{session_id}} #{{{}}}", super::windows::MARK));
+        let listed = self.output(&mut client).await?.unwrap_or_default();
+        Ok(listed.lines().find_map(|line| {
+            let (session, marked) = line.split_once(' ')?;
+            marked.starts_with(mark).then(|| session.to_owned())
+        }))
+    }
+
+    /// Makes the session, and the server if there is none. The inner error is tmux's refusal.
+    async fn start(&self, first: &[Command]) -> Result<Result<String, String>> {
+        let program = self.program().await?;
+        let mut running = self.client(&program);
+        running.args(["-N", "list-sessions"]);
+        // A server that runs already may be a person's own: only a server that we start gets our options.
+        let running = match self.output(&mut running).await? {
+            Ok(_) => true,
+            Err(refusal) => !no_server(&refusal),
+        };
+        let mut commands = if running {
+            Vec::new()
+        } else {
+            server_options()
+        };
+        commands.extend_from_slice(first);
+        let mut start = self.start_command(&program);
+        start.args(Command::to_argv(&commands));
+        self.output(&mut start).await
+    }
+
+    /// The command that a tmux server is born from: here is the place for a scope of its own, which would outlive the
+    /// daemon's service.
+    fn start_command(&self, program: &Path) -> Program {
+        let mut start = self.client(program);
+        // A server lives on for long: nothing that was left open to us is its business, least of all a lock.
+        #[allow(
+            unsafe_code,
+            reason = "there is no safe way to reach a child before its exec"
+        )]
+        // SAFETY: between fork and exec only `close_inherited` runs, which makes async-signal-safe calls alone and
+        // allocates nothing.
+        unsafe {
+            start.pre_exec(close_inherited);
+        }
+        start
+    }
+
+    /// tmux with the arguments that name our server.
+    fn client(&self, program: &Path) -> Program {
+        let mut client = clean(program);
+        if let Some(tmpdir) = &self.config.tmpdir {
+            client.env("TMUX_TMPDIR", tmpdir);
+        }
+        client.args(["-u", "-f", "/dev/null"]);
+        match &self.config.socket {
+            TmuxSocket::Name(name) => client.arg("-L").arg(name),
+            TmuxSocket::Path(path) => client.arg("-S").arg(path),
+        };
+        client
+    }
+
+    /// Runs a client to its end: what it printed, or what it complained about.
+    async fn output(&self, client: &mut Program) -> Result<Result<String, String>> {
+        let ended = client
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .output();
+        let ended = tokio::time::timeout(self.config.timeout, ended)
+            .await
+            .map_err(|_| Error::unavailable("tmux did not answer in time"))?
+            .map_err(|error| Error::unavailable("tmux can't be run").with_source(error))?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
+        Ok(if ended.status.success() {
+            Ok(text(&ended.stdout))
+        } else {
+            Err(text(&ended.stderr))
+        })
+    }
+
+    /// `new-session` for our session, to be given a window.
+    pub(super) fn new_session(&self) -> Command {
+        Command::new("new-session")
+            .args(["-d", "-s"])
+            .arg(self.session.as_str())
+    }
+
+    /// The newest window of our session, right after it was made.
+    pub(super) fn newest(&self) -> String {
+        format!("={}:{{end}}", self.session)
+    }
+}
+
+fn no_link(failure: Failure) -> NoLink {
+    let (Failure::Refused(text) | Failure::Lost(text)) = &failure else {
+        return NoLink::Hung;
+    };
+    if no_server(text) {
+        NoLink::NoServer
+    } else if text.starts_with("can't find session") || text.starts_with("no sessions") {
+        NoLink::NoSession
+    } else {
+        NoLink::Failed(failure.into())
+    }
+}
+
+fn hung() -> Error {
+    Error::unavailable(
+        "the tmux server does not answer; agents go on without windows until it does or is ended",
+    )
+}
+
+fn no_server(text: &str) -> bool {
+    text.starts_with("no server running")
+        || (text.starts_with("error connecting to")
+            && (text.contains("No such file") || text.contains("Connection refused")))
+        || text.contains("server exited")
+        || text.contains("its server ended")
+        || text.contains("lost server")
+}
+
+/// What a server that we start is told before its first session.
+fn server_options() -> Vec<Command> {
+    let global = |scope: &str, option: &str, value: &str| {
+        Command::new("set-option").args([scope, option, value])
+    };
+    vec![
+        Command::new("start-server"),
+        global("-sq", "default-terminal", "screen-256color"),
+        global("-sq", "escape-time", "20"),
+        global("-sq", "set-clipboard", "external"),
+        // One look at the windows is enough until they change: no clock, no repaint.
+        global("-gq", "status-interval", "0"),
+        global("-gq", "status-left", "#{session_name} "),
+        global("-gq", "status-left-length", "32"),
+        global("-gq", "status-right", ""),
+        global("-gq", "status-style", "default"),
+        global("-gq", "history-limit", "5000"),
+        global("-gq", "default-size", "120x40"),
+        global("-gq", "set-titles", "off"),
+        global("-gq", "bell-action", "none"),
+        global("-gwq", "window-size", "latest"),
+        global("-gwq", "automatic-rename", "off"),
+        global("-gwq", "allow-rename", "off"),
+        global("-gwq", "allow-passthrough", "off"),
+        global("-gwq", "remain-on-exit", "off"),
+        global("-gwq", "monitor-activity", "off"),
+    ]
+}
+
+/// `program` with only those variables that everything needs: a server hands its environment to every pane, and ours
+/// may hold secrets.
+fn clean(program: &Path) -> Program {
+    const KEPT: [&str; 14] = [
+        "PATH",
+        "HOME",
+        "USER",
+        "LOGNAME",
+        "SHELL",
+        "LANG",
+        "TZ",
+        "TMPDIR",
+        "TMUX_TMPDIR",
+        "XDG_RUNTIME_DIR",
+        "TERMINFO",
+        "TERMINFO_DIRS",
+        "CCM_HOME",
+        "CCM_CONFIG",
+    ];
+    let mut command = Program::new(program);
+    command.env_clear();
+    for (name, value) in std::env::vars_os() {
+        let kept = name
+            .to_str()
+            .is_some_and(|name| KEPT.contains(&name) || name.starts_with("LC_"));
+        if kept {
+            command.env(name, value);
+        }
+    }
+    command
+}
+
+/// Marks everything but the standard streams to be closed by the coming exec.
+fn close_inherited() -> std::io::Result<()> {
+    const MOST: i32 = 4096;
+    for fd in 3..MOST {
+        #[allow(unsafe_code, reason = "a descriptor known by number only")]
+        // SAFETY: setting a flag of a number that is no descriptor fails and does nothing.
+        unsafe {
+            nix::libc::fcntl(fd, nix::libc::F_SETFD, nix::libc::FD_CLOEXEC);
+        }
+    }
+    Ok(())
+}
+
+fn how_to_install() -> &'static str {
+    if cfg!(target_os = "macos") {
+        "install tmux 3.2a or newer with `brew install tmux`, or set agents.runtime: process in config.yaml"
+    } else {
+        "install tmux 3.2a or newer with the system's package manager (`apt install tmux`, `dnf install tmux`), or set \
+         agents.runtime: process in config.yaml"
+    }
+}
+
+fn find(program: &Path) -> Option<PathBuf> {
+    if program.components().count() > 1 {
+        return is_program(program).then(|| program.to_owned());
+    }
+    let path: OsString = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .map(|folder| folder.join(program))
+        .find(|candidate| is_program(candidate))
+}
+
+fn is_program(path: &Path) -> bool {
+    path.metadata()
+        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+/// The version in what `tmux -V` says: `tmux 3.3a`, `tmux next-3.6`. `None` if it names none, as a build from a
+/// repository or an operating system's own does: those are new.
+fn parse_version(said: &str) -> Option<Version> {
+    let text = said.trim().strip_prefix("tmux ")?;
+    let text = text.strip_prefix("next-").unwrap_or(text);
+    let (major, rest) = text.split_once('.')?;
+    let digits = rest
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(rest.len());
+    let (minor, suffix) = rest.split_at(digits);
+    let suffix = suffix.chars().next().filter(char::is_ascii_lowercase);
+    Some(Version(
+        major.parse().ok()?,
+        minor.parse().ok()?,
+        suffix.unwrap_or(' '),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn new_enough(said: &str) -> bool {
+        parse_version(said).is_none_or(|version| version >= OLDEST)
+    }
+
+    #[test]
+    fn versions_are_compared_with_their_letter() {
+        for said in [
+            "tmux 3.2a\n",
+            "tmux 3.3",
+            "tmux 3.10",
+            "tmux 4.0",
+            "tmux next-3.6",
+            "tmux master",
+        ] {
+            assert!(new_enough(said), "{said}");
+        }
+        for said in [
+            "tmux 3.2",
+            "tmux 3.2-rc4",
+            "tmux 3.1c",
+            "tmux 2.9a",
+            "tmux 1.8",
+        ] {
+            assert!(!new_enough(said), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_socket_with_a_slash_is_a_path() {
+        assert_eq!(TmuxSocket::from("x"), TmuxSocket::Name("x".into()));
+        assert_eq!(
+            TmuxSocket::from("/run/x"),
+            TmuxSocket::Path("/run/x".into())
+        );
+    }
+
+    #[test]
+    fn what_tmux_says_without_a_server_is_understood() {
+        assert!(no_server("no server running on /tmp/tmux-0/ccm"));
+        assert!(no_server(
+            "error connecting to /tmp/x (No such file or directory)"
+        ));
+        assert!(!no_server("error connecting to /tmp/x (Permission denied)"));
+    }
+}
