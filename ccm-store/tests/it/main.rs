@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
 mod contract;
+mod crash;
+mod full;
 mod group;
 mod hot;
 mod open;
+mod schemas;
 mod support;

@@ -1,0 +1,367 @@
+//! Databases of every released schema, and those that must not be opened.
+//!
+//! `tests/schemas/N.sql` is what `sqlite3 DATABASE .dump` said of a database of schema N that [`seed`] had filled, and
+//! its `user_version` and `application_id`. `CCM_STORE_TEST_SEED=FILE` makes such a database of the present schema.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ccm_core::agent::{AgentState, Evidence};
+use ccm_core::id::{AgentId, ProjectId, RunId, SystemId, TaskId};
+use ccm_core::run::{Checkpoint, Observation, ParserState, Stream, Usage, Verdict};
+use ccm_core::store::{Claim, EventQuery, Finish, Intake, NewProject, RunQuery, TaskQuery};
+use ccm_core::system::{System, SystemKind};
+use ccm_core::task::{SessionMode, Setback, StopIntent, Title};
+use ccm_core::{ErrorKind, Reason, Store};
+use ccm_store::{SqliteOptions, SqliteStore};
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
+use uuid::Uuid;
+
+use crate::support::{Place, at, done, key, request, spec};
+
+const fn uuid(number: u128) -> Uuid {
+    Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0000 + number)
+}
+
+fn seed_system() -> System {
+    System {
+        id: SystemId::from_uuid(uuid(1)),
+        hostname: "mühle".to_owned(),
+        kind: SystemKind::Business,
+        tags: vec!["gpu".to_owned()],
+    }
+}
+
+fn task_id(number: u128) -> TaskId {
+    TaskId::from_uuid(uuid(1000 + number))
+}
+
+/// Puts something into every column. The same every time.
+async fn seed(store: &dyn Store) {
+    store.begin(&seed_system(), at(0)).await.unwrap();
+    let mut homes = Vec::new();
+    for (number, name) in ["one", "two", "gone"].into_iter().enumerate() {
+        let new = NewProject {
+            id: ProjectId::from_uuid(uuid(10 + number as u128)),
+            agent_id: AgentId::from_uuid(uuid(20 + number as u128)),
+            name: name.to_owned(),
+            exact_name: true,
+            path: PathBuf::from(format!("/projects/{name} é")),
+            now: at(1),
+        };
+        homes.push(store.register_project(new).await.unwrap());
+    }
+    let (one, two, gone) = (
+        homes[0].project.id,
+        homes[1].project.id,
+        homes[2].project.id,
+    );
+    let mut wish = spec("Do it.\n\u{1b}[31m'quoted'; \"äöü\"");
+    wish.title = Title::new("A title").unwrap();
+    wish.priority = -3;
+    wish.not_before = Some(at(500));
+    wish.max_retries = 2;
+    wish.timeout = Some(Duration::from_millis(1500));
+    wish.session = SessionMode::Continue;
+    wish.tags = vec!["gpu".to_owned(), "a:b/c".to_owned()];
+    wish.system_type = Some(SystemKind::Devops);
+    wish.blocked_by = vec![task_id(1), task_id(0)];
+    let plain: Vec<_> = (0..6)
+        .map(|number| spec(&format!("task {number}")))
+        .collect();
+    let mut tasks = request(one, plain.into_iter().chain([wish]).collect());
+    tasks.key = key("seed", "print");
+    for (number, task) in tasks.tasks.iter_mut().enumerate() {
+        task.id = task_id(number as u128);
+    }
+    store.create_tasks(tasks).await.unwrap();
+    for (number, project) in [(20, two), (21, gone)] {
+        let mut other = request(project, vec![spec("elsewhere")]);
+        other.tasks[0].id = task_id(number);
+        store.create_tasks(other).await.unwrap();
+    }
+    let claim = async |number: u128| {
+        let claim = Claim {
+            task: task_id(number),
+            run: RunId::from_uuid(uuid(2000 + number)),
+            agent: homes[0].agent.id,
+            system: seed_system().id,
+            lease_until: Some(at(900)),
+            now: at(10),
+        };
+        store.claim(claim).await.unwrap().run
+    };
+    let good = claim(0).await;
+    store
+        .mark_started(good.id, good.token, at(11), at(12))
+        .await
+        .unwrap();
+    let intake = Intake {
+        from: Checkpoint::default(),
+        to: Checkpoint {
+            out: 10,
+            err: 5,
+            parser: Some(ParserState {
+                version: 3,
+                data: "{}".to_owned(),
+            }),
+        },
+        observations: vec![
+            Observation::Output {
+                stream: Stream::Out,
+                from: 0,
+                to: 10,
+            },
+            Observation::Session {
+                session_id: "session".to_owned(),
+            },
+            Observation::Skipped {
+                stream: Stream::Err,
+                offset: 0,
+                length: 5,
+            },
+        ],
+    };
+    store
+        .take_in(good.id, good.token, intake, at(13))
+        .await
+        .unwrap();
+    let finish = Finish {
+        usage: Usage {
+            input_tokens: 1,
+            output_tokens: 2,
+            cache_read_tokens: 3,
+            cache_write_tokens: 4,
+        },
+        ..done(Verdict::Succeeded)
+    };
+    store
+        .finish(good.id, good.token, finish, at(14))
+        .await
+        .unwrap();
+    let bad = claim(2).await;
+    let cause = Setback::new(Reason::ExitCode, "the program ended with exit code 3");
+    store
+        .finish(bad.id, bad.token, done(Verdict::Failed { cause }), at(15))
+        .await
+        .unwrap();
+    let again = claim(3).await;
+    let cause = Setback::new(Reason::NotStarted, "no such program");
+    let finish = Finish {
+        retry_at: Some(at(600)),
+        ..done(Verdict::NotStarted { cause })
+    };
+    store
+        .finish(again.id, again.token, finish, at(16))
+        .await
+        .unwrap();
+    store.cancel_task(task_id(4), "me", at(17)).await.unwrap();
+    let held = claim(5).await;
+    store
+        .mark_started(held.id, held.token, at(18), at(18))
+        .await
+        .unwrap();
+    let intent = StopIntent {
+        reason: Reason::Timeout,
+        by: "engine".to_owned(),
+        at: at(19),
+    };
+    store
+        .mark_stopping(held.id, held.token, intent)
+        .await
+        .unwrap();
+    store
+        .mark_held(held.id, held.token, Some(Reason::Unstoppable), at(20))
+        .await
+        .unwrap();
+    let evidence = Evidence {
+        source: "host".to_owned(),
+        seen_at: at(21),
+    };
+    store
+        .observe_agent(
+            homes[0].agent.id,
+            AgentState::Working { run: held.id },
+            evidence,
+        )
+        .await
+        .unwrap();
+    let hold = Setback::new(Reason::ProjectMissing, "the folder is not there");
+    store.hold_project(two, Some(hold), at(22)).await.unwrap();
+    store.pause_project(two, true, at(23)).await.unwrap();
+    store
+        .remove_project(gone, true, "me", at(24))
+        .await
+        .unwrap();
+}
+
+/// Everything that can be read, as text.
+async fn everything(store: &dyn Store) -> String {
+    let tasks = TaskQuery {
+        project: None,
+        states: vec![],
+        before: None,
+        limit: 100,
+    };
+    let runs = RunQuery {
+        task: None,
+        agent: None,
+        before: None,
+        limit: 100,
+    };
+    let events = EventQuery {
+        limit: 1000,
+        ..EventQuery::default()
+    };
+    let tasks = store.tasks(&tasks).await.unwrap().items;
+    let texts: Vec<&str> = tasks.iter().map(|task| task.spec.text.as_str()).collect();
+    format!(
+        "{:#?}\n{:#?}\n{texts:#?}\n{tasks:#?}\n{:#?}\n{:#?}\n{:#?}\n{:#?}",
+        store.projects().await.unwrap(),
+        store.agents().await.unwrap(),
+        store.runs(&runs).await.unwrap().items,
+        store.counts().await.unwrap(),
+        store.ready(at(1000), 10).await.unwrap(),
+        store.events(&events).await.unwrap(),
+    )
+}
+
+async fn raw(path: &Path) -> DatabaseConnection {
+    let url = format!("sqlite://{}?mode=rwc", path.display());
+    Database::connect(url).await.unwrap()
+}
+
+/// Is no test but makes what a new file in `tests/schemas` is dumped from.
+#[tokio::test]
+async fn a_seed_can_be_made() {
+    if let Some(path) = std::env::var_os("CCM_STORE_TEST_SEED") {
+        let store = SqliteStore::open(path, SqliteOptions::default())
+            .await
+            .unwrap();
+        seed(&store).await;
+        store.close().await;
+    }
+}
+
+#[tokio::test]
+async fn every_released_schema_is_brought_up_to_date() {
+    let fresh = Place::new();
+    let fresh = fresh.open().await;
+    seed(&fresh).await;
+    let expected = everything(&fresh).await;
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/schemas");
+    let mut seen = 0;
+    for file in fs::read_dir(folder).unwrap() {
+        let file = file.unwrap().path();
+        let place = Place::new();
+        let db = raw(&place.path()).await;
+        db.execute_unprepared(&fs::read_to_string(&file).unwrap())
+            .await
+            .unwrap();
+        db.close().await.unwrap();
+        let store = place.open().await;
+        assert_eq!(everything(&store).await, expected, "{}", file.display());
+        // What has no reader of its own: keys, tokens, blockers, and the next number of the log.
+        store.begin(&seed_system(), at(2000)).await.unwrap();
+        let mut again = request(ProjectId::from_uuid(uuid(10)), vec![]);
+        again.key = key("seed", "print");
+        let replay = store.create_tasks(again).await.unwrap();
+        assert!(replay.replayed);
+        assert_eq!(replay.tasks.len(), 7);
+        store.retry_task(task_id(2), "me", at(2001)).await.unwrap();
+        let claim = |number| Claim {
+            task: task_id(number),
+            run: RunId::new(),
+            agent: AgentId::from_uuid(uuid(20)),
+            system: seed_system().id,
+            lease_until: None,
+            now: at(2002),
+        };
+        assert_eq!(store.claim(claim(2)).await.unwrap().run.token.0, 2);
+        let blocked = store.claim(claim(6)).await.unwrap_err();
+        assert_eq!(blocked.kind(), ErrorKind::WrongState(ccm_core::Noun::Task));
+        let blocker = store.claim(claim(1)).await.unwrap().run;
+        store
+            .finish(
+                blocker.id,
+                blocker.token,
+                done(Verdict::Succeeded),
+                at(2003),
+            )
+            .await
+            .unwrap();
+        store.claim(claim(6)).await.unwrap();
+        seen += 1;
+    }
+    assert!(seen > 0);
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused_and_left_as_it_is() {
+    let place = Place::new();
+    place.begin().await.close().await;
+    let db = raw(&place.path()).await;
+    db.execute_unprepared("PRAGMA user_version = 99")
+        .await
+        .unwrap();
+    db.close().await.unwrap();
+    let before = fs::read(place.path()).unwrap();
+    let files = || fs::read_dir(place.folder()).unwrap().count();
+    let files_before = files();
+    let refused = SqliteStore::open(place.path(), SqliteOptions::default()).await;
+    let error = refused.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooNew);
+    assert!(error.to_string().contains("99"), "{error}");
+    assert_eq!(fs::read(place.path()).unwrap(), before);
+    assert_eq!(files(), files_before);
+}
+
+#[tokio::test]
+async fn a_newer_schema_that_is_only_in_the_log_is_refused_too() {
+    let place = Place::new();
+    place.begin().await.close().await;
+    let db = raw(&place.path()).await;
+    db.execute_unprepared("PRAGMA user_version = 99")
+        .await
+        .unwrap();
+    let before = fs::read(place.path()).unwrap();
+    let refused = SqliteStore::open(place.path(), SqliteOptions::default()).await;
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::TooNew);
+    assert_eq!(fs::read(place.path()).unwrap(), before);
+    db.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn somebody_elses_database_is_left_as_it_is() {
+    let place = Place::new();
+    let db = raw(&place.path()).await;
+    db.execute_unprepared("CREATE TABLE notes (text TEXT); INSERT INTO notes VALUES ('mine')")
+        .await
+        .unwrap();
+    db.close().await.unwrap();
+    let before = fs::read(place.path()).unwrap();
+    let refused = SqliteStore::open(place.path(), SqliteOptions::default()).await;
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(fs::read(place.path()).unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_damaged_database_is_left_as_it_is() {
+    let place = Place::new();
+    let store = place.open().await;
+    seed(&store).await;
+    store.close().await;
+    let mut content = fs::read(place.path()).unwrap();
+    content[4096..].fill(0xff);
+    fs::write(place.path(), &content).unwrap();
+    let refused = SqliteStore::open(place.path(), SqliteOptions::default()).await;
+    let error = refused.unwrap_err();
+    assert_eq!(
+        error.kind(),
+        ErrorKind::Corrupt,
+        "{}",
+        ccm_core::chain(&error)
+    );
+    assert_eq!(fs::read(place.path()).unwrap(), content);
+}
