@@ -16,6 +16,9 @@ pub(crate) struct Wrong {
     pub(crate) message: String,
 }
 
+/// What is said about a variable's value. What was found is not shown: it may be a secret.
+pub(crate) const VARIABLE: &str = "expected a text (in quotes if it is empty)";
+
 /// The most characters of a text.
 const MAX_TEXT: usize = 32 * 1024;
 
@@ -176,7 +179,7 @@ fn text_of(node: &Node) -> Option<String> {
 }
 
 /// Any text without NUL.
-fn argument(node: &Node) -> Option<String> {
+pub(crate) fn argument(node: &Node) -> Option<String> {
     match &node.body {
         Body::Scalar { text, .. }
             if !node.is_null() && !text.contains('\0') && text.len() <= MAX_TEXT =>
@@ -229,9 +232,7 @@ fn environment(node: &Node) -> Result<Value, Wrong> {
             entry: Some(name.clone()),
             message,
         };
-        // What is found is not shown: it may be a secret.
-        let text = argument(&entry.value)
-            .ok_or_else(|| fail("expected a text (in quotes if it may be empty)".to_owned()))?;
+        let text = argument(&entry.value).ok_or_else(|| fail(VARIABLE.to_owned()))?;
         if map.insert(name.clone(), text.into()).is_some() {
             return Err(fail("written twice".to_owned()));
         }

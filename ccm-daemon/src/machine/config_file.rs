@@ -183,10 +183,10 @@ impl ConfigFile {
     pub fn set_in(&self, text: &str, key: &str, value: &str) -> Result<Edited> {
         let schema = self.schema();
         let (kind, applied) = match (schema.key(key), schema.entry(key)) {
-            (Some(known), _) => (known.kind, known.applied),
+            (Some(known), _) => (Some(known.kind), known.applied),
             (None, Some((map, name))) => {
                 check::environment_name(name).map_err(|e| Error::invalid(format!("{key}: {e}")))?;
-                (Kind::Text, map.applied)
+                (None, map.applied)
             }
             (None, None) if schema.is_section(key) => {
                 return Err(Error::invalid(format!(
@@ -196,7 +196,7 @@ impl ConfigFile {
             }
             (None, None) => return Err(unknown(schema, key)),
         };
-        let value = parsed(key, &kind, value)?;
+        let value = parsed(key, kind.as_ref(), value)?;
         let path: Vec<&str> = match schema.entry(key) {
             Some((map, name)) => map.path.split('.').chain([name]).collect(),
             None => key.split('.').collect(),
@@ -340,16 +340,20 @@ fn bare(problem: Problem) -> String {
     }
 }
 
-/// `text` as a value of `kind`.
-fn parsed(key: &str, kind: &Kind, text: &str) -> Result<Value> {
+/// `text` as a value of `kind`, or as the value of an environment variable.
+fn parsed(key: &str, kind: Option<&Kind>, text: &str) -> Result<Value> {
     let node = match yaml::document(text) {
-        Ok(Some(node)) => node,
-        Ok(None) => return Ok(Value::Null),
+        Ok(Some(node)) if kind.is_none() || !node.is_null() => node,
+        Ok(None) if kind.is_none() => {
+            return Err(Error::invalid(format!("{key}: {}", check::VARIABLE)));
+        }
+        Ok(_) => return Ok(Value::Null),
         Err(e) => return Err(Error::invalid(format!("{key}: {}", e.message))),
     };
-    if node.is_null() {
-        return Ok(Value::Null);
-    }
+    let Some(kind) = kind else {
+        let value = check::argument(&node).map(Value::from);
+        return value.ok_or_else(|| Error::invalid(format!("{key}: {}", check::VARIABLE)));
+    };
     check::value(kind, &node).map_err(|wrong| {
         let entry = wrong
             .entry

@@ -393,7 +393,7 @@ remote_tasks: deny
             ),
             (
                 "agent:\n  env:\n    KEY: [secret]\n",
-                ".ccm/config.yaml:3: agent.env.KEY: expected a text (in quotes if it may be empty)",
+                ".ccm/config.yaml:3: agent.env.KEY: expected a text (in quotes if it is empty)",
             ),
             (
                 "limits:\n  timeout: 5m\n",

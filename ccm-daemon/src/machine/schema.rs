@@ -13,7 +13,7 @@ pub struct Schema {
 }
 
 /// A key.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Key {
     /// Its full name, such as `agents.max_idle_time`.
     pub path: &'static str,
@@ -108,25 +108,30 @@ impl Schema {
 
     /// The known key or section that `path` was most likely meant to be.
     pub fn nearest(&self, path: &str) -> Option<&'static str> {
-        let last = |path: &str| path.rsplit('.').next().map(str::to_owned);
         let sections = self
             .keys
             .iter()
             .filter_map(|key| key.path.rsplit_once('.').map(|(section, _)| section));
-        let most = (path.len() / 3).max(2);
         self.keys
             .iter()
             .map(|key| key.path)
             .chain(sections)
-            .map(|known| {
-                let distance = strsim::damerau_levenshtein(path, known);
-                let elsewhere = last(path) == last(known);
-                (if elsewhere { 1 } else { distance }, known)
-            })
-            .filter(|(distance, _)| *distance <= most)
+            .filter_map(|known| distance(path, known).map(|distance| (distance, known)))
             .min_by_key(|(distance, _)| *distance)
             .map(|(_, known)| known)
     }
+}
+
+/// How far a mistyped key is from a known one, if it is near: a few letters, or the right name in the wrong section.
+fn distance(path: &str, known: &str) -> Option<usize> {
+    let near = |a: &str, b: &str, least: usize| {
+        let distance = strsim::damerau_levenshtein(a, b);
+        (distance <= (a.len() / 3).max(least)).then_some(distance)
+    };
+    let last = |path: &str| path.rsplit('.').next().unwrap_or_default().to_owned();
+    let whole = near(path, known, 2);
+    let elsewhere = near(&last(path), &last(known), 1).map(|distance| distance + 1);
+    whole.into_iter().chain(elsewhere).min()
 }
 
 const fn whole(min: i64, max: i64) -> Kind {

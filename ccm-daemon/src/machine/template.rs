@@ -27,16 +27,6 @@ pub(crate) fn project(values: &[(&str, Value)]) -> String {
 fn body(schema: &Schema, values: &[(&str, Value)], shown: impl Fn(&Key) -> bool) -> String {
     let mut text = String::new();
     let mut open: Vec<&str> = Vec::new();
-    // A section's name is a comment when all its keys are.
-    let is_live = |prefix: &str| {
-        schema.keys.iter().any(|key| {
-            let inside = key
-                .path
-                .strip_prefix(prefix)
-                .is_some_and(|rest| rest.starts_with('.'));
-            inside && (shown(key) || values.iter().any(|(path, _)| *path == key.path))
-        })
-    };
     for key in schema.keys {
         let parts: Vec<&str> = key.path.split('.').collect();
         let Some((name, sections)) = parts.split_last() else {
@@ -52,9 +42,8 @@ fn body(schema: &Schema, values: &[(&str, Value)], shown: impl Fn(&Key) -> bool)
         }
         open.truncate(same);
         for section in &sections[same..] {
-            let prefix = sections[..=open.len()].join(".");
-            let mark = if is_live(&prefix) { "" } else { "# " };
-            text.push_str(&format!("{}{mark}{section}:\n", "  ".repeat(open.len())));
+            // Never a comment: a key that a command sets later then finds its place.
+            text.push_str(&format!("{}{section}:\n", "  ".repeat(open.len())));
             open.push(section);
         }
         let given = values.iter().find(|(path, _)| *path == key.path);

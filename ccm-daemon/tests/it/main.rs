@@ -1,0 +1,9 @@
+//! Integration tests of the daemon's library.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails here says where")]
+
+mod machine_config;
+mod machine_edit;
+mod machine_home;
+mod machine_project;
+mod machine_trust;
