@@ -20,7 +20,10 @@ impl Timestamp {
             jiff::Timestamp::MIN.as_microsecond(),
             jiff::Timestamp::MAX.as_microsecond(),
         );
-        Self(jiff::Timestamp::from_microsecond(clamped).unwrap_or(jiff::Timestamp::UNIX_EPOCH))
+        let (seconds, micros) = (clamped.div_euclid(1_000_000), clamped.rem_euclid(1_000_000));
+        // Whole seconds and a rest reach the last microsecond; jiff's own constructor for microseconds does not.
+        let time = jiff::Timestamp::new(seconds, micros as i32 * 1_000);
+        Self(time.unwrap_or(jiff::Timestamp::UNIX_EPOCH))
     }
 
     /// Microseconds since 1970-01-01T00:00:00Z.
