@@ -91,7 +91,7 @@ pub struct Usage {
 /// Decides what came of a run from how it ended, what it reported and who wanted it stopped.
 ///
 /// Success needs all of it: exit code 0, a whole report without error, nothing unfinished, and an end that came before
-/// any stop reached the program.
+/// any stop reached the program. Where nothing was started there was no attempt, and only a person's stop makes it one.
 pub fn judge(end: &RunEnd, report: Option<&Report>, stop: Option<&StopIntent>) -> Outcome {
     let mut outcome = Outcome {
         verdict: Verdict::Succeeded,
@@ -101,8 +101,8 @@ pub fn judge(end: &RunEnd, report: Option<&Report>, stop: Option<&StopIntent>) -
     };
     outcome.verdict = match end {
         RunEnd::NeverStarted(cause) => match stop {
-            Some(stop) => by_intent(stop),
-            None => Verdict::NotStarted {
+            Some(stop) if stop.is_final() => by_intent(stop),
+            _ => Verdict::NotStarted {
                 cause: cause.clone(),
             },
         },
@@ -120,6 +120,10 @@ pub fn judge(end: &RunEnd, report: Option<&Report>, stop: Option<&StopIntent>) -
             outcome.exit_code = exit.code;
             match stop.filter(|_| exit.stopped) {
                 Some(stop) => by_intent(stop),
+                // A stop that nobody decided: what the program did after it says nothing about its work.
+                None if exit.stopped && !exit.output_cut => Verdict::Lost {
+                    cause: Setback::new(Reason::Lost, "the run was stopped, and nothing says why"),
+                },
                 None => by_exit(exit, report),
             }
         }

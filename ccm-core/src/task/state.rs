@@ -270,20 +270,21 @@ impl TaskState {
             });
         }
         let cause = verdict.setback();
-        Ok(if again {
-            Self::Queued { last: Some(cause) }
-        } else if cause.reason == Reason::Cancelled {
-            Self::Cancelled {
+        Ok(match cause.reason {
+            // What a person decided is never undone by a retry policy, whatever it asks for.
+            Reason::Cancelled => Self::Cancelled {
                 run: Some(run),
                 by: "agent".to_owned(),
                 at,
+            },
+            reason if again && reason != Reason::ProjectRemoved => {
+                Self::Queued { last: Some(cause) }
             }
-        } else {
-            Self::Failed {
+            _ => Self::Failed {
                 run: Some(run),
                 cause,
                 at,
-            }
+            },
         })
     }
 

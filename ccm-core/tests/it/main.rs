@@ -1,8 +1,11 @@
 //! The in-memory implementations pass the suites that they come with, and the suites forget no case.
 
+mod outcome;
 mod runtime;
 mod schedule;
+mod states;
 mod store;
+mod values;
 
 /// The names of the cases in a suite's sources.
 fn cases<'a>(sources: &[&'a str]) -> Vec<&'a str> {
