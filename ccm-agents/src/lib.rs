@@ -4,11 +4,17 @@
 //! A program that uses [`ProcessRuntime`] or its sibling with terminals must be able to become an agent host: it calls
 //! [`hidden_command`] before anything else.
 
+mod clock;
+mod driver;
 pub mod host;
 pub mod hosts;
 mod process;
+mod record;
+mod stopset;
+mod sys;
 pub mod tmux;
 pub mod view;
+mod wire;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

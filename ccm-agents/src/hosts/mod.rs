@@ -1,14 +1,22 @@
 //! Agents' hosts as seen from the daemon: starting them, asking them, and reading what they left behind.
 
+mod agents;
+mod changes;
+mod connection;
+mod launch;
+mod output;
+mod settle;
+
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use ccm_core::agent::{AgentFacts, AgentPlace};
+use ccm_core::agent::AgentPlace;
 use ccm_core::id::{AgentId, Epoch, RunId};
-use ccm_core::run::{Checkpoint, Stream};
-use ccm_core::runtime::{Batch, Chunk, LaunchOrder, Resources, RunEnd, RunStatus, Stopped};
 use ccm_core::{Error, Result};
+
+use crate::record::{AgentDir, RunDir};
+use crate::sys::durable;
+use changes::Changes;
 
 /// The program that becomes a host or a viewer when [`HOST_ARGUMENT`](crate::HOST_ARGUMENT) or
 /// [`VIEW_ARGUMENT`](crate::VIEW_ARGUMENT) and an agent's folder follow these arguments.
@@ -47,21 +55,33 @@ impl RuntimeConfig {
 
 /// The agent hosts of one home: every operation of [`AgentRuntime`](ccm_core::AgentRuntime) that needs no terminal.
 ///
-/// The methods keep that trait's contracts.
+/// The methods keep that trait's contracts. A runtime with terminals puts its windows around them.
 #[derive(Debug)]
 pub struct Hosts {
     config: RuntimeConfig,
+    changes: Changes,
 }
 
-#[allow(
-    missing_docs,
-    clippy::unused_async,
-    unused_variables,
-    reason = "bodies follow"
-)]
 impl Hosts {
-    pub fn new(config: RuntimeConfig) -> Result<Self> {
-        Ok(Self { config })
+    /// The hosts of the home in `config`, whose folders are made if they are missing.
+    ///
+    /// # Errors
+    /// `Unavailable` or `DiskFull` when they can't be made; `Invalid` without a program to start hosts with.
+    pub fn new(mut config: RuntimeConfig) -> Result<Self> {
+        if config.host.argv.is_empty() {
+            return Err(Error::invalid("the command that starts a host is empty"));
+        }
+        // A host has no current folder of anybody's.
+        config.home = std::path::absolute(&config.home)
+            .map_err(|error| durable::error("find", &config.home, error))?;
+        for name in ["agents", "runs"] {
+            let dir = config.home.join(name);
+            durable::make_dir(&dir).map_err(|error| durable::error("make", &dir, error))?;
+        }
+        Ok(Self {
+            config,
+            changes: Changes::default(),
+        })
     }
 
     /// The machine home.
@@ -71,7 +91,7 @@ impl Hosts {
 
     /// The folder of an agent.
     pub fn agent_dir(&self, agent: AgentId) -> PathBuf {
-        self.config.home.join("agents").join(agent.to_string())
+        self.agent(agent).path().to_path_buf()
     }
 
     /// The program that shows an agent's log in a terminal.
@@ -84,64 +104,41 @@ impl Hosts {
 
     /// The place that an agent was given last, if it ever was.
     pub async fn place(&self, agent: AgentId) -> Result<Option<AgentPlace>> {
-        Err(unbuilt())
+        let dir = self.agent(agent);
+        blocking(move || Ok(dir.place()?.map(|file| file.place))).await
     }
 
-    pub async fn start_agent(&self, place: &AgentPlace) -> Result<AgentFacts> {
-        Err(unbuilt())
-    }
-
-    pub async fn stop_agent(&self, agent: AgentId) -> Result<()> {
-        Err(unbuilt())
-    }
-
-    pub async fn agents(&self) -> Result<Vec<AgentFacts>> {
-        Err(unbuilt())
-    }
-
-    pub async fn launch(&self, order: &LaunchOrder) -> Result<RunStatus> {
-        Err(unbuilt())
-    }
-
-    pub async fn inspect(&self, run: RunId) -> Result<RunStatus> {
-        Err(unbuilt())
-    }
-
+    /// See [`AgentRuntime::runs`](ccm_core::AgentRuntime::runs).
     pub async fn runs(&self) -> Result<Vec<RunId>> {
-        Err(unbuilt())
+        let dir = self.config.home.join("runs");
+        blocking(move || ids_in(&dir)).await
     }
 
-    pub async fn read(&self, run: RunId, from: &Checkpoint, end: Option<&RunEnd>) -> Result<Batch> {
-        Err(unbuilt())
+    fn agent(&self, agent: AgentId) -> AgentDir {
+        AgentDir::new(&self.config.home, agent)
     }
 
-    pub async fn output(
-        &self,
-        run: RunId,
-        stream: Stream,
-        offset: u64,
-        limit: u64,
-    ) -> Result<Chunk> {
-        Err(unbuilt())
-    }
-
-    pub async fn changed(&self, run: RunId) -> Result<()> {
-        Err(unbuilt())
-    }
-
-    pub async fn stop(&self, run: RunId, grace: Duration) -> Result<Stopped> {
-        Err(unbuilt())
-    }
-
-    pub async fn resources(&self, agent: AgentId) -> Result<Option<Resources>> {
-        Err(unbuilt())
-    }
-
-    pub async fn discard(&self, run: RunId) -> Result<()> {
-        Err(unbuilt())
+    fn run(&self, run: RunId) -> RunDir {
+        RunDir::new(&self.config.home, run)
     }
 }
 
-fn unbuilt() -> Error {
-    Error::unavailable("agent hosts are not built yet")
+/// The ids that are names of entries of a folder, in their order.
+fn ids_in<T: std::str::FromStr + Ord>(dir: &Path) -> Result<Vec<T>> {
+    let entries = std::fs::read_dir(dir).map_err(|error| durable::error("list", dir, error))?;
+    let mut ids: Vec<T> = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect();
+    ids.sort_unstable();
+    Ok(ids)
+}
+
+/// Does what waits for the disk or for processes where it holds up nobody.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Error::internal("work on an agent's files was cut").with_source(error))?
 }

@@ -1,0 +1,504 @@
+//! One run in the hands of its host, from the launch file to the exit record.
+//!
+//! ```text
+//! start: lock, fork -> gate -> release -> program executes -> prompt -> ... -> program ends
+//!                        |                     |                                   |
+//!                  (void: child dies)   (error: not_started)        rest is ended, spool synced, exit, reaped
+//! ```
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::time::{Duration, Instant};
+
+use ccm_core::id::RunId;
+use ccm_core::runtime::Exit;
+use ccm_core::time::Timestamp;
+use ccm_core::{Error, Result, barrier};
+use nix::sys::stat::Mode;
+
+use super::child::{Failure, Program};
+use super::log::Log;
+use super::tail::Tail;
+use crate::clock;
+use crate::driver::{Driver, Plan};
+use crate::record::{self, ExitRecord, FORMAT, Gate, LaunchFile, Passage, RunDir};
+use crate::stopset::{Emptier, GRACE, Step, StopSet};
+use crate::sys::proc::{Machine, ProcessId};
+use crate::sys::{self, Ended, durable};
+use crate::view::filter;
+
+/// Room for the exit record that is taken while there is some.
+const RESERVE: &str = "exit.reserve";
+const RESERVE_BYTES: usize = 4096;
+
+/// What the host is itself.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    pub(crate) process: ProcessId,
+    pub(crate) machine: Machine,
+    /// What a program is given, instead of the host's own strict one.
+    pub(crate) umask: Mode,
+}
+
+/// A run in hand.
+pub(crate) struct Run {
+    pub(crate) id: RunId,
+    dir: RunDir,
+    program: Program,
+    child: ProcessId,
+    host: ProcessId,
+    started_at: Timestamp,
+    limit: u64,
+    /// Held for as long as the run is in hand.
+    _lock: File,
+    spool: [File; 2],
+    /// Open until it is known whether the program runs.
+    report: Option<PipeReader>,
+    failure: Option<Failure>,
+    stdin: Option<PipeWriter>,
+    plan: Plan,
+    written: usize,
+    pub(crate) tail: Tail,
+    ended: Option<Ended>,
+    ending: Option<Emptier>,
+    step_at: Instant,
+    stopped: bool,
+    output_cut: bool,
+    /// What of it can't be ended.
+    pub(crate) unstoppable: Vec<u32>,
+    /// The host itself is being ended: no record is true then but its absence.
+    pub(crate) abandoned: bool,
+}
+
+/// What a step of a run came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// It goes on.
+    Going,
+    /// Something of it can't be ended.
+    Stuck,
+    /// It is over, recorded and reaped.
+    Over,
+}
+
+impl Run {
+    /// Brings a run past its gate; `None` if somebody else has settled that it starts elsewhere or never.
+    pub(crate) fn start(
+        dir: RunDir,
+        launch: LaunchFile,
+        me: &Identity,
+        log: &mut Log,
+    ) -> Result<Option<Self>> {
+        if launch.format != FORMAT {
+            return Err(Error::unavailable(format!(
+                "run {} was ordered by another version ({}); restart the daemon",
+                dir.run, launch.format
+            )));
+        }
+        let order = launch.order;
+        let plan = match Driver::named(&order.profile.driver).and_then(|driver| driver.plan(&order))
+        {
+            Ok(plan) => plan,
+            Err(cause) => return dir.void(cause).map(|_| None),
+        };
+        let failed = |error: io::Error| durable::error("prepare", dir.path(), error);
+        let Some(lock) = record::take_lock(&dir.file("lock")).map_err(failed)? else {
+            return Ok(None);
+        };
+        let spool = [
+            append(&dir, "spool.out").map_err(failed)?,
+            append(&dir, "spool.err").map_err(failed)?,
+        ];
+        let tail = Tail::new(&dir).map_err(failed)?;
+        reserve(&dir).map_err(failed)?;
+        append(&dir, "inputs")
+            .and_then(|file| file.sync_all())
+            .map_err(failed)?;
+        let program = Program::new(&order, &plan.argv, dir_home(&dir), me.umask).map_err(failed)?;
+
+        let waiting = program.fork(&spool[0], &spool[1]).map_err(failed)?;
+        barrier!("launch.3.forked");
+        let started_at = clock::now();
+        let Some(child) = ProcessId::of(waiting.pid) else {
+            waiting.dismiss();
+            return Err(Error::unavailable("the forked child is not to be seen"));
+        };
+        let gate = Gate::Passed(Passage {
+            child,
+            host: me.process,
+            machine: me.machine.clone(),
+            at: started_at,
+        });
+        match dir.pass(&gate) {
+            Ok(true) => {}
+            Ok(false) => {
+                waiting.dismiss();
+                return Ok(None);
+            }
+            Err(error) => {
+                waiting.dismiss();
+                // It may be linked and only not be synced; then it must not say that the child runs.
+                return match dir.gate() {
+                    Ok(None) => Err(error),
+                    _ => recorded_as_unstarted(&dir, &error).map(|()| None),
+                };
+            }
+        }
+        barrier!("launch.4.gated");
+        log.begin(&order.place.folder);
+        log.line(&format!(
+            "\x1b[1m▶ {} {}\x1b[m",
+            clock::to_second(started_at),
+            filter::line(order.prompt.title().as_str())
+        ));
+        // If the child is gone its end is seen like any other.
+        let released = waiting.release().ok();
+        barrier!("launch.5.released");
+        let (report, stdin) = released.map_or((None, None), |released| {
+            (Some(released.report), Some(released.stdin))
+        });
+        Ok(Some(Self {
+            id: dir.run,
+            dir,
+            program,
+            child,
+            host: me.process,
+            started_at,
+            limit: launch.output_limit,
+            _lock: lock,
+            spool,
+            report,
+            failure: None,
+            stdin,
+            plan,
+            written: 0,
+            tail,
+            ended: None,
+            ending: None,
+            step_at: Instant::now(),
+            stopped: false,
+            output_cut: false,
+            unstoppable: Vec::new(),
+            abandoned: false,
+        }))
+    }
+
+    /// What tells whether the program runs, while that is open.
+    pub(crate) fn report(&self) -> Option<&PipeReader> {
+        self.report.as_ref()
+    }
+
+    /// The program's standard input, while there is something to write to it.
+    pub(crate) fn stdin(&self) -> Option<&PipeWriter> {
+        self.stdin.as_ref().filter(|_| self.report.is_none())
+    }
+
+    /// Reads the child's report. True if the program runs, known just now.
+    pub(crate) fn read_report(&mut self) -> bool {
+        let Some(report) = &mut self.report else {
+            return false;
+        };
+        let mut bytes = [0; 5];
+        match report.read(&mut bytes) {
+            Ok(0) => {
+                self.report = None;
+                self.begin_input();
+                true
+            }
+            Ok(count) => {
+                self.failure = Failure::from_bytes(&bytes[..count]);
+                self.report = None;
+                self.stdin = None;
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// The prompt: input number 1, noted before it is written.
+    fn begin_input(&mut self) {
+        self.note("begun");
+        self.write_input();
+    }
+
+    /// Writes what the program takes without waiting for it.
+    pub(crate) fn write_input(&mut self) {
+        let Some(stdin) = &mut self.stdin else { return };
+        while self.written < self.plan.first_input.len() {
+            match stdin.write(&self.plan.first_input[self.written..]) {
+                Ok(count) => self.written += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(_) => {
+                    // It doesn't want the rest, which is its own affair.
+                    self.end_input("too_late");
+                    return;
+                }
+            }
+        }
+        self.end_input("delivered");
+    }
+
+    fn end_input(&mut self, state: &str) {
+        self.note(state);
+        if self.plan.then_close {
+            self.stdin = None;
+        }
+        self.plan.first_input = Vec::new();
+        self.written = 0;
+        barrier!("launch.6.prompted");
+    }
+
+    /// Writes down what becomes of input number 1. The launch itself, whose part it is, is committed already.
+    fn note(&self, state: &str) {
+        let line = serde_json::json!({ "input": 1, "state": state, "at": clock::now() });
+        let noted = append(&self.dir, "inputs").and_then(|mut file| {
+            file.write_all(format!("{line}\n").as_bytes())?;
+            file.sync_data()
+        });
+        if let Err(error) = noted {
+            eprintln!("run {}: could not note an input: {error}", self.id);
+        }
+    }
+
+    /// Looks whether the program has ended.
+    pub(crate) fn look_for_end(&mut self) {
+        if self.ended.is_some() {
+            return;
+        }
+        if let Ok(Some(ended)) = sys::ended_child(Some(self.child.pid)) {
+            self.read_report();
+            barrier!("launch.7.ended");
+            self.ended = Some(ended);
+            self.stdin = None;
+            if self.ending.is_none() {
+                self.ending = Some(Emptier::terminate(self.stop_set(), GRACE));
+            }
+            self.step_at = Instant::now();
+        }
+    }
+
+    /// Begins to end everything of the run, on somebody's wish.
+    pub(crate) fn stop(&mut self, grace: Duration, by: Option<ProcessId>) {
+        self.look_for_end();
+        if self.ended.is_none() {
+            self.stopped = true;
+        }
+        self.end_all(grace);
+        if let (Some(ending), Some(caller)) = (&mut self.ending, by) {
+            ending.spare(caller);
+        }
+    }
+
+    fn end_all(&mut self, grace: Duration) {
+        match &mut self.ending {
+            Some(ending) => ending.hurry(grace),
+            None => self.ending = Some(Emptier::interrupt(self.stop_set(), grace)),
+        }
+        self.step_at = Instant::now();
+    }
+
+    fn stop_set(&self) -> StopSet {
+        StopSet::new(
+            dir_home(&self.dir),
+            self.id,
+            Some(self.host),
+            Some(self.child),
+        )
+    }
+
+    /// When the host must come back to it without being woken.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        let step = self.ending.as_ref().map(|_| self.step_at);
+        step.into_iter().chain(self.tail.due()).min()
+    }
+
+    /// Shows new output, and ends a run that wrote too much.
+    pub(crate) fn look(&mut self, log: &mut Log) {
+        if self.tail.due().is_none_or(|due| due > Instant::now()) {
+            return;
+        }
+        if let Err(error) = self.tail.look(log) {
+            eprintln!("run {}: could not follow its output: {error}", self.id);
+        }
+        let written = self.tail.sizes().unwrap_or_default();
+        if written.iter().sum::<u64>() > self.limit && !self.output_cut {
+            self.look_for_end();
+            if self.ended.is_none() && self.ending.is_none() {
+                self.output_cut = true;
+                self.end_all(Duration::from_secs(1));
+            }
+        }
+    }
+
+    /// Goes on with ending the run, if that is due.
+    pub(crate) fn step(&mut self, log: &mut Log) -> Progress {
+        let Some(ending) = &mut self.ending else {
+            return Progress::Going;
+        };
+        if Instant::now() < self.step_at {
+            return Progress::Going;
+        }
+        let step = ending.step();
+        let (pause, progress) = match step {
+            Step::Again(pause) => (pause, Progress::Going),
+            Step::Unstoppable(pids) => {
+                self.unstoppable = pids;
+                (Duration::from_secs(1), Progress::Stuck)
+            }
+            Step::Empty => {
+                self.unstoppable.clear();
+                self.look_for_end();
+                match self.ended {
+                    Some(ended) => match self.finish(ended, log) {
+                        Ok(()) => return Progress::Over,
+                        Err(error) => {
+                            // Without its record the run can't be over: a full disk may get room again.
+                            eprintln!("run {}: {}", self.id, ccm_core::chain(&error));
+                            (Duration::from_secs(1), Progress::Going)
+                        }
+                    },
+                    None => (Duration::from_millis(5), Progress::Going),
+                }
+            }
+        };
+        self.step_at = Instant::now() + pause;
+        progress
+    }
+
+    /// Syncs the spool, writes the record, and only then lets go of the process.
+    fn finish(&mut self, ended: Ended, log: &mut Log) -> Result<()> {
+        if self.abandoned {
+            sys::reap(self.child.pid);
+            log.line("the agent's host was ended, and the run with it");
+            return Ok(());
+        }
+        let ended_at = clock::now();
+        for file in &self.spool {
+            file.sync_all()
+                .map_err(|error| durable::error("sync the spool in", self.dir.path(), error))?;
+        }
+        let [out_bytes, err_bytes] = self
+            .tail
+            .sizes()
+            .map_err(|error| durable::error("look at the spool in", self.dir.path(), error))?;
+        let exit = Exit {
+            code: ended.code,
+            signal: ended.signal,
+            stopped: self.stopped,
+            output_cut: self.output_cut,
+            out_bytes,
+            err_bytes,
+            ended_at,
+        };
+        let (record, words) = match self.failure {
+            Some(failure) => {
+                let cause = self.program.setback(failure);
+                let words = format!("not started: {}", cause.detail.as_deref().unwrap_or(""));
+                let record = ExitRecord::NotStarted {
+                    cause,
+                    errno: Some(failure.errno),
+                    at: ended_at,
+                };
+                (record, words)
+            }
+            None => {
+                let words = describe(&exit, ended_at.since(self.started_at));
+                let record = ExitRecord::Exited {
+                    started_at: self.started_at,
+                    exit,
+                };
+                (record, words)
+            }
+        };
+        write_exit(&self.dir, &record)?;
+        barrier!("launch.7.recorded");
+        sys::reap(self.child.pid);
+        let _ = self.tail.look(log);
+        log.line(&format!(
+            "\x1b[1m■ {} {}\x1b[m",
+            clock::to_second(ended_at),
+            filter::line(&words)
+        ));
+        Ok(())
+    }
+
+    /// Reaps what was left to the host by processes that ended, but never the program itself.
+    pub(crate) fn reap_orphans(program: Option<&Self>) {
+        while let Ok(Some(ended)) = sys::ended_child(None) {
+            if program.is_some_and(|run| run.child.pid == ended.pid) {
+                return;
+            }
+            sys::reap(ended.pid);
+        }
+    }
+}
+
+fn describe(exit: &Exit, took: Duration) -> String {
+    let how = match (exit.code, exit.signal) {
+        _ if exit.output_cut => "ended because it wrote more output than it may".to_owned(),
+        _ if exit.stopped => "stopped".to_owned(),
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("ended by signal {signal}"),
+        (None, None) => "ended".to_owned(),
+    };
+    format!("{how} after {:.1} s", took.as_secs_f64())
+}
+
+fn dir_home(dir: &RunDir) -> &std::path::Path {
+    let home = dir.path().parent().and_then(std::path::Path::parent);
+    home.unwrap_or(std::path::Path::new("/"))
+}
+
+fn append(dir: &RunDir, name: &str) -> io::Result<File> {
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(dir.file(name))
+}
+
+fn reserve(dir: &RunDir) -> io::Result<()> {
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(dir.file(RESERVE))?;
+    file.write_all_at(&[b' '; RESERVE_BYTES], 0)?;
+    file.sync_all()
+}
+
+/// Puts the exit record in place, in the room that was reserved for it.
+fn write_exit(dir: &RunDir, record: &ExitRecord) -> Result<()> {
+    let json = record::json(record)?;
+    let (from, to) = (dir.file(RESERVE), dir.file("exit"));
+    let write = || {
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&from)?;
+        // The blanks that stay behind it are no part of the JSON.
+        file.write_all_at(&json, 0)?;
+        file.sync_all()?;
+        std::fs::rename(&from, &to)?;
+        durable::sync_dir(dir.path())
+    };
+    write().map_err(|error| durable::error("write", &to, error))
+}
+
+fn recorded_as_unstarted(dir: &RunDir, error: &Error) -> Result<()> {
+    let cause = ccm_core::task::Setback::new(
+        ccm_core::Reason::NotStarted,
+        format!("the run could not be committed: {}", ccm_core::chain(error)),
+    );
+    let record = ExitRecord::NotStarted {
+        cause,
+        errno: None,
+        at: clock::now(),
+    };
+    write_exit(dir, &record)
+}

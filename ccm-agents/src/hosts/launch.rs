@@ -1,0 +1,115 @@
+//! Starting a run, as far as that is the daemon's part.
+
+use std::time::Duration;
+
+use ccm_core::runtime::{LaunchOrder, RunStatus};
+use ccm_core::task::Setback;
+use ccm_core::{Error, ErrorKind, Noun, Reason, Result, barrier, chain};
+
+use super::agents::busy;
+use super::{Hosts, blocking};
+use crate::driver::Driver;
+use crate::record::{self, FORMAT, LaunchFile, RunDir, socket_path};
+use crate::sys::durable;
+use crate::wire::{Answer, Request};
+
+/// How long a host may take until the program runs: it syncs files, and the program may be on a slow disk.
+const LAUNCHING: Duration = Duration::from_secs(60);
+
+impl Hosts {
+    /// See [`AgentRuntime::launch`](ccm_core::AgentRuntime::launch).
+    ///
+    /// What can be seen to be impossible before (no such driver, no folder, no host) settles the run as never started,
+    /// with the sentence that says why.
+    pub async fn launch(&self, order: &LaunchOrder) -> Result<RunStatus> {
+        let dir = self.run(order.run);
+        let settled = {
+            let dir = dir.clone();
+            blocking(move || Ok(dir.gate()?.is_some() || dir.exit()?.is_some())).await?
+        };
+        if settled {
+            return self.inspect(order.run).await;
+        }
+        if let Err(cause) = check(order) {
+            return self.give_up(dir, cause).await;
+        }
+        self.write_launch(&dir, order).await?;
+
+        let (facts, host) = match self.ensure_host(&order.place).await {
+            Ok(found) => found,
+            Err(error) if error.kind() == ErrorKind::Superseded => return Err(error),
+            Err(error) => return self.give_up(dir, not_started(chain(&error))).await,
+        };
+        let Some(mut host) = host else {
+            let pid = facts.pid.unwrap_or(0);
+            let detail = format!(
+                "the agent's host (process {pid}) does not answer; `kill {pid}` ends it, and a run of it with it"
+            );
+            return self.give_up(dir, not_started(detail)).await;
+        };
+        let answer = host
+            .ask(&Request::Launch { run: order.run }, LAUNCHING)
+            .await?;
+        match answer {
+            Answer::Busy { run } => Err(busy(run)),
+            Answer::Refused { message, .. } => self.give_up(dir, not_started(message)).await,
+            _ => self.inspect(order.run).await,
+        }
+    }
+
+    async fn write_launch(&self, dir: &RunDir, order: &LaunchOrder) -> Result<()> {
+        let file = LaunchFile {
+            format: FORMAT,
+            epoch: self.config.epoch,
+            socket: socket_path(&self.config.home, order.place.id),
+            output_limit: self.config.output_limit,
+            order: order.clone(),
+        };
+        let dir = dir.clone();
+        blocking(move || {
+            dir.create()?;
+            let path = dir.file("launch");
+            durable::replace(&path, &record::json(&file)?)
+                .map_err(|error| durable::error("write", &path, error))?;
+            barrier!("launch.2.written");
+            Ok(())
+        })
+        .await
+    }
+
+    /// Settles that the run never starts, unless it was settled otherwise meanwhile.
+    async fn give_up(&self, dir: RunDir, cause: Setback) -> Result<RunStatus> {
+        let run = dir.run;
+        blocking(move || {
+            dir.create()?;
+            dir.void(cause)
+        })
+        .await?;
+        self.inspect(run).await
+    }
+}
+
+/// What can be known of an order without trying it.
+fn check(order: &LaunchOrder) -> std::result::Result<(), Setback> {
+    Driver::named(&order.profile.driver)?.plan(order)?;
+    let folder = &order.place.folder;
+    if !folder.is_dir() {
+        return Err(Setback::new(
+            Reason::ProjectMissing,
+            format!("the folder {} is not there", folder.display()),
+        ));
+    }
+    Ok(())
+}
+
+fn not_started(detail: String) -> Setback {
+    Setback::new(Reason::NotStarted, detail)
+}
+
+/// The error for a run that is alive.
+pub(super) fn alive(dir: &RunDir) -> Error {
+    Error::new(
+        ErrorKind::WrongState(Noun::Run),
+        format!("run {} is alive; stop it first", dir.run),
+    )
+}

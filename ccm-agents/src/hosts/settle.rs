@@ -1,0 +1,271 @@
+//! What became of a run, by the evidence in its folder; and ending it.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ccm_core::id::RunId;
+use ccm_core::runtime::{RunEnd, RunProcess, RunStatus, Stopped};
+use ccm_core::task::Setback;
+use ccm_core::time::Timestamp;
+use ccm_core::{Error, Reason, Result};
+
+use super::connection::{Connection, Greeting};
+use super::{Hosts, blocking};
+use crate::record::{Gate, Passage, RunDir};
+use crate::stopset::{Emptier, GRACE, Step, StopSet};
+use crate::sys::durable;
+use crate::sys::proc::Machine;
+use crate::wire::{Answer, Request};
+
+/// Written once a run was ended without its host, which held its lock and said nothing.
+const STOPPED: &str = "stopped";
+/// How often evidence that changes while it is looked at is looked at again.
+const LOOKS: usize = 20;
+
+/// What a run's folder says.
+#[derive(Debug)]
+enum Evidence {
+    /// There is no folder.
+    Nothing,
+    /// Whether it starts is not settled.
+    Open,
+    /// It ended, or never starts.
+    Ended {
+        end: RunEnd,
+        started_at: Option<Timestamp>,
+    },
+    /// It passed its gate, and its host is alive.
+    Held { passage: Passage, socket: PathBuf },
+    /// It passed its gate, and its host is not alive.
+    Cut(Passage),
+}
+
+impl Hosts {
+    /// See [`AgentRuntime::inspect`](ccm_core::AgentRuntime::inspect).
+    pub async fn inspect(&self, run: RunId) -> Result<RunStatus> {
+        let dir = self.run(run);
+        let mut last = None;
+        for look in 0..LOOKS {
+            match evidence(&dir).await? {
+                Evidence::Ended { end, started_at } => {
+                    return Ok(RunStatus::Ended { end, started_at });
+                }
+                Evidence::Nothing | Evidence::Open => {
+                    self.void(&dir, "it was given up before its program was started")
+                        .await?;
+                }
+                Evidence::Cut(passage) => {
+                    let started_at = Some(passage.at);
+                    let left = self.empty(&dir, passage, None, false).await?;
+                    return Ok(if left.is_empty() {
+                        RunStatus::Ended {
+                            end: RunEnd::Gone,
+                            started_at,
+                        }
+                    } else {
+                        RunStatus::Unstoppable(left)
+                    });
+                }
+                Evidence::Held { passage, socket } => {
+                    let process = |answers| RunProcess {
+                        pid: passage.child.pid,
+                        started_at: passage.at,
+                        answers,
+                    };
+                    match Connection::open(&socket, self.config.epoch).await? {
+                        Greeting::Up(host) if host.status.run == Some(run) => {
+                            return Ok(match host.status.unstoppable {
+                                pids if !pids.is_empty() => RunStatus::Unstoppable(pids),
+                                _ => RunStatus::Running(process(true)),
+                            });
+                        }
+                        Greeting::Silent if dir.file(STOPPED).exists() => {
+                            return Ok(RunStatus::Ended {
+                                end: RunEnd::Gone,
+                                started_at: Some(passage.at),
+                            });
+                        }
+                        Greeting::Silent => return Ok(RunStatus::Running(process(false))),
+                        // Just let go of, or just died: the folder will say which.
+                        Greeting::Up(_) | Greeting::Nobody => {
+                            last = Some(process(false));
+                            tokio::time::sleep(Duration::from_millis(1 << look.min(6))).await;
+                        }
+                    }
+                }
+            }
+        }
+        last.map(RunStatus::Running)
+            .ok_or_else(|| Error::unavailable(format!("run {run} can't be settled now")))
+    }
+
+    /// See [`AgentRuntime::stop`](ccm_core::AgentRuntime::stop).
+    pub async fn stop(&self, run: RunId, grace: Duration) -> Result<Stopped> {
+        let dir = self.run(run);
+        let stopped = |left: Vec<u32>| match left.is_empty() {
+            true => Stopped::Empty,
+            false => Stopped::Unstoppable(left),
+        };
+        for _ in 0..LOOKS {
+            match evidence(&dir).await? {
+                Evidence::Nothing | Evidence::Ended { .. } => return Ok(Stopped::Empty),
+                Evidence::Open => {
+                    self.void(&dir, "it was stopped before its program was started")
+                        .await?;
+                }
+                Evidence::Cut(passage) => {
+                    return Ok(stopped(
+                        self.empty(&dir, passage, Some(grace), false).await?,
+                    ));
+                }
+                Evidence::Held { passage, socket } => {
+                    match self.ask_to_stop(run, &socket, grace).await? {
+                        Some(Answer::Unstoppable { pids }) => {
+                            return Ok(Stopped::Unstoppable(pids));
+                        }
+                        Some(_) => {}
+                        None => {
+                            return Ok(stopped(
+                                self.empty(&dir, passage, Some(grace), true).await?,
+                            ));
+                        }
+                    }
+                }
+            }
+        }
+        Err(Error::unavailable(format!(
+            "run {run} was told to stop and did not"
+        )))
+    }
+
+    /// Has the run's host stop it. `None` when it says nothing, in which case that is to be done without it.
+    async fn ask_to_stop(
+        &self,
+        run: RunId,
+        socket: &std::path::Path,
+        grace: Duration,
+    ) -> Result<Option<Answer>> {
+        match Connection::open(socket, self.config.epoch).await? {
+            Greeting::Silent => Ok(None),
+            Greeting::Nobody => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                Ok(Some(Answer::Done))
+            }
+            Greeting::Up(host) if host.status.run != Some(run) => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                Ok(Some(Answer::Done))
+            }
+            Greeting::Up(mut host) => {
+                let request = Request::Stop {
+                    run,
+                    grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX),
+                };
+                // It interrupts, waits, kills, and syncs what may be a large spool.
+                let limit = grace + Duration::from_secs(30);
+                match host.ask(&request, limit).await {
+                    Err(error) if error.kind() == ccm_core::ErrorKind::Unavailable => {
+                        Ok(Some(Answer::Done))
+                    }
+                    answer => answer.map(Some),
+                }
+            }
+        }
+    }
+
+    async fn void(&self, dir: &RunDir, detail: &'static str) -> Result<bool> {
+        let dir = dir.clone();
+        blocking(move || {
+            dir.create()?;
+            dir.void(Setback::new(Reason::NotStarted, detail))
+        })
+        .await
+    }
+
+    /// Ends what is left of a run without its host; what can't be ended is returned.
+    ///
+    /// `frozen` says that the host is there but does nothing: it is left alone, and the end is written down.
+    async fn empty(
+        &self,
+        dir: &RunDir,
+        passage: Passage,
+        grace: Option<Duration>,
+        frozen: bool,
+    ) -> Result<Vec<u32>> {
+        let dir = dir.clone();
+        let home = self.config.home.clone();
+        blocking(move || {
+            let here = Machine::here().map_err(|error| {
+                Error::unavailable("could not tell which machine this is").with_source(error)
+            })?;
+            // Numbers of processes of another start of the machine mean nothing; the mark still does.
+            let same = here == passage.machine;
+            let host = (same && frozen).then_some(passage.host);
+            let set = StopSet::new(&home, dir.run, host, same.then_some(passage.child));
+            let mut emptier = match grace {
+                Some(grace) => Emptier::interrupt(set, grace),
+                None => Emptier::terminate(set, GRACE),
+            };
+            loop {
+                match emptier.step() {
+                    Step::Again(pause) => std::thread::sleep(pause),
+                    Step::Unstoppable(pids) => return Ok(pids),
+                    Step::Empty => break,
+                }
+            }
+            if frozen {
+                let path = dir.file(STOPPED);
+                std::fs::File::create(&path)
+                    .and_then(|mut file| {
+                        file.write_all(b"ended without its host\n")?;
+                        file.sync_all()
+                    })
+                    .map_err(|error| durable::error("write", &path, error))?;
+            }
+            Ok(Vec::new())
+        })
+        .await
+    }
+}
+
+/// Whether a run may be alive, for those who want to delete it.
+pub(super) async fn may_be_alive(dir: &RunDir) -> Result<bool> {
+    let dir = dir.clone();
+    blocking(move || Ok(!dir.lock_is_free()?)).await
+}
+
+async fn evidence(dir: &RunDir) -> Result<Evidence> {
+    let dir = dir.clone();
+    blocking(move || look(&dir)).await
+}
+
+fn look(dir: &RunDir) -> Result<Evidence> {
+    if !dir.exists() {
+        return Ok(Evidence::Nothing);
+    }
+    // The lock before the record: who has let go of it has written the record before.
+    let free = dir.lock_is_free()?;
+    if let Some(record) = dir.exit()? {
+        let (end, started_at) = record.into_end();
+        return Ok(Evidence::Ended { end, started_at });
+    }
+    let passage = match dir.gate()? {
+        None => return Ok(Evidence::Open),
+        Some(Gate::Void { cause, .. }) => {
+            return Ok(Evidence::Ended {
+                end: RunEnd::NeverStarted(cause),
+                started_at: None,
+            });
+        }
+        Some(Gate::Passed(passage)) => passage,
+    };
+    let boot = Machine::here().map(|here| here.boot).unwrap_or_default();
+    if free || boot != passage.machine.boot {
+        return Ok(Evidence::Cut(passage));
+    }
+    let socket = match dir.launch()? {
+        Some(launch) => launch.socket,
+        None => PathBuf::new(),
+    };
+    Ok(Evidence::Held { passage, socket })
+}

@@ -1,0 +1,232 @@
+//! Everything that belongs to a run, and ending it.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use ccm_core::id::RunId;
+use nix::sys::signal::Signal;
+
+use crate::record::AgentDir;
+use crate::sys::proc::{self, Machine, Process, ProcessId};
+
+/// How long an interrupt may work before TERM follows, at most.
+const INTERRUPT: Duration = Duration::from_secs(1);
+/// How long KILL may take to work before what is left counts as unstoppable.
+const KILL: Duration = Duration::from_secs(5);
+/// The usual time between TERM and KILL.
+pub(crate) const GRACE: Duration = Duration::from_secs(5);
+
+/// The name of the variable that marks a run's processes.
+pub(crate) const RUN_MARK: &str = "CCM_RUN_ID";
+
+/// The processes of a run: by descent and by the mark in their environment.
+#[derive(Debug)]
+pub(crate) struct StopSet {
+    mark: String,
+    /// Processes whose descendants belong to the run though they themselves don't: its host.
+    hosts: Vec<ProcessId>,
+    /// Processes that belong to the run: its program.
+    programs: Vec<ProcessId>,
+    /// Never touched, nor what descends from them.
+    spared: HashSet<ProcessId>,
+}
+
+impl StopSet {
+    /// The stop set of `run`, whose host and program are or were these.
+    pub(crate) fn new(
+        home: &Path,
+        run: RunId,
+        host: Option<ProcessId>,
+        program: Option<ProcessId>,
+    ) -> Self {
+        let mut spared: HashSet<ProcessId> = ccm_processes(home).into_iter().collect();
+        spared.extend(host);
+        spared.extend(ProcessId::of(std::process::id()));
+        Self {
+            mark: format!("{RUN_MARK}={run}"),
+            hosts: host.into_iter().collect(),
+            programs: program.into_iter().collect(),
+            spared,
+        }
+    }
+
+    /// Never touches `process`.
+    pub(crate) fn spare(&mut self, process: ProcessId) {
+        self.spared.insert(process);
+    }
+
+    /// What of it is alive now.
+    pub(crate) fn scan(&self) -> std::io::Result<Vec<ProcessId>> {
+        let all = proc::all()?;
+        let mut children: HashMap<u32, Vec<&Process>> = HashMap::new();
+        for process in &all {
+            children.entry(process.parent).or_default().push(process);
+        }
+        let mut found = HashSet::new();
+        let mut open: Vec<&Process> = Vec::new();
+        for process in &all {
+            if self.hosts.contains(&process.id) {
+                open.extend(children.get(&process.id.pid).into_iter().flatten());
+            } else if self.programs.contains(&process.id)
+                || self.in_session(process, &all)
+                || (!process.gone && proc::carries(process.id.pid, &self.mark))
+            {
+                open.push(process);
+            }
+        }
+        while let Some(process) = open.pop() {
+            let pid = process.id.pid;
+            if pid <= 1 || self.spared.contains(&process.id) || !found.insert(process.id) {
+                continue;
+            }
+            open.extend(children.get(&pid).into_iter().flatten());
+        }
+        Ok(all
+            .iter()
+            .filter(|process| !process.gone && found.contains(&process.id))
+            .map(|process| process.id)
+            .collect())
+    }
+
+    /// Whether a process is in the session that the run's program leads. Without the leader its number says nothing.
+    fn in_session(&self, process: &Process, all: &[Process]) -> bool {
+        self.programs.iter().any(|program| {
+            process.session == program.pid && all.iter().any(|other| other.id == *program)
+        })
+    }
+}
+
+/// The hosts and the daemon of a home.
+fn ccm_processes(home: &Path) -> Vec<ProcessId> {
+    let here = Machine::here().ok();
+    let mut found: Vec<ProcessId> = std::fs::read_dir(home.join("agents"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| AgentDir::at(entry.path()).host().ok().flatten())
+        .filter(|host| Some(&host.machine) == here.as_ref())
+        .map(|host| host.process)
+        .collect();
+    let daemon = std::fs::read(home.join("run/daemon.json"))
+        .ok()
+        .and_then(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes).ok())
+        .and_then(|daemon| u32::try_from(daemon.get("pid")?.as_u64()?).ok())
+        .and_then(ProcessId::of);
+    found.extend(daemon);
+    found
+}
+
+/// Ends a stop set step by step, so that a single-threaded host can do other things in between.
+#[derive(Debug)]
+pub(crate) struct Emptier {
+    set: StopSet,
+    phase: Phase,
+    until: Instant,
+    grace: Duration,
+    signalled: HashSet<ProcessId>,
+    seen_empty: bool,
+    pause: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Interrupt,
+    Terminate,
+    Kill,
+    Stuck,
+}
+
+/// What a step of ending found.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Not yet; step again after this long.
+    Again(Duration),
+    /// Nothing is left, seen twice.
+    Empty,
+    /// These can't be ended. Stepping on goes on trying.
+    Unstoppable(Vec<u32>),
+}
+
+impl Emptier {
+    /// Ends `set` from the interrupt on.
+    pub(crate) fn interrupt(set: StopSet, grace: Duration) -> Self {
+        Self::new(set, Phase::Interrupt, INTERRUPT.min(grace), grace)
+    }
+
+    /// Ends `set` from TERM on: what a program left behind has nothing to be interrupted in.
+    pub(crate) fn terminate(set: StopSet, grace: Duration) -> Self {
+        Self::new(set, Phase::Terminate, grace, grace)
+    }
+
+    fn new(set: StopSet, phase: Phase, first: Duration, grace: Duration) -> Self {
+        Self {
+            set,
+            phase,
+            until: Instant::now() + first,
+            grace,
+            signalled: HashSet::new(),
+            seen_empty: false,
+            pause: Duration::from_millis(2),
+        }
+    }
+
+    /// Takes no longer than `grace` from now until KILL.
+    pub(crate) fn hurry(&mut self, grace: Duration) {
+        self.grace = self.grace.min(grace);
+        self.until = self.until.min(Instant::now() + grace);
+    }
+
+    /// Never touches `process`.
+    pub(crate) fn spare(&mut self, process: ProcessId) {
+        self.set.spare(process);
+    }
+
+    /// Looks, signals, and says what is left.
+    pub(crate) fn step(&mut self) -> Step {
+        // Without a look at the processes nothing is known, and "empty" would be a guess.
+        let Ok(alive) = self.set.scan() else {
+            return Step::Again(Duration::from_secs(1));
+        };
+        if alive.is_empty() {
+            if self.seen_empty {
+                return Step::Empty;
+            }
+            self.seen_empty = true;
+            return Step::Again(Duration::from_millis(1));
+        }
+        self.seen_empty = false;
+        self.advance();
+        for process in &alive {
+            // TERM and INT are said once; KILL is said until it is heard.
+            let first = self.signalled.insert(*process);
+            let _ = match self.phase {
+                Phase::Interrupt if first => process.signal(Signal::SIGINT),
+                Phase::Terminate if first => process
+                    .signal(Signal::SIGTERM)
+                    .and_then(|()| process.signal(Signal::SIGCONT)),
+                Phase::Kill | Phase::Stuck => process.signal(Signal::SIGKILL),
+                Phase::Interrupt | Phase::Terminate => Ok(()),
+            };
+        }
+        if self.phase == Phase::Stuck {
+            return Step::Unstoppable(alive.iter().map(|process| process.pid).collect());
+        }
+        self.pause = (self.pause * 2).min(Duration::from_millis(100));
+        Step::Again(self.pause)
+    }
+
+    fn advance(&mut self) {
+        while Instant::now() >= self.until && self.phase != Phase::Stuck {
+            let (next, lasts) = match self.phase {
+                Phase::Interrupt => (Phase::Terminate, self.grace),
+                Phase::Terminate => (Phase::Kill, KILL),
+                Phase::Kill | Phase::Stuck => (Phase::Stuck, Duration::ZERO),
+            };
+            self.phase = next;
+            self.until = Instant::now() + lasts;
+            self.signalled.clear();
+            self.pause = Duration::from_millis(2);
+        }
+    }
+}
