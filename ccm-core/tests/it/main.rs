@@ -1,5 +1,8 @@
 //! The in-memory implementations pass the suites that they come with, and the suites forget no case.
 
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+mod engine;
 mod outcome;
 mod runtime;
 mod schedule;
