@@ -347,3 +347,6 @@ async fn back_up(db: &DatabaseConnection, path: &Path, version: u32) -> Result<P
     }
     Ok(copy)
 }
+
+#[cfg(test)]
+mod tests;

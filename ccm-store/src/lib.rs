@@ -23,6 +23,8 @@ mod error;
 mod events;
 mod lists;
 mod migration;
+#[cfg(test)]
+mod plans;
 mod projects;
 mod reader;
 mod ready;

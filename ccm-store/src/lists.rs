@@ -17,6 +17,9 @@ use crate::tasks::{self, TaskRecord};
 use crate::values::{Id, count};
 use crate::{agents, runs};
 
+/// What has not ended, oldest first.
+pub(crate) const OPEN_RUNS: &str = "SELECT * FROM run WHERE state <> 'ended' ORDER BY id";
+
 impl Reader {
     pub(crate) async fn project(&self, id: ProjectId) -> Result<Project> {
         let row = self
@@ -94,14 +97,11 @@ impl Reader {
     }
 
     pub(crate) async fn open_runs(&self) -> Result<Vec<Run>> {
-        self.all(
-            "SELECT * FROM run WHERE state <> 'ended' ORDER BY id",
-            vec![],
-        )
-        .await?
-        .iter()
-        .map(runs::read)
-        .collect()
+        self.all(OPEN_RUNS, vec![])
+            .await?
+            .iter()
+            .map(runs::read)
+            .collect()
     }
 
     pub(crate) async fn runs(&self, query: &RunQuery) -> Result<Page<Run>> {

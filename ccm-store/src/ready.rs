@@ -77,16 +77,16 @@ pub(crate) fn query(now: Timestamp, per_project: u32) -> (String, Vec<Value>) {
     const BY_AGE: &str = "created_at, id";
     let mut values: Vec<Value> = vec![now.as_micros().into()];
     let parts: Vec<String> = [
-        (READY, BY_PRIORITY),
-        (READY, BY_AGE),
-        (COME, BY_PRIORITY),
-        (COME, BY_AGE),
+        ("task_urgent", READY, BY_PRIORITY),
+        ("task_oldest", READY, BY_AGE),
+        ("task_dated", COME, BY_PRIORITY),
+        ("task_dated", COME, BY_AGE),
     ]
     .into_iter()
-    .map(|(condition, order)| {
+    .map(|(index, condition, order)| {
         values.push(now.as_micros().into());
         values.push(i64::from(per_project).into());
-        format!("SELECT id FROM (SELECT id FROM task WHERE {condition} ORDER BY {order} LIMIT ?)")
+        format!("SELECT id FROM (SELECT id FROM task INDEXED BY {index} WHERE {condition} ORDER BY {order} LIMIT ?)")
     })
     .collect();
     let sql = format!(

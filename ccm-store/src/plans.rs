@@ -1,0 +1,144 @@
+//! Tests that the statements people wait for walk along indexes and look at nothing else.
+
+use ccm_core::id::{AgentId, ProjectId, RunId, TaskId};
+use ccm_core::store::{EventQuery, RunQuery, TaskQuery};
+use ccm_core::task::TaskStateName;
+use ccm_core::time::Timestamp;
+use sea_orm::sea_query::Value;
+
+use crate::reader::Reader;
+use crate::{SqliteStore, events, lists, ready, tasks};
+
+/// The steps of a statement.
+async fn steps(reader: &Reader, (sql, values): (String, Vec<Value>)) -> Vec<String> {
+    reader
+        .all(&format!("EXPLAIN QUERY PLAN {sql}"), values)
+        .await
+        .unwrap()
+        .iter()
+        .map(|row| row.try_get("", "detail").unwrap())
+        .collect()
+}
+
+/// Every table is reached by an index, nothing is sorted, and the named steps are there.
+async fn check(reader: &Reader, statement: (String, Vec<Value>), expected: &[&str]) {
+    let sql = statement.0.clone();
+    let steps = steps(reader, statement).await;
+    for step in &steps {
+        let walks = ["task", "run", "event", "ready"]
+            .iter()
+            .any(|table| *step == format!("SCAN {table}"));
+        assert!(!walks, "{sql}\n{steps:#?}");
+    }
+    for wanted in expected {
+        let found = steps.iter().any(|step| step.contains(wanted));
+        assert!(found, "no {wanted:?}\n{sql}\n{steps:#?}");
+    }
+}
+
+#[tokio::test]
+async fn readers_walk_along_indexes() {
+    let store = SqliteStore::in_memory().await.unwrap();
+    let reader = &store.reader;
+    let project = ProjectId::new();
+    let task_query = |project, states, before| {
+        lists::task_page(&TaskQuery {
+            project,
+            states,
+            before,
+            limit: 50,
+        })
+    };
+    let open = vec![TaskStateName::Queued, TaskStateName::Running];
+    let deep = Some(TaskId::new());
+    let by_id = ["SEARCH task USING INDEX sqlite_autoindex_task_1 (id=?)"];
+    check(reader, task_query(None, vec![], None), &by_id).await;
+    check(
+        reader,
+        task_query(None, vec![], deep),
+        &["USING COVERING INDEX sqlite_autoindex_task_1 (id<?)"],
+    )
+    .await;
+    check(
+        reader,
+        task_query(None, open.clone(), deep),
+        &["SEARCH task USING COVERING INDEX task_state (state=? AND id<?)"],
+    )
+    .await;
+    check(
+        reader,
+        task_query(Some(project), open, deep),
+        &["SEARCH task USING COVERING INDEX task_list (project_id=? AND state=? AND id<?)"],
+    )
+    .await;
+    check(
+        reader,
+        task_query(Some(project), vec![], None),
+        &["SEARCH task USING COVERING INDEX task_list (project_id=? AND state=?)"],
+    )
+    .await;
+    let one = (tasks::select("task.id = ?"), vec![vec![0_u8].into()]);
+    check(reader, one, &by_id).await;
+}
+
+#[tokio::test]
+async fn what_is_ready_is_found_at_any_length_of_the_queue() {
+    let store = SqliteStore::in_memory().await.unwrap();
+    check(
+        &store.reader,
+        ready::query(Timestamp::from_micros(0), 10),
+        &[
+            "SEARCH task USING INDEX task_due (project_id=? AND due_at>?)",
+            "SEARCH task USING INDEX task_urgent (project_id=?)",
+            "SEARCH task USING INDEX task_oldest (project_id=?)",
+            "SEARCH task USING INDEX task_dated (project_id=? AND due_at<?)",
+            "SEARCH ready USING INDEX sqlite_autoindex_task_1 (id=?)",
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn runs_and_events_walk_along_indexes() {
+    let store = SqliteStore::in_memory().await.unwrap();
+    let reader = &store.reader;
+    let run_query = |task, agent, before| {
+        lists::run_page(&RunQuery {
+            task,
+            agent,
+            before,
+            limit: 50,
+        })
+    };
+    let (task, agent) = (Some(TaskId::new()), Some(AgentId::new()));
+    let deep = Some(RunId::new());
+    let of_task = ["SEARCH run USING INDEX run_task (task_id=? AND id<?)"];
+    let of_agent = ["SEARCH run USING INDEX run_agent (agent_id=? AND id<?)"];
+    check(reader, run_query(task, None, deep), &of_task).await;
+    check(reader, run_query(None, agent, deep), &of_agent).await;
+    check(reader, run_query(task, agent, deep), &of_task).await;
+    check(
+        reader,
+        (lists::OPEN_RUNS.to_owned(), vec![]),
+        &["SCAN run USING INDEX run_open"],
+    )
+    .await;
+    let event_query = |project, task, run| {
+        events::event_page(&EventQuery {
+            project,
+            task,
+            run,
+            limit: 50,
+            ..EventQuery::default()
+        })
+    };
+    let project = Some(ProjectId::new());
+    let of_task = ["SEARCH event USING INDEX event_task (task_id=? AND rowid>?)"];
+    let of_project = ["SEARCH event USING INDEX event_project (project_id=? AND rowid>?)"];
+    let all = ["SEARCH event USING INTEGER PRIMARY KEY (rowid>?)"];
+    check(reader, event_query(None, None, None), &all).await;
+    check(reader, event_query(project, None, None), &of_project).await;
+    check(reader, event_query(project, task, None), &of_task).await;
+    check(reader, event_query(None, None, deep), &of_task).await;
+    check(reader, event_query(project, task, deep), &of_task).await;
+}
