@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails here says where")]
 
+mod harness;
+mod lists;
 mod machine_config;
 mod machine_edit;
 mod machine_home;
 mod machine_project;
 mod machine_trust;
+mod tasks;

@@ -1,0 +1,309 @@
+//! A daemon on a port of its own, over a store and a runtime in memory.
+
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use ccm_core::api::{self, Problem};
+use ccm_core::engine::{Engine, EngineLimits};
+use ccm_core::id::{AgentId, ProjectId, SystemId, TaskId};
+use ccm_core::project::{AgentProfile, FixedProfile, Profile};
+use ccm_core::store::NewProject;
+use ccm_core::system::{System, SystemKind};
+use ccm_core::testing::memory::{MemoryRuntime, MemoryStore, Step};
+use ccm_core::time::{Clock, SystemClock};
+use ccm_core::{AgentRuntime, Store};
+use ccm_daemon::app::{App, AppParts, Facts};
+use ccm_daemon::http::{self, AllowedHosts};
+use ccm_daemon::machine::Home;
+use reqwest::{Method, StatusCode, header};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+/// How long anything in these tests may take.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The description of the API, as JSON.
+pub(crate) static DOCUMENT: LazyLock<Value> =
+    LazyLock::new(|| serde_json::to_value(http::document()).unwrap());
+
+/// A daemon.
+pub(crate) struct Server {
+    pub(crate) app: Arc<App>,
+    pub(crate) address: std::net::SocketAddr,
+    pub(crate) token: String,
+    pub(crate) store: MemoryStore,
+    pub(crate) runtime: MemoryRuntime,
+    pub(crate) home: tempfile::TempDir,
+    system: System,
+    limits: EngineLimits,
+    client: reqwest::Client,
+    serving: JoinHandle<()>,
+}
+
+impl Server {
+    pub(crate) async fn start() -> Self {
+        Self::with_limits(EngineLimits {
+            max_queued: 100_000,
+            ..EngineLimits::default()
+        })
+        .await
+    }
+
+    pub(crate) async fn with_limits(limits: EngineLimits) -> Self {
+        let runtime = MemoryRuntime::new(Arc::new(SystemClock));
+        // A task "hold ..." goes on until it is let go; any other is answered with its own text.
+        runtime.program("work", |order| {
+            if order.prompt.as_str().starts_with("hold") {
+                vec![Step::out("begun\n"), Step::wait("go"), Step::out("done\n")]
+            } else {
+                vec![Step::Echo]
+            }
+        });
+        let system = System {
+            id: SystemId::new(),
+            hostname: "box".to_owned(),
+            kind: SystemKind::Developer,
+            tags: vec!["gpu".to_owned()],
+        };
+        let home = tempfile::tempdir().unwrap();
+        Self::over(MemoryStore::new(), runtime, system, home, limits).await
+    }
+
+    async fn over(
+        store: MemoryStore,
+        runtime: MemoryRuntime,
+        system: System,
+        home_dir: tempfile::TempDir,
+        limits: EngineLimits,
+    ) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let home = Home::at(home_dir.path().join("ccm"));
+        home.create().unwrap();
+        home.create_token().unwrap();
+        let token = home.token().unwrap();
+        let profiles = Arc::new(FixedProfile(Profile {
+            agent: AgentProfile::command(["work"]),
+            ..Profile::default()
+        }));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let engine_store: Arc<dyn Store> = Arc::new(store.another());
+        let engine_runtime: Arc<dyn AgentRuntime> = Arc::new(runtime.another());
+        let epoch = engine_store.begin(&system, clock.now()).await.unwrap();
+        let engine = Engine::builder(engine_store, engine_runtime, system.clone())
+            .profiles(profiles.clone())
+            .limits(limits)
+            .start()
+            .await
+            .unwrap();
+        let app = Arc::new(App::new(AppParts {
+            engine,
+            profiles,
+            clock: Arc::clone(&clock),
+            limits,
+            home,
+            token: token.clone(),
+            hosts: AllowedHosts::new(address, &["box.example".to_owned()]),
+            facts: Facts {
+                address,
+                profile: "full".to_owned(),
+                runtime: "memory".to_owned(),
+                epoch,
+                started_at: clock.now(),
+            },
+        }));
+        let serving = tokio::spawn(http::serve(
+            listener,
+            http::router(Arc::clone(&app)),
+            app.stopping().clone(),
+        ));
+        Self {
+            app,
+            address,
+            token: token.reveal().to_owned(),
+            store,
+            runtime,
+            home: home_dir,
+            system,
+            limits,
+            client: reqwest::Client::new(),
+            serving,
+        }
+    }
+
+    /// The next daemon over the same data.
+    pub(crate) async fn restart(self) -> Self {
+        self.app.shutdown(false).await;
+        ended(self.serving).await;
+        Self::over(
+            self.store,
+            self.runtime,
+            self.system,
+            self.home,
+            self.limits,
+        )
+        .await
+    }
+
+    /// Waits for the end that something else brought about.
+    pub(crate) async fn ended(self) {
+        ended(self.serving).await;
+    }
+
+    pub(crate) fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.client
+            .request(method, format!("http://{}{path}", self.address))
+            .bearer_auth(&self.token)
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Reply {
+        self.send(self.request(Method::GET, path)).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Reply {
+        self.send(self.request(Method::POST, path).json(body)).await
+    }
+
+    /// A POST that has no body.
+    pub(crate) async fn poke(&self, path: &str) -> Reply {
+        self.send(self.request(Method::POST, path)).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Reply {
+        self.send(self.request(Method::DELETE, path)).await
+    }
+
+    /// Sends a request and holds the answer against the description: nothing undescribed may come back.
+    pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> Reply {
+        let request = request.build().unwrap();
+        let method = request.method().as_str().to_lowercase();
+        let path = request.url().path().to_owned();
+        let response = self.client.execute(request).await.unwrap();
+        let status = response.status();
+        let headers = response.headers().clone();
+        let body = response.bytes().await.unwrap().to_vec();
+        assert_eq!(headers["x-content-type-options"], "nosniff", "{path}");
+        assert_eq!(headers["cache-control"], "no-store", "{path}");
+        if let Some(operation) = operation(&method, &path) {
+            let described = &operation["responses"][status.as_str()];
+            assert!(
+                described.is_object(),
+                "{method} {path} answered {status}, which is not described: {}",
+                String::from_utf8_lossy(&body)
+            );
+        }
+        if !status.is_success() {
+            assert_eq!(
+                headers[header::CONTENT_TYPE],
+                "application/problem+json",
+                "{path}"
+            );
+        }
+        Reply {
+            status,
+            headers,
+            body,
+        }
+    }
+
+    /// A project that is registered, in a folder of its own.
+    pub(crate) async fn project(&self, name: &str) -> ProjectId {
+        let path = self.home.path().join(name);
+        std::fs::create_dir(&path).unwrap();
+        let new = NewProject {
+            id: ProjectId::new(),
+            agent_id: AgentId::new(),
+            name: name.to_owned(),
+            exact_name: true,
+            path,
+            now: SystemClock.now(),
+        };
+        let registered = self.app.engine().register_project(new).await.unwrap();
+        registered.project.id
+    }
+
+    pub(crate) async fn paused_project(&self, name: &str) -> ProjectId {
+        let id = self.project(name).await;
+        self.app.engine().pause_project(id, true).await.unwrap();
+        id
+    }
+
+    pub(crate) async fn task(&self, project: ProjectId, text: &str) -> api::Task {
+        let body = json!({"project_id": project, "text": text});
+        self.post("/api/v1/tasks", &body).await.ok(201)
+    }
+
+    /// The task once it is in `state`.
+    pub(crate) async fn task_in(&self, id: TaskId, state: &str) -> api::Task {
+        let looking = async {
+            let mut head = self.store.watch();
+            loop {
+                head.mark_unchanged();
+                let task: api::Task = self.get(&format!("/api/v1/tasks/{id}")).await.ok(200);
+                if task.state.as_str() == state {
+                    return task;
+                }
+                head.changed().await.unwrap();
+            }
+        };
+        tokio::time::timeout(PATIENCE, looking)
+            .await
+            .unwrap_or_else(|_| panic!("the task does not become {state}"))
+    }
+}
+
+async fn ended(serving: JoinHandle<()>) {
+    tokio::time::timeout(PATIENCE, serving)
+        .await
+        .expect("the server ends")
+        .unwrap();
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: header::HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Reply {
+    /// What it says, with the status that it must have.
+    #[track_caller]
+    pub(crate) fn ok<T: DeserializeOwned>(self, status: u16) -> T {
+        let text = String::from_utf8_lossy(&self.body);
+        assert_eq!(self.status, status, "{text}");
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    /// The problem with this code.
+    #[track_caller]
+    pub(crate) fn problem(self, code: &str) -> Problem {
+        let problem: Problem = serde_json::from_slice(&self.body)
+            .unwrap_or_else(|_| panic!("no problem: {:?}", String::from_utf8_lossy(&self.body)));
+        assert_eq!(problem.code.as_str(), code, "{problem:?}");
+        assert_eq!(problem.status, self.status.as_u16());
+        assert_eq!(problem.status, problem.code.status());
+        assert!(!problem.detail.is_empty());
+        problem
+    }
+}
+
+/// The described operation that answers a path.
+fn operation(method: &str, path: &str) -> Option<&'static Value> {
+    let paths = DOCUMENT["paths"].as_object()?;
+    let fits = |template: &str| {
+        let (mut a, mut b) = (template.split('/'), path.split('/'));
+        loop {
+            match (a.next(), b.next()) {
+                (None, None) => return true,
+                (Some(a), Some(b)) if a == b || a.starts_with('{') => {}
+                _ => return false,
+            }
+        }
+    };
+    let (_, item) = paths.iter().find(|(template, _)| fits(template))?;
+    item.get(method)
+}
