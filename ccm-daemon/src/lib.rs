@@ -1,5 +1,12 @@
 //! The reference daemon of CCM, as a library: composition, configuration and the HTTP API.
 
 pub mod app;
+mod daemon;
+mod factories;
 pub mod http;
 pub mod machine;
+mod run;
+mod telemetry;
+
+pub use daemon::{Daemon, Ended};
+pub use run::{Exit, run, run_with};

@@ -1,3 +1,5 @@
 //! The program `ccm-daemon`.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    ccm_daemon::run()
+}

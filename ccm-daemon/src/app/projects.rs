@@ -2,10 +2,13 @@ use std::path::{Path, PathBuf};
 
 use ccm_core::api::{self, CreateProject, RegisteredProject, Trust};
 use ccm_core::id::{AgentId, ProjectId};
+use ccm_core::project::Project;
 use ccm_core::store::{NewProject, RegisterEffect};
 use ccm_core::{Error, ErrorKind};
 
 use super::App;
+use crate::machine::project_dir::default_name;
+use crate::machine::{self, ProjectConfig, ProjectDir, TrustStore};
 
 /// Why something about a project's folder was not done.
 #[derive(Debug)]
@@ -43,16 +46,22 @@ impl App {
         &self,
         request: CreateProject,
     ) -> Result<RegisteredProject, Refusal> {
-        let folder = blocking(move || folder(Path::new(&request.path))).await?;
-        self.refuse_copy(&folder).await?;
-        let exact_name = request.name.is_some();
+        let CreateProject { path, name } = request;
+        if let Some(name) = name.as_deref().filter(|name| !machine::is_name(name)) {
+            let wanted = "1 to 64 letters, digits, '-', '_' or '.', a letter or digit first";
+            return Err(Refusal::Other(Error::invalid(format!(
+                "{name:?} can't be a project's name; it needs {wanted}"
+            ))));
+        }
+        let known = self.engine().store().projects().await?;
+        let folder = blocking(move || folder(Path::new(&path), &known)).await?;
         let registered = self
             .engine()
             .register_project(NewProject {
                 id: folder.id,
                 agent_id: AgentId::new(),
-                name: request.name.unwrap_or(folder.name),
-                exact_name,
+                exact_name: name.is_some(),
+                name: name.unwrap_or(folder.name),
                 path: folder.path,
                 now: self.parts.clock.now(),
             })
@@ -66,27 +75,6 @@ impl App {
             created: registered.effect == RegisterEffect::Created,
             moved: registered.effect == RegisterEffect::Moved,
         })
-    }
-
-    /// A folder with the id of a project whose own folder is still there is a copy of it.
-    async fn refuse_copy(&self, folder: &Folder) -> Result<(), Refusal> {
-        let known = match self.engine().store().project(folder.id).await {
-            Ok(known) if known.path != folder.path => known,
-            Ok(_) => return Ok(()),
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound(_)) => return Ok(()),
-            Err(error) => return Err(error.into()),
-        };
-        let (name, path, id) = (known.name, known.path, folder.id);
-        let there = path.clone();
-        let original = blocking(move || Ok(self::folder(&there).is_ok_and(|f| f.id == id))).await?;
-        if !original {
-            return Ok(());
-        }
-        Err(Refusal::Unusable(Error::invalid(format!(
-            "{} is a copy of the project {name:?} in {}; run `ccm init` in the copy to make it a project of its own",
-            folder.path.display(),
-            path.display()
-        ))))
     }
 
     pub(crate) async fn remove_project(
@@ -115,52 +103,84 @@ impl App {
 
     /// What a project's settings say as far as they can run code, and whether that is trusted.
     pub(crate) async fn trust(&self, id: ProjectId) -> Result<Trust, Refusal> {
-        self.engine().store().project(id).await?;
-        Err(Refusal::Other(Error::new(
-            ErrorKind::Unsupported,
-            "not yet",
-        )))
+        let project = self.engine().store().project(id).await?;
+        let trust = TrustStore::new(&self.parts.home);
+        blocking(move || {
+            let loaded = ProjectConfig::load(&project.path)
+                .map_err(|errors| Refusal::Unusable(errors.into()))?;
+            Ok(trust.look(id, &loaded.config)?)
+        })
+        .await
     }
 
-    /// Trusts a project's settings if they are still those with this digest.
+    /// Trusts a project's settings if they are still those with this digest, and lets its queue go if that held it.
     pub(crate) async fn trust_project(
         &self,
         id: ProjectId,
         digest: String,
     ) -> Result<Trust, Refusal> {
-        self.engine().store().project(id).await?;
-        Err(Refusal::TrustChanged(digest))
+        let project = self.engine().store().project(id).await?;
+        let trust = TrustStore::new(&self.parts.home);
+        let now = self.parts.clock.now();
+        let trusted = blocking(move || {
+            trust
+                .trust_shown(id, &project.path, &digest, now)
+                .map_err(|error| match error.kind() {
+                    ErrorKind::WrongState(_) => Refusal::TrustChanged(error.to_string()),
+                    ErrorKind::Invalid => Refusal::Unusable(error),
+                    _ => Refusal::Other(error),
+                })
+        })
+        .await?;
+        self.engine().refresh_project(id).await?;
+        Ok(trusted)
     }
 }
 
+/// A folder that can be registered.
 struct Folder {
     id: ProjectId,
     name: String,
     path: PathBuf,
 }
 
-fn folder(path: &Path) -> Result<Folder, Refusal> {
-    let unusable = |what: String| Refusal::Unusable(Error::invalid(what));
-    let real = path
-        .canonicalize()
-        .map_err(|error| unusable(format!("{}: {error}", path.display())))?;
-    let id = std::fs::read_to_string(real.join(".ccm/id"))
-        .ok()
-        .and_then(|text| text.trim().parse().ok())
-        .ok_or_else(|| {
-            unusable(format!(
-                "{} is not set up; run `ccm init` in it",
-                real.display()
-            ))
-        })?;
-    let name = real.file_name().map_or_else(
-        || "project".to_owned(),
-        |name| name.to_string_lossy().into_owned(),
-    );
+/// Looks at a folder that `ccm init` has set up, given the projects that are known.
+fn folder(path: &Path, known: &[Project]) -> Result<Folder, Refusal> {
+    if !path.is_absolute() {
+        return Err(Refusal::Unusable(Error::invalid(format!(
+            "the path {} is not absolute",
+            path.display()
+        ))));
+    }
+    let dir = ProjectDir::open(path).map_err(Refusal::Unusable)?;
+    let id = match dir.id().map_err(Refusal::Unusable)? {
+        Some(id) if known.iter().any(|project| project.id == id) => Some(id),
+        // The folder of a project that is known: its own id was lost, as `git clean` does, and one made since then
+        // stands for nothing yet.
+        new => match known.iter().find(|project| project.path == dir.folder()) {
+            Some(project) => {
+                dir.adopt_id(project.id)?;
+                Some(project.id)
+            }
+            None => new,
+        },
+    };
+    let id = id.ok_or_else(|| {
+        Refusal::Unusable(Error::invalid(format!(
+            "{} has no id; run `ccm init` in it",
+            dir.folder().display()
+        )))
+    })?;
+    let registered = known.iter().find(|project| project.id == id);
+    dir.identify(registered.map(|project| project.path.as_path()))
+        .map_err(Refusal::Unusable)?;
+    // A config that can't be read holds the queue, but is no reason to refuse the folder.
+    let named = ProjectConfig::load(dir.folder()).ok();
+    let name = named.and_then(|loaded| loaded.config.name);
     Ok(Folder {
         id,
-        name,
-        path: real,
+        name: name.unwrap_or_else(|| default_name(dir.folder())),
+        path: dir.folder().to_owned(),
     })
 }
 

@@ -21,6 +21,7 @@ pub mod trust;
 mod values;
 mod yaml;
 
+pub(crate) use check::is_name;
 pub use config::{Config, Loaded};
 pub use config_file::{ConfigFile, Edited, Got};
 pub use home::{Home, HomeChoice, Token};

@@ -292,6 +292,14 @@ impl ProjectDir {
         Ok(id)
     }
 
+    /// Gives this folder the id under which its path is known.
+    ///
+    /// # Errors
+    /// `Internal` when the file can't be written.
+    pub(crate) fn adopt_id(&self, id: ProjectId) -> Result<()> {
+        self.write_id(id)
+    }
+
     /// Writes a lost id again, with the folder and the `.gitignore` it needs.
     ///
     /// # Errors

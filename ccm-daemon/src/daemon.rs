@@ -1,0 +1,218 @@
+//! A daemon for one machine home: everything put together, from the database to the listener.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ccm_core::api::ShutdownReport;
+use ccm_core::engine::Engine;
+use ccm_core::project::Profiles;
+use ccm_core::system::System;
+use ccm_core::time::{Clock, SystemClock};
+use ccm_core::{Error, ErrorKind, Result};
+use tokio::net::TcpListener;
+
+use crate::app::{App, AppParts, Facts};
+use crate::factories;
+use crate::http::{self, AllowedHosts};
+use crate::machine::config::{Config, RuntimeName};
+use crate::machine::{DaemonInfo, DaemonLock, Home};
+
+/// How long the end of a failed engine may take.
+const FAILED_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A daemon that is up: runs that went on were adopted, and its port is open.
+#[derive(Debug)]
+pub struct Daemon {
+    app: Arc<App>,
+    listener: TcpListener,
+    info: DaemonInfo,
+    // Held to the end: whoever has it is the home's daemon.
+    _lock: DaemonLock,
+}
+
+/// Why a daemon ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// It was asked to.
+    Stopped(ShutdownReport),
+    /// It must not go on.
+    Failed(Error),
+}
+
+impl Daemon {
+    /// Starts a daemon. The home exists, and `lock` is its lock.
+    ///
+    /// In this order, so that nothing is dispatched twice and nobody is told of a daemon that isn't there: port, store,
+    /// epoch, adoption, `daemon.json`. Nothing is answered before [`serve`](Self::serve).
+    ///
+    /// # Errors
+    /// With a sentence for a person: the port, the database or the runtime can't be had.
+    pub async fn start(home: Home, config: Config, mut lock: DaemonLock) -> Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let started_at = clock.now();
+        home.create_token()?;
+        let token = home.token()?;
+        let listener = listen(&config).await?;
+        let address = listener
+            .local_addr()
+            .map_err(|error| Error::internal("the port can't be asked for").with_source(error))?;
+
+        let store = factories::store(&config).await?;
+        let system = system(&home, &config)?;
+        let epoch = store.begin(&system, started_at).await?;
+        let runtime = factories::runtime(&home, &config, epoch)?;
+        let profiles: Arc<dyn Profiles> = factories::profiles(&home, &config);
+        let limits = factories::limits(&config);
+        let engine = Engine::builder(store, runtime, system)
+            .profiles(Arc::clone(&profiles))
+            .scheduler(factories::scheduler())
+            .clock(Arc::clone(&clock))
+            .limits(limits)
+            .start()
+            .await?;
+
+        let info = DaemonInfo {
+            address,
+            tls: false,
+            pid: std::process::id(),
+            epoch,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            tmux_socket: config.agents.tmux_socket.clone(),
+            started_at,
+        };
+        lock.announce(&info)?;
+        let app = App::new(AppParts {
+            engine,
+            profiles,
+            clock,
+            limits,
+            home,
+            token,
+            hosts: AllowedHosts::new(address, &config.web_ui.allowed_hosts),
+            facts: Facts {
+                address,
+                profile: config.profile.as_str().to_owned(),
+                runtime: runtime_name(config.agents.runtime).to_owned(),
+                epoch,
+                started_at,
+            },
+        });
+        Ok(Self {
+            app: Arc::new(app),
+            listener,
+            info,
+            _lock: lock,
+        })
+    }
+
+    /// What it is asked for.
+    pub fn app(&self) -> Arc<App> {
+        Arc::clone(&self.app)
+    }
+
+    /// Where it is.
+    pub fn info(&self) -> &DaemonInfo {
+        &self.info
+    }
+
+    /// Tells the log and the service manager that it is up.
+    pub(crate) fn tell_up(&self) {
+        tracing::info!(
+            version = self.info.version,
+            pid = self.info.pid,
+            epoch = %self.info.epoch,
+            "up, at {}",
+            self.info.url()
+        );
+        let status = format!("at {}", self.info.url());
+        let told = [
+            sd_notify::NotifyState::Ready,
+            sd_notify::NotifyState::Status(&status),
+        ];
+        if let Err(error) = sd_notify::notify(&told) {
+            tracing::warn!(%error, "the service manager can't be told that the daemon is up");
+        }
+    }
+
+    /// Answers requests until the daemon was asked to stop, or must not go on.
+    pub async fn serve(self) -> Ended {
+        let app = self.app;
+        let stopping = app.stopping().clone();
+        let router = http::router(Arc::clone(&app));
+        let failing = async {
+            tokio::select! {
+                error = app.engine().failed() => Some(error),
+                () = stopping.cancelled() => None,
+            }
+        };
+        let watched = async {
+            let failed = failing.await;
+            if failed.is_some() {
+                // Ends the server, too. What the engine had in hand is the next one's.
+                let ending = app.shutdown(false);
+                let _ = tokio::time::timeout(FAILED_PATIENCE, ending).await;
+                stopping.cancel();
+            }
+            // A service manager that is not there, or gone, needs no word of it.
+            let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+            failed
+        };
+        let (failed, ()) = tokio::join!(
+            watched,
+            http::serve(self.listener, router, stopping.clone())
+        );
+        match failed {
+            Some(error) => Ended::Failed(error),
+            None => Ended::Stopped(app.shutdown(false).await),
+        }
+    }
+}
+
+/// The listener, held from before anything else is touched: a daemon without its port changes nothing.
+async fn listen(config: &Config) -> Result<TcpListener> {
+    let address = config.web_ui.listen_address();
+    if !address.ip().is_loopback() {
+        return Err(Error::invalid(format!(
+            "web_ui.host is {}, and other machines can't be served yet, because that needs TLS; run `ccm config set \
+             web_ui.host 127.0.0.1`",
+            address.ip()
+        )));
+    }
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| no_listener(address, error))
+}
+
+fn no_listener(address: SocketAddr, error: std::io::Error) -> Error {
+    let port = address.port();
+    let message = match error.kind() {
+        std::io::ErrorKind::AddrInUse => format!(
+            "port {port} of {} is taken, maybe by the daemon of another machine home or by another program (`ss -ltnp \
+             'sport = :{port}'` or `lsof -i :{port}` tells); end that, or run `ccm config set web_ui.port PORT` with \
+             another one",
+            address.ip()
+        ),
+        std::io::ErrorKind::PermissionDenied => format!(
+            "port {port} is not for this user; run `ccm config set web_ui.port PORT` with one from 1024 on"
+        ),
+        _ => format!("{address} can't be listened at; web_ui.host and web_ui.port say where"),
+    };
+    Error::new(ErrorKind::Unavailable, message).with_source(error)
+}
+
+fn system(home: &Home, config: &Config) -> Result<System> {
+    Ok(System {
+        id: crate::machine::setup::system_id(home, config)?,
+        hostname: config.system.hostname.clone(),
+        kind: config.system.kind,
+        tags: config.system.tags.clone(),
+    })
+}
+
+const fn runtime_name(name: RuntimeName) -> &'static str {
+    match name {
+        RuntimeName::Tmux => "tmux",
+        RuntimeName::Process => "process",
+    }
+}

@@ -1,0 +1,70 @@
+//! The one place that chooses implementations, by name from the config.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ccm_agents::{HostCommand, ProcessRuntime, RuntimeConfig};
+use ccm_core::engine::EngineLimits;
+use ccm_core::id::Epoch;
+use ccm_core::project::Profiles;
+use ccm_core::schedule::FairScheduler;
+use ccm_core::{AgentRuntime, Result, Scheduler, Store};
+use ccm_store::{SqliteOptions, SqliteStore};
+
+use crate::machine::config::{Config, RuntimeName};
+use crate::machine::{Home, ProjectProfiles};
+
+/// The program that becomes agents' hosts.
+const HOST_PROGRAM: &str = "ccm";
+
+/// The store of the config's database.
+pub(crate) async fn store(config: &Config) -> Result<Arc<dyn Store>> {
+    let options = SqliteOptions {
+        pool_size: config.resources.connection_pool_size,
+        ..SqliteOptions::default()
+    };
+    let store = SqliteStore::open(&config.database.sqlite_path, options).await?;
+    Ok(Arc::new(store))
+}
+
+/// What the config's agents live in.
+pub(crate) fn runtime(home: &Home, config: &Config, epoch: Epoch) -> Result<Arc<dyn AgentRuntime>> {
+    let host = HostCommand {
+        argv: vec![host_program()],
+    };
+    let runtime = RuntimeConfig::new(home.dir(), epoch, host);
+    Ok(match config.agents.runtime {
+        RuntimeName::Process => Arc::new(ProcessRuntime::new(runtime)?),
+        RuntimeName::Tmux => Arc::new(ProcessRuntime::new(runtime)?),
+    })
+}
+
+/// How the projects of this machine are run.
+pub(crate) fn profiles(home: &Home, config: &Config) -> Arc<dyn Profiles> {
+    Arc::new(ProjectProfiles::new(home, config.clone()))
+}
+
+/// How tasks take turns.
+pub(crate) fn scheduler() -> Arc<dyn Scheduler> {
+    Arc::new(FairScheduler::default())
+}
+
+/// What bounds the engine.
+pub(crate) fn limits(config: &Config) -> EngineLimits {
+    EngineLimits {
+        max_running: u32::try_from(config.max_concurrent()).unwrap_or(u32::MAX),
+        max_queued: config.resources.max_queue_size,
+        ..EngineLimits::default()
+    }
+}
+
+/// The program beside this one, so that daemon and hosts are of one install; else the one on the `PATH`.
+fn host_program() -> OsString {
+    let own = std::env::current_exe().ok();
+    own.as_deref()
+        .and_then(Path::parent)
+        .map(|dir| dir.join(HOST_PROGRAM))
+        .filter(|program| program.is_file())
+        .map_or_else(|| HOST_PROGRAM.into(), PathBuf::into_os_string)
+}

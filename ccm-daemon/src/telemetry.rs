@@ -1,0 +1,214 @@
+//! The daemon's log: one line an event, on standard error and in a file that is rotated.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use ccm_core::{Error, Result};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// The most bytes of the log file before it becomes `FILE.1`.
+const MAX_BYTES: u64 = 10 * 1024 * 1024;
+/// How many older files are kept.
+const KEPT: u32 = 3;
+
+/// Sends the program's log to standard error and to `file`. `RUST_LOG` beats `level`.
+///
+/// # Errors
+/// `Internal` when the file can't be written to, or when the program has a log already.
+pub(crate) fn start(file: &Path, level: &str) -> Result<()> {
+    let writer = Log::open(file, true).map_err(|error| {
+        Error::internal(format!("the log {} can't be written", file.display())).with_source(error)
+    })?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter(level))
+        .with_ansi(false)
+        .with_writer(writer)
+        .try_init()
+        .map_err(|error| Error::internal(format!("the log can't be started: {error}")))
+}
+
+fn filter(level: &str) -> EnvFilter {
+    let wanted = std::env::var("RUST_LOG").unwrap_or_default();
+    let usual = format!("warn,ccm={level}");
+    if wanted.is_empty() {
+        return EnvFilter::new(usual);
+    }
+    EnvFilter::try_new(wanted).unwrap_or_else(|_| EnvFilter::new(usual))
+}
+
+struct Log {
+    stderr: bool,
+    file: Mutex<Rotated>,
+}
+
+impl Log {
+    fn open(path: &Path, stderr: bool) -> io::Result<Self> {
+        if let Some(dir) = path.parent() {
+            std::fs::create_dir_all(dir)?;
+        }
+        Ok(Self {
+            stderr,
+            file: Mutex::new(Rotated::open(path)?),
+        })
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Line<'a>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        Line {
+            log: self,
+            bytes: Vec::new(),
+        }
+    }
+}
+
+/// One event on its way, however many writes it comes in.
+struct Line<'a> {
+    log: &'a Log,
+    bytes: Vec<u8>,
+}
+
+impl Write for Line<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Line<'_> {
+    fn drop(&mut self) {
+        if self.bytes.is_empty() {
+            return;
+        }
+        let line = one_line(&self.bytes);
+        // A log that can't be written has nobody to tell.
+        if self.log.stderr {
+            let _ = io::stderr().write_all(line.as_bytes());
+        }
+        let mut file = self.log.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = file.write(line.as_bytes());
+    }
+}
+
+/// The event as one line: what is inside it can neither begin another line nor speak to a terminal.
+fn one_line(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    let mut line = String::with_capacity(text.len() + 1);
+    for c in text.chars() {
+        if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') {
+            line.extend(c.escape_default());
+        } else {
+            line.push(c);
+        }
+    }
+    line.push('\n');
+    line
+}
+
+struct Rotated {
+    path: PathBuf,
+    file: File,
+    size: u64,
+}
+
+impl Rotated {
+    fn open(path: &Path) -> io::Result<Self> {
+        let file = append(path)?;
+        let size = file.metadata()?.len();
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            size,
+        })
+    }
+
+    fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        if self.size > 0 && self.size + line.len() as u64 > MAX_BYTES {
+            self.rotate()?;
+        }
+        self.file.write_all(line)?;
+        self.size += line.len() as u64;
+        Ok(())
+    }
+
+    fn rotate(&mut self) -> io::Result<()> {
+        for n in (1..KEPT).rev() {
+            // One that is not there yet is nothing to move.
+            let _ = std::fs::rename(older(&self.path, n), older(&self.path, n + 1));
+        }
+        std::fs::rename(&self.path, older(&self.path, 1))?;
+        *self = Self::open(&self.path)?;
+        Ok(())
+    }
+}
+
+fn older(path: &Path, n: u32) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{n}"));
+    name.into()
+}
+
+fn append(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_line_whatever_is_in_it() {
+        let forged = "INFO name=a\n2026 INFO forged\r\u{1b}[2J\u{9b}\u{2028}x ö\n";
+        assert_eq!(
+            one_line(forged.as_bytes()),
+            "INFO name=a\\n2026 INFO forged\\r\\u{1b}[2J\\u{9b}\\u{2028}x ö\n"
+        );
+    }
+
+    #[test]
+    fn values_of_fields_can_not_forge_lines() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("logs/daemon.log");
+        let log = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(Log::open(&path, false).unwrap())
+            .finish();
+        tracing::subscriber::with_default(log, || {
+            tracing::info!(name = %"a\nb", "first\nsecond");
+        });
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(text.contains(r"first\nsecond"), "{text}");
+    }
+
+    #[test]
+    fn a_full_file_makes_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("daemon.log");
+        let mut log = Rotated::open(&path).unwrap();
+        for n in 0..6u8 {
+            log.size = MAX_BYTES;
+            log.write(&[b'0' + n, b'\n']).unwrap();
+        }
+        let read = |path: &Path| std::fs::read_to_string(path).ok();
+        assert_eq!(read(&path).as_deref(), Some("5\n"));
+        assert_eq!(read(&older(&path, 1)).as_deref(), Some("4\n"));
+        assert_eq!(read(&older(&path, 3)).as_deref(), Some("2\n"));
+        assert_eq!(read(&older(&path, 4)), None);
+    }
+}
