@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails here says where")]
 
-#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
-
 mod harness;
 mod lists;
 mod machine_config;
