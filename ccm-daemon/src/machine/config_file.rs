@@ -167,6 +167,8 @@ impl ConfigFile {
     /// `Invalid` for an unknown key, a value that is not allowed, a change that would break the file, or a file that
     /// can't be changed by a program; `Internal` when it can't be written.
     pub fn set(&self, key: &str, value: &str) -> Result<Edited> {
+        // A machine that was not set up has no folder to lock either.
+        self.text().map_err(Error::from)?;
         let _lock = self.lock()?;
         let text = self.text().map_err(Error::from)?;
         let edited = self.set_in(&text, key, value)?;
@@ -294,8 +296,11 @@ impl ConfigFile {
 
     /// Keeps other commands from writing at the same time.
     fn lock(&self) -> Result<Flock<File>> {
-        let path = self.target()?;
-        let folder = path.parent().unwrap_or(Path::new("."));
+        let file = self.target()?;
+        let folder = match &self.place {
+            Place::Machine(_) => file.parent().unwrap_or(Path::new("/")),
+            Place::Project(folder) => folder,
+        };
         let locked = File::open(folder).and_then(|folder| {
             Flock::lock(folder, FlockArg::LockExclusive).map_err(|(_, e)| io::Error::from(e))
         });
@@ -306,11 +311,12 @@ impl ConfigFile {
 
     fn write(&self, text: &str) -> Result<()> {
         let path = self.target()?;
-        let mode = match &self.place {
-            Place::Machine(_) => files::SECRET,
-            Place::Project(_) => files::SHARED,
+        let written = match &self.place {
+            Place::Machine(_) => files::replace(&path, files::SECRET, text.as_bytes()),
+            Place::Project(folder) => std::fs::create_dir_all(folder.join(".ccm"))
+                .and_then(|()| files::replace(&path, files::SHARED, text.as_bytes())),
         };
-        files::replace(&path, mode, text.as_bytes()).map_err(|e| {
+        written.map_err(|e| {
             Error::internal(format!("{} can't be written", path.display())).with_source(e)
         })
     }

@@ -41,10 +41,18 @@ impl HomeChoice {
             config: config.map(Path::to_owned),
             ccm_config: set("CCM_CONFIG"),
             ccm_home: set("CCM_HOME"),
-            user_home: set("HOME").map(PathBuf::from).or_else(account_home),
+            user_home: process_home(),
             current_dir: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
         })
     }
+}
+
+/// The home folder of the user whose process this is.
+fn process_home() -> Option<PathBuf> {
+    std::env::var_os("HOME")
+        .filter(|value| !value.is_empty())
+        .map(PathBuf::from)
+        .or_else(account_home)
 }
 
 fn account_home() -> Option<PathBuf> {
@@ -110,13 +118,13 @@ impl Home {
         })
     }
 
-    /// The home in `dir`, whatever the environment says.
+    /// The home in `dir`, whatever the environment says of it.
     pub fn at(dir: impl Into<PathBuf>) -> Self {
         let dir = dir.into();
         Self {
             config_file: dir.join("config.yaml"),
             dir,
-            user_home: None,
+            user_home: process_home(),
         }
     }
 
@@ -167,8 +175,7 @@ impl Home {
 
     /// A path of the config made absolute: `~` is the user's home, relative ones begin at this home.
     pub fn resolve(&self, path: &Path) -> PathBuf {
-        let user = self.user_home.clone().or_else(account_home);
-        match (path.strip_prefix("~"), user) {
+        match (path.strip_prefix("~"), &self.user_home) {
             (Ok(rest), Some(user)) => lexical(&user.join(rest)),
             _ => lexical(&self.dir.join(path)),
         }

@@ -16,9 +16,11 @@ mod render;
 pub mod running;
 pub mod schema;
 pub mod setup;
+mod tables;
 mod template;
 pub mod trust;
 mod values;
+mod worktree;
 mod yaml;
 
 pub(crate) use check::is_name;

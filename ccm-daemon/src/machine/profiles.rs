@@ -156,3 +156,50 @@ fn check_folder(project: &Project) -> Result<(), Setback> {
         None => ProjectDir::restore_id(path, project.id).map_err(untrusted),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use ccm_core::id::SystemId;
+    use ccm_core::time::Timestamp;
+
+    use super::super::setup::{self, Answers};
+    use super::super::{InitOptions, ProjectDir};
+    use super::*;
+
+    #[test]
+    fn what_did_not_change_is_not_read_again() {
+        let temp = tempfile::tempdir().unwrap();
+        let home = Home::at(temp.path().join("home"));
+        let config = setup::set_up(&home, &Answers::default()).unwrap().config;
+        let folder = temp.path().canonicalize().unwrap().join("p");
+        std::fs::create_dir(&folder).unwrap();
+        let id = ProjectDir::init(&folder, &home, &InitOptions::default())
+            .unwrap()
+            .id;
+        let project = Project {
+            id,
+            name: "p".to_owned(),
+            path: folder.clone(),
+            system_id: SystemId::new(),
+            paused: false,
+            hold: None,
+            queued: 0,
+            running: 0,
+            created_at: Timestamp::from_micros(0),
+        };
+        let profiles = ProjectProfiles::new(&home, config);
+        let kept = || profiles.inner.known.lock().unwrap().contains_key(&id);
+        profiles.inner.profile(&project).unwrap();
+        assert!(!kept(), "a file that changed just now is looked at again");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !kept() {
+            assert!(Instant::now() < deadline, "the answer is never kept");
+            std::thread::sleep(Duration::from_millis(50));
+            profiles.inner.profile(&project).unwrap();
+        }
+        std::fs::write(ProjectConfig::path(&folder), "agent: {args: [x]}\n").unwrap();
+        profiles.inner.profile(&project).unwrap_err();
+    }
+}

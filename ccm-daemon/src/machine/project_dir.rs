@@ -12,6 +12,7 @@ use super::files::{self, Links};
 use super::home::{Home, is_machine_home};
 use super::project_config::ProjectConfig;
 use super::template;
+use super::worktree::Worktree;
 
 const GITIGNORE: &str = "\
 # Settings, skills and prompts can be committed; logs, run data and this folder's id are of this machine only.
@@ -106,7 +107,7 @@ impl ProjectDir {
         let worktree = Worktree::of(&start);
         for folder in start.ancestors() {
             let is_home = is_machine_home(&folder.join(".ccm"))
-                || folder.join(".ccm").canonicalize().ok().as_deref() == Some(home.dir());
+                || is_same_folder(&folder.join(".ccm"), home.dir());
             let here = !is_home && has_project(folder)?;
             let candidate = Self {
                 folder: folder.to_owned(),
@@ -434,10 +435,8 @@ fn has_project(folder: &Path) -> Result<bool> {
     match std::fs::symlink_metadata(&ccm) {
         Ok(meta) if meta.is_symlink() => return Err(linked(&ccm)),
         Ok(meta) if meta.is_dir() => {}
-        Ok(_) => {
-            return Err(Error::invalid(format!("{} is no folder", ccm.display())));
-        }
-        Err(_) => return Ok(false),
+        // A file of that name is somebody's, and no project.
+        Ok(_) | Err(_) => return Ok(false),
     }
     if is_machine_home(&ccm) {
         return Ok(false);
@@ -481,36 +480,4 @@ fn is_same_folder(a: &Path, b: &Path) -> bool {
 
 fn unwritable(path: &Path, e: io::Error) -> Error {
     Error::internal(format!("{} can't be written", path.display())).with_source(e)
-}
-
-/// A git worktree and the tree that it belongs to.
-struct Worktree {
-    root: PathBuf,
-    main: PathBuf,
-}
-
-impl Worktree {
-    /// The worktree that `folder` is in, if the nearest repository is one.
-    fn of(folder: &Path) -> Option<Self> {
-        let root = folder.ancestors().find(|path| path.join(".git").exists())?;
-        let pointer = files::read_text(&root.join(".git"), Links::Followed).ok()?;
-        let git_dir = root.join(pointer.strip_prefix("gitdir:")?.trim());
-        // Only a worktree has this file; a submodule doesn't.
-        let common = files::read_text(&git_dir.join("commondir"), Links::Followed).ok()?;
-        let common = git_dir.join(common.trim()).canonicalize().ok()?;
-        if common.file_name()? != ".git" {
-            return None;
-        }
-        Some(Self {
-            root: root.to_owned(),
-            main: common.parent()?.to_owned(),
-        })
-    }
-
-    /// What the main tree has in the place of `folder`.
-    fn in_main(&self, folder: &Path) -> Option<PathBuf> {
-        let inside = folder.strip_prefix(&self.root).ok()?;
-        let path = self.main.join(inside);
-        path.is_dir().then_some(path)
-    }
 }

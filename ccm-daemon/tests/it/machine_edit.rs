@@ -154,6 +154,27 @@ fn entries_of_a_map_are_set_one_by_one() {
     assert!(e.to_string().contains("set by CCM itself"), "{e}");
 }
 
+#[test]
+fn a_machine_that_was_not_set_up_says_how_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = ConfigFile::machine(&Home::at(dir.path().join("none")));
+    for answer in [file.get("profile").err(), file.set("profile", "full").err()] {
+        let e = answer.unwrap().to_string();
+        assert!(e.contains("run `ccm-orchestrator init`"), "{e}");
+    }
+    assert!(!dir.path().join("none").exists());
+}
+
+#[test]
+fn a_lost_project_file_is_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = ConfigFile::project(dir.path());
+    assert_eq!(file.get("agent.driver").unwrap().value, "claude");
+    file.set("limits.timeout", "5").unwrap();
+    assert_eq!(file.text().unwrap(), "limits:\n  timeout: 5\n");
+    assert_eq!(file.get("limits.timeout").unwrap().line, Some(2));
+}
+
 /// Any value that a key of the kind may have.
 fn value_of(kind: Kind) -> BoxedStrategy<Value> {
     let text = "[ -~äß€]{1,12}".prop_filter("blank", |text| !text.trim().is_empty());

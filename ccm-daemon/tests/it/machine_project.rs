@@ -222,6 +222,20 @@ fn the_search_upwards_ignores_machine_homes() {
 }
 
 #[test]
+fn a_file_in_the_place_of_the_folder_is_no_project() {
+    let place = Place::new();
+    let below = place.folder("x/y");
+    std::fs::write(place.root().join("x/.ccm"), "mine").unwrap();
+    assert_eq!(ProjectDir::find(&below, &place.home()).unwrap(), None);
+    assert!(place.init(&place.root().join("x")).is_err());
+    assert_eq!(
+        std::fs::read_to_string(place.root().join("x/.ccm")).unwrap(),
+        "mine"
+    );
+    place.init(&below).unwrap();
+}
+
+#[test]
 fn a_worktree_belongs_to_the_project_of_the_main_tree() {
     let place = Place::new();
     let main = place.folder("main");
