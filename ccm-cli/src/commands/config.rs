@@ -1,7 +1,5 @@
-use std::path::PathBuf;
-
 use ccm_daemon::machine::schema::Applied;
-use ccm_daemon::machine::{ConfigErrors, ConfigFile};
+use ccm_daemon::machine::{ConfigErrors, ConfigFile, ProjectDir};
 use clap::{Args, Subcommand};
 
 use super::{Outcome, project};
@@ -55,13 +53,13 @@ pub(super) fn run(command: Command, context: &Context) -> Outcome {
     }
 }
 
-/// The config file that is meant, and its project's folder.
-fn file(which: &Which, context: &Context) -> Result<(ConfigFile, Option<PathBuf>), Failure> {
+/// The config file that is meant, and its project.
+fn file(which: &Which, context: &Context) -> Result<(ConfigFile, Option<ProjectDir>), Failure> {
     if !which.project {
         return Ok((ConfigFile::machine(context.home()?), None));
     }
-    let folder = project::current_folder(context)?;
-    Ok((ConfigFile::project(&folder), Some(folder)))
+    let dir = project::dir_of(context, ".".as_ref())?;
+    Ok((ConfigFile::project(dir.folder()), Some(dir)))
 }
 
 fn path(which: &Which, context: &Context) -> Outcome {
@@ -96,10 +94,10 @@ fn get(args: &Get, context: &Context) -> Outcome {
 }
 
 fn set(args: &Set, context: &Context) -> Outcome {
-    let (file, folder) = file(&args.which, context)?;
+    let (file, dir) = file(&args.which, context)?;
     present(&file)?;
-    let edited = match &folder {
-        Some(folder) => project::set(context, folder, &args.key, &args.value)?,
+    let edited = match &dir {
+        Some(dir) => project::set(context, dir, &args.key, &args.value)?,
         None => file.set(&args.key, &args.value)?,
     };
     if context.printer.json {
@@ -127,8 +125,8 @@ fn set(args: &Set, context: &Context) -> Outcome {
         args.key,
         file.path().display()
     ));
-    if let Some(folder) = folder {
-        project::refresh(context, &folder);
+    if let Some(dir) = dir {
+        project::refresh(context, dir.folder());
     }
     Ok(Code::Done)
 }

@@ -59,7 +59,8 @@ async fn current_project(context: &Context, client: &Client) -> Result<Project, 
             Failure::usage("which project is meant is not known").hint("name one with --project")
         );
     }
-    let folder = super::project::folder_of(context, &here)?.ok_or_else(nowhere)?;
+    let dir = super::project::find(context, &here)?.ok_or_else(nowhere)?;
+    let folder = dir.folder();
     let projects = client.projects().all().await?;
     projects
         .into_iter()

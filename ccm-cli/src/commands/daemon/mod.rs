@@ -10,6 +10,8 @@ use clap::Subcommand;
 use super::Outcome;
 use crate::context::Context;
 
+pub(super) use start::start;
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     Init(init::Machine),

@@ -1,6 +1,5 @@
 //! The daemon as a process of its own.
 
-use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -19,9 +18,8 @@ fn program() -> PathBuf {
     }
 }
 
-/// Starts the daemon in a session of its own, so that no terminal can end it. What it says on standard error goes to
-/// `errors`.
-pub(super) fn spawn(context: &Context, errors: File) -> Result<Child, Failure> {
+/// Starts the daemon in a session of its own, so that no terminal can end it.
+pub(super) fn spawn(context: &Context) -> Result<Child, Failure> {
     let program = program();
     let mut command = Command::new(&program);
     if let Some(config) = &context.config {
@@ -32,7 +30,7 @@ pub(super) fn spawn(context: &Context, errors: File) -> Result<Child, Failure> {
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(errors);
+        .stderr(Stdio::piped());
     own_session(&mut command);
     command.spawn().map_err(|e| {
         Failure::new(

@@ -1,9 +1,9 @@
-use std::fs::File;
-use std::path::Path;
-use std::process::Child;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ExitStatus};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use ccm_daemon::machine::DaemonInfo;
+use ccm_daemon::machine::{Config, DaemonInfo};
 
 use super::super::{Outcome, config};
 use super::process;
@@ -12,20 +12,21 @@ use crate::exit::{Code, Failure};
 
 /// A daemon that is not ready by then has a problem that its log tells. Migrations of a large database take a while.
 const PATIENCE: Duration = Duration::from_secs(60);
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+const LOGS: &str = "`ccm-orchestrator daemon logs` says more";
+/// The exit code of a daemon that found another one.
+const ANOTHER: i32 = 5;
 
 pub(super) fn run(context: &Context) -> Outcome {
-    if let Some(info) = context.daemon()? {
-        context.printer.note(format!(
-            "The daemon is running already (pid {}, {}).",
-            info.pid,
-            info.url()
-        ));
-        return Ok(Code::Done);
+    let (info, already) = match context.daemon()? {
+        Some(info) => (info, " already"),
+        None => (start(context)?, ""),
+    };
+    if context.printer.json {
+        context.printer.object(&info)?;
     }
-    let info = start(context)?;
     context.printer.note(format!(
-        "The daemon is running (pid {}, {}).",
+        "The daemon is running{already} (pid {}, {}).",
         info.pid,
         info.url()
     ));
@@ -39,89 +40,121 @@ pub(crate) fn start(context: &Context) -> Result<DaemonInfo, Failure> {
         return Err(Failure::new(Code::NotFound, "this machine is not set up")
             .hint("set it up with `ccm-orchestrator init`"));
     }
-    if let Err(errors) = ccm_daemon::machine::Config::load(home) {
-        return Err(config::invalid(&errors));
+    Config::load(home).map_err(|errors| config::invalid(&errors))?;
+    let mut starting = Starting::new(process::spawn(context)?);
+    while home.running_daemon().is_none() {
+        starting.wait()?;
     }
-    home.create()?;
-    let path = home.run_dir().join("start.log");
-    let unwritable = |e| {
-        Failure::new(
-            Code::Failed,
-            format!("{} can't be written: {e}", path.display()),
-        )
-    };
-    let errors = File::create(&path).map_err(unwritable)?;
-    let mut daemon = process::spawn(context, errors)?;
-    let begun = Instant::now();
-    let client = loop {
-        if let Ok(Some(status)) = daemon.try_wait() {
-            // Another one may have been quicker.
-            if let Some(info) = home.running_daemon() {
-                return Ok(info);
-            }
-            return Err(failed(&path, &status.to_string()));
-        }
-        if home.running_daemon().is_some() {
-            break context.client()?;
-        }
-        wait(&begun, &daemon, &path)?;
-    };
+    let client = context.client()?;
     loop {
         match context.block_on(async { Ok(client.ready().await) })? {
             Ok(_) => break,
-            Err(error) if error.is_unreachable() || error.code().is_some() => {}
+            // Not ready yet, or gone again.
+            Err(error) if error.is_unreachable() || error.code().is_some() => starting.wait()?,
             Err(error) => return Err(error.into()),
         }
-        if let Ok(Some(status)) = daemon.try_wait() {
-            return Err(failed(&path, &status.to_string()));
+    }
+    home.running_daemon().ok_or_else(|| {
+        Failure::new(Code::Failed, "the daemon ended right after its start").hint(LOGS)
+    })
+}
+
+/// A daemon on its way.
+struct Starting {
+    daemon: Child,
+    begun: Instant,
+    said: Receiver<String>,
+}
+
+impl Starting {
+    fn new(mut daemon: Child) -> Self {
+        let (sender, said) = channel();
+        if let Some(errors) = daemon.stderr.take() {
+            // Ends with this program; the daemon's own log has what it says from then on.
+            std::thread::spawn(move || {
+                for line in BufReader::new(errors).lines().map_while(Result::ok) {
+                    if sender.send(line).is_err() {
+                        return;
+                    }
+                }
+            });
         }
-        wait(&begun, &daemon, &path)?;
+        Self {
+            daemon,
+            begun: Instant::now(),
+            said,
+        }
     }
-    home.running_daemon()
-        .ok_or_else(|| failed(&path, "it is gone again"))
+
+    /// Lets a moment pass, unless the daemon has ended or takes too long.
+    fn wait(&mut self) -> Result<(), Failure> {
+        if let Ok(Some(status)) = self.daemon.try_wait() {
+            return Err(self.failure(status));
+        }
+        if self.begun.elapsed() < PATIENCE {
+            std::thread::sleep(LOOK_EVERY);
+            return Ok(());
+        }
+        let (pid, seconds) = (self.daemon.id(), PATIENCE.as_secs());
+        Err(Failure::new(
+            Code::TimedOut,
+            format!("the daemon (pid {pid}) is not ready after {seconds} s"),
+        )
+        .hint(LOGS))
+    }
+
+    /// The daemon has ended; what it said is why.
+    fn failure(&self, status: ExitStatus) -> Failure {
+        let mut lines = Vec::new();
+        // Something that it started may still hold its standard error open, so its end is not waited for long.
+        while let Ok(line) = self.said.recv_timeout(Duration::from_millis(200)) {
+            lines.push(line);
+        }
+        let code = if status.code() == Some(ANOTHER) {
+            Code::Refused
+        } else {
+            Code::Failed
+        };
+        let reason = reason(&lines).unwrap_or_else(|| format!("it ended with {status}"));
+        Failure::new(code, format!("the daemon did not start: {reason}")).hint(LOGS)
+    }
 }
 
-fn wait(begun: &Instant, daemon: &Child, log: &Path) -> Result<(), Failure> {
-    if begun.elapsed() < PATIENCE {
-        std::thread::sleep(LOOK_EVERY);
-        return Ok(());
-    }
-    Err(Failure::new(
-        Code::TimedOut,
-        format!(
-            "the daemon (pid {}) is not ready after {} s",
-            daemon.id(),
-            PATIENCE.as_secs()
-        ),
-    )
-    .hint(format!("{} and `ccm daemon logs` say more", log.display())))
-}
-
-/// The daemon ended; what it said last is why.
-fn failed(log: &Path, status: &str) -> Failure {
-    let said = std::fs::read_to_string(log).unwrap_or_default();
-    let lines: Vec<_> = said
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-        .collect();
-    let reason = lines
+/// The reason among the lines of a daemon that ended: its last word to people, or its log's last error.
+fn reason(lines: &[String]) -> Option<String> {
+    let word = lines
         .iter()
-        .rposition(|line| line.starts_with("error: "))
-        .map(|at| lines[at..].join("\n"));
-    match (reason, lines.last()) {
-        (Some(reason), _) => {
-            let reason = reason.trim_start_matches("error: ");
-            let (reason, hint) = match reason.split_once("\nhint: ") {
-                Some((reason, hint)) => (reason, hint),
-                None => (reason, "`ccm-orchestrator daemon logs` says more"),
-            };
-            Failure::new(Code::Failed, format!("the daemon did not start: {reason}")).hint(hint)
-        }
-        (None, Some(last)) => {
-            Failure::new(Code::Failed, format!("the daemon did not start: {last}"))
-                .hint("`ccm-orchestrator daemon logs` says more")
-        }
-        (None, None) => Failure::new(Code::Failed, format!("the daemon did not start ({status})"))
-            .hint("`ccm-orchestrator daemon logs` says more"),
+        .rposition(|line| line.starts_with("ccm-daemon: "));
+    if let Some(at) = word {
+        let text = lines[at..].join("\n");
+        return text.strip_prefix("ccm-daemon: ").map(str::to_owned);
+    }
+    let error = lines
+        .iter()
+        .rev()
+        .find_map(|line| line.split_once(" ERROR "));
+    match error {
+        Some((_, said)) => Some(
+            said.split_once(": ")
+                .map_or(said, |(_, what)| what)
+                .to_owned(),
+        ),
+        None => lines.last().cloned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_is_the_last_word_of_the_daemon() {
+        let of = |text: &str| reason(&text.lines().map(str::to_owned).collect::<Vec<_>>());
+        assert_eq!(of("ccm-daemon: a: b\nc").as_deref(), Some("a: b\nc"));
+        let log = "2026-01-01T00:00:00Z  INFO x: begin\n2026-01-01T00:00:00Z ERROR ccm_daemon::run: port taken: y\n\
+                   2026-01-01T00:00:00Z  INFO x: end";
+        assert_eq!(of(log).as_deref(), Some("port taken: y"));
+        assert_eq!(of("odd").as_deref(), Some("odd"));
+        assert_eq!(of(""), None);
     }
 }

@@ -2,22 +2,26 @@ mod list;
 mod pause;
 mod remove;
 mod show;
+pub(super) mod trust;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use ccm_daemon::machine::{ConfigFile, Edited};
+use ccm_core::id::ProjectId;
+use ccm_daemon::machine::{Edited, ProjectDir, TrustStore};
 use clap::{Args, Subcommand};
 
-use super::{Outcome, init};
+use super::{Outcome, init, time};
 use crate::context::Context;
 use crate::exit::{Code, Failure};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     Init(init::Project),
+    Add(init::Added),
     List(list::List),
     Show(show::Show),
     Remove(remove::Remove),
+    Trust(trust::Trust),
     /// Let a project's queue rest; what runs goes on
     Pause(Which),
     /// Let a project's queue move again
@@ -33,45 +37,60 @@ pub(super) struct Which {
 pub(super) fn run(command: Command, context: &Context) -> Outcome {
     match command {
         Command::Init(args) => init::run(&args, context),
+        Command::Add(args) => init::run(&args.into(), context),
         Command::List(args) => list::run(&args, context),
         Command::Show(args) => show::run(&args, context),
         Command::Remove(args) => remove::run(&args, context),
+        Command::Trust(args) => trust::run(&args, context),
         Command::Pause(which) => pause::run(&which, context, true),
         Command::Resume(which) => pause::run(&which, context, false),
     }
 }
 
-/// The folder of the project that `path` is in, if it is in one.
-pub(super) fn folder_of(_context: &Context, path: &Path) -> Result<Option<PathBuf>, Failure> {
-    let real = std::fs::canonicalize(path)
-        .map_err(|e| Failure::usage(format!("{}: {e}", path.display())))?;
-    Ok(real
-        .ancestors()
-        .find(|folder| folder.join(".ccm").is_dir())
-        .map(Path::to_owned))
+/// The project that `path` is in, if it is in one.
+pub(super) fn find(context: &Context, path: &Path) -> Result<Option<ProjectDir>, Failure> {
+    Ok(ProjectDir::find(path, context.home()?)?)
 }
 
-/// The folder of the project that the current folder is in.
-pub(super) fn current_folder(context: &Context) -> Result<PathBuf, Failure> {
-    let here = std::env::current_dir()
-        .map_err(|e| Failure::usage(format!("the current folder can't be read: {e}")))?;
-    folder_of(context, &here)?.ok_or_else(|| {
+/// The project that `path` is in.
+pub(super) fn dir_of(context: &Context, path: &Path) -> Result<ProjectDir, Failure> {
+    find(context, path)?.ok_or_else(|| {
+        let shown = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         Failure::new(
             Code::NotFound,
-            format!("{} is in no project", here.display()),
+            format!("{} is in no project", shown.display()),
         )
-        .hint("set this folder up with `ccm init`")
+        .hint("set it up with `ccm init`")
     })
 }
 
-/// Sets a key of the project in `folder`.
+/// The project's id on this machine.
+fn id_of(dir: &ProjectDir) -> Result<ProjectId, Failure> {
+    dir.id()?.ok_or_else(|| {
+        Failure::new(
+            Code::Refused,
+            format!("{} is not set up on this machine", dir.folder().display()),
+        )
+        .hint("`ccm init` there sets it up")
+    })
+}
+
+/// Sets a key of a project, and trusts the change if all else is trusted.
 pub(super) fn set(
-    _context: &Context,
-    folder: &Path,
+    context: &Context,
+    dir: &ProjectDir,
     key: &str,
     value: &str,
 ) -> Result<Edited, Failure> {
-    Ok(ConfigFile::project(folder).set(key, value)?)
+    let store = TrustStore::new(context.home()?);
+    let (edited, trusted) =
+        store.set_in_project(id_of(dir)?, dir.folder(), key, value, time::now())?;
+    if !trusted {
+        context.printer.warning(
+            "other settings of this project are not trusted, so its queue waits; `ccm project trust` shows them",
+        );
+    }
+    Ok(edited)
 }
 
 /// Tells the daemon, if it runs and knows the project, that its settings changed.

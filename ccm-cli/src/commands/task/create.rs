@@ -7,6 +7,7 @@ use ccm_core::system::SystemKind;
 use ccm_core::task::{MAX_TEXT_BYTES, TaskText, Title, is_tag};
 use ccm_core::time::Timestamp;
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::super::{Outcome, select, time};
 use crate::context::Context;
@@ -41,9 +42,14 @@ pub(crate) struct Create {
     /// Run it only on a machine with this tag (repeatable)
     #[arg(long, value_name = "TAG")]
     tag: Vec<String>,
-    /// Run it only on a machine of this type: developer, devops or business
-    #[arg(long, value_name = "TYPE")]
+    /// Run it only on a machine of this type
+    #[arg(long, value_name = "TYPE", value_parser = system_type())]
     system_type: Option<SystemKind>,
+}
+
+fn system_type() -> impl TypedValueParser<Value = SystemKind> {
+    PossibleValuesParser::new(["developer", "devops", "business"])
+        .try_map(|name| name.parse::<SystemKind>())
 }
 
 pub(super) fn run(args: Create, context: &Context) -> Outcome {

@@ -1,5 +1,6 @@
 use ccm_core::api::{Task, TaskStateName};
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::super::{Outcome, select, time};
 use crate::client::TaskFilter;
@@ -13,12 +14,17 @@ pub(crate) struct List {
     /// Only those of this project
     #[arg(short, long, value_name = "NAME")]
     project: Option<String>,
-    /// Only those in this state: queued, running, succeeded, failed or cancelled
-    #[arg(short, long)]
+    /// Only those in this state
+    #[arg(short, long, value_parser = state())]
     state: Option<TaskStateName>,
     /// At most so many
     #[arg(short = 'n', long, value_name = "N", default_value_t = 50)]
     limit: usize,
+}
+
+fn state() -> impl TypedValueParser<Value = TaskStateName> {
+    PossibleValuesParser::new(TaskStateName::ALL.iter().map(|state| state.as_str()))
+        .try_map(|name| name.parse::<TaskStateName>())
 }
 
 pub(super) fn run(args: &List, context: &Context) -> Outcome {

@@ -10,7 +10,9 @@ use crate::client::{Client, EventFilter, Notice};
 use crate::context::Context;
 use crate::exit::{Code, Failure};
 
-/// Wait until tasks have ended: exits 0 if all succeeded, 1 if one failed or was cancelled, 7 if it took too long
+/// Wait until tasks have ended
+///
+/// Exits 0 if all succeeded, 1 if one failed or was cancelled, 7 if it took too long.
 #[derive(Debug, Args)]
 pub(crate) struct Wait {
     /// The tasks' ids, or at least their last 4 characters
