@@ -30,7 +30,7 @@ use crate::view::filter;
 
 /// Room for the exit record that is taken while there is some.
 const RESERVE: &str = "exit.reserve";
-const RESERVE_BYTES: usize = 4096;
+const RESERVE_BYTES: u64 = 4096;
 
 /// What the host is itself.
 #[derive(Debug)]
@@ -112,9 +112,7 @@ impl Run {
         ];
         let tail = Tail::new(&dir).map_err(failed)?;
         reserve(&dir).map_err(failed)?;
-        append(&dir, "inputs")
-            .and_then(|file| file.sync_all())
-            .map_err(failed)?;
+        append(&dir, "inputs").map_err(failed)?;
         let program = Program::new(&order, &plan.argv, dir_home(&dir), me.umask).map_err(failed)?;
 
         let waiting = program.fork(&spool[0], &spool[1]).map_err(failed)?;
@@ -327,7 +325,8 @@ impl Run {
             self.look_for_end();
             if self.ended.is_none() && self.ending.is_none() {
                 self.output_cut = true;
-                self.end_all(Duration::from_secs(1));
+                // At once: what floods the disk would go on while it is asked to stop.
+                self.end_all(Duration::ZERO);
             }
         }
     }
@@ -466,8 +465,7 @@ fn reserve(dir: &RunDir) -> io::Result<()> {
         .write(true)
         .mode(0o600)
         .open(dir.file(RESERVE))?;
-    file.write_all_at(&[b' '; RESERVE_BYTES], 0)?;
-    file.sync_all()
+    durable::allocate(&file, RESERVE_BYTES)
 }
 
 /// Puts the exit record in place, in the room that was reserved for it.
@@ -481,8 +479,8 @@ fn write_exit(dir: &RunDir, record: &ExitRecord) -> Result<()> {
             .write(true)
             .mode(0o600)
             .open(&from)?;
-        // The blanks that stay behind it are no part of the JSON.
         file.write_all_at(&json, 0)?;
+        file.set_len(json.len() as u64)?;
         file.sync_all()?;
         std::fs::rename(&from, &to)?;
         durable::sync_dir(dir.path())

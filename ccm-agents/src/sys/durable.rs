@@ -21,6 +21,23 @@ pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
+/// Takes room for `bytes` bytes of a file that is empty, so that they can be written when the disk is full.
+#[cfg(target_os = "linux")]
+pub(crate) fn allocate(file: &File, bytes: u64) -> io::Result<()> {
+    let length = libc::off_t::try_from(bytes).unwrap_or(0);
+    match nix::fcntl::posix_fallocate(file, 0, length) {
+        // A file system that can't: then there is no such reserve.
+        Ok(()) | Err(nix::errno::Errno::EOPNOTSUPP | nix::errno::Errno::EINVAL) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn allocate(mut file: &File, bytes: u64) -> io::Result<()> {
+    file.write_all(&vec![b' '; usize::try_from(bytes).unwrap_or(0)])?;
+    file.sync_all()
+}
+
 /// Puts a file in place with one step: readers see all of it or what was there before.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let temp = temp_beside(path);

@@ -247,3 +247,12 @@ pub(crate) async fn text_of(runtime: &dyn AgentRuntime, run: RunId, stream: Stre
     let chunk = runtime.output(run, stream, 0, u64::MAX).await.unwrap();
     String::from_utf8(chunk.bytes).unwrap()
 }
+
+/// Waits until a run has written `text`.
+pub(crate) async fn wait_for(runtime: &dyn AgentRuntime, run: RunId, text: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    while !text_of(runtime, run, Stream::Out).await.contains(text) {
+        assert!(Instant::now() < deadline, "waited in vain for {text:?}");
+        let _ = tokio::time::timeout(PATIENCE, runtime.changed(run)).await;
+    }
+}
