@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{ErrorKind as Io, Read, Seek, SeekFrom, Write};
 use std::ops::Deref;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -35,6 +36,7 @@ impl Journal {
             .read(true)
             .append(true)
             .create(true)
+            .mode(0o600)
             .open(&path);
         let file = file.map_err(|error| failed("can't open", &path, error))?;
         let memory = MemoryStore::new();
