@@ -1,6 +1,8 @@
 //! The agent host and the runtime around it, with real processes.
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
+#[cfg(feature = "barriers")]
+mod barriers;
 mod bench;
 mod conformance;
 mod ends;
