@@ -31,6 +31,12 @@ pub trait SyncBackend: Send + Sync + fmt::Debug {
     fn is_connected(&self) -> bool;
 
     /// Sends changes of this machine, in order, without gaps.
+    ///
+    /// Of a batch that is refused nothing is taken.
+    ///
+    /// # Errors
+    /// `Invalid` for a gap, also within the batch; `Taken(System)` for a number that the server has with another uuid:
+    /// then another machine, or an older copy of this one, writes under the same id.
     async fn push(&self, batch: &[Change]) -> Result<Pushed>;
 
     /// Changes of all machines after `cursor`, at most `limit`, oldest first.
