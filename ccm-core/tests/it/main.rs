@@ -8,6 +8,7 @@ mod runtime;
 mod schedule;
 mod states;
 mod store;
+mod sync;
 mod values;
 
 /// The names of the cases in a suite's sources.

@@ -1,9 +1,9 @@
 //! The suites that every implementation of a contract runs.
 //!
 //! Each case is a plain async function that panics when the implementation breaks the sentence it names. The macros
-//! [`store_conformance!`](crate::store_conformance), [`runtime_conformance!`](crate::runtime_conformance) and
-//! [`sync_conformance!`](crate::sync_conformance) make one test of each case; the first argument is an async function
-//! that makes a fresh place.
+//! [`store_conformance!`](crate::store_conformance), [`runtime_conformance!`](crate::runtime_conformance),
+//! [`sync_conformance!`](crate::sync_conformance) and [`scheduler_conformance!`](crate::scheduler_conformance) make one
+//! test of each case; the first argument makes a fresh place for it.
 #![allow(
     clippy::unwrap_used,
     reason = "the suites are tests that are published"
@@ -13,6 +13,7 @@ mod random;
 pub mod runtime;
 pub mod scheduler;
 pub mod store;
+pub mod sync;
 
 use std::time::Duration;
 

@@ -3,7 +3,9 @@
 mod clock;
 mod runtime;
 mod store;
+mod sync;
 
 pub use clock::FakeClock;
 pub use runtime::{LaunchFault, MemoryRuntime, Step};
 pub use store::MemoryStore;
+pub use sync::{MemoryServer, MemorySync, SyncFault};
