@@ -225,6 +225,7 @@ impl State {
         if let Some(wanted) = self.wanted.get_mut(&agent) {
             name.clone_into(&mut wanted.name);
             wanted.view = view;
+            wanted.early_ends = 0;
             wanted.due = None;
             return;
         }

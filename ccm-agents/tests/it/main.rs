@@ -9,4 +9,5 @@ mod ends;
 mod hosts;
 mod launch;
 mod races;
+mod tmux;
 mod view;
