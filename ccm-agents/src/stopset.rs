@@ -230,3 +230,110 @@ impl Emptier {
         }
     }
 }
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, BufReader};
+    use std::process::{Child, Command, Stdio};
+
+    /// A shell with a child, both marked, that ignore what can be ignored.
+    struct Family {
+        shell: Child,
+        pids: Vec<u32>,
+    }
+
+    impl Family {
+        fn of(run: RunId) -> Self {
+            let script = "trap '' INT TERM; sleep 1000 & echo $!; wait; wait";
+            let mut shell = Command::new("sh")
+                .args(["-c", script])
+                .env(RUN_MARK, run.to_string())
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let mut line = String::new();
+            let stdout = shell.stdout.take().unwrap();
+            BufReader::new(stdout).read_line(&mut line).unwrap();
+            let pids = vec![shell.id(), line.trim().parse().unwrap()];
+            Self { shell, pids }
+        }
+
+        fn alive(&self) -> usize {
+            let ids = self.pids.iter().filter_map(|pid| ProcessId::of(*pid));
+            ids.filter(|id| id.is_alive()).count()
+        }
+    }
+
+    impl Drop for Family {
+        fn drop(&mut self) {
+            for id in self.pids.iter().filter_map(|pid| ProcessId::of(*pid)) {
+                let _ = id.signal(Signal::SIGKILL);
+            }
+            let _ = self.shell.wait();
+        }
+    }
+
+    fn empty(mut emptier: Emptier) -> Step {
+        loop {
+            match emptier.step() {
+                Step::Again(pause) => std::thread::sleep(pause),
+                step => return step,
+            }
+        }
+    }
+
+    #[test]
+    fn what_carries_the_mark_is_ended_and_nothing_else() {
+        let home = tempfile::tempdir().unwrap();
+        let (one, other) = (RunId::new(), RunId::new());
+        let (mine, theirs) = (Family::of(one), Family::of(other));
+        let set = StopSet::new(home.path(), one, None, None);
+        assert_eq!(set.scan().unwrap().len(), 2);
+        let grace = Duration::from_millis(50);
+        assert_eq!(empty(Emptier::interrupt(set, grace)), Step::Empty);
+        assert_eq!((mine.alive(), theirs.alive()), (0, 2));
+    }
+
+    #[test]
+    fn a_daemon_that_a_run_started_is_spared_with_its_family() {
+        let home = tempfile::tempdir().unwrap();
+        let run = RunId::new();
+        let family = Family::of(run);
+        std::fs::create_dir(home.path().join("run")).unwrap();
+        let daemon = format!("{{\"pid\":{}}}", family.pids[0]);
+        std::fs::write(home.path().join("run/daemon.json"), daemon).unwrap();
+        let set = StopSet::new(home.path(), run, None, None);
+        let found: Vec<u32> = set.scan().unwrap().iter().map(|id| id.pid).collect();
+        // Its child carries the mark by itself; what does not is not reached through it.
+        assert!(!found.contains(&family.pids[0]), "{found:?}");
+    }
+
+    #[test]
+    fn descent_tells_without_a_mark_and_a_number_alone_does_not() {
+        let home = tempfile::tempdir().unwrap();
+        let family = Family::of(RunId::new());
+        let program = ProcessId::of(family.pids[0]).unwrap();
+        let run = RunId::new();
+        let set = StopSet::new(home.path(), run, None, Some(program));
+        assert_eq!(set.scan().unwrap().len(), 2);
+        let earlier = ProcessId {
+            start: program.start - 1,
+            ..program
+        };
+        let set = StopSet::new(home.path(), run, None, Some(earlier));
+        assert_eq!(set.scan().unwrap(), []);
+        let mut set = StopSet::new(home.path(), run, None, Some(program));
+        set.spare(program);
+        assert_eq!(set.scan().unwrap(), []);
+    }
+
+    #[test]
+    fn nobody_ends_himself() {
+        let home = tempfile::tempdir().unwrap();
+        let me = ProcessId::of(std::process::id()).unwrap();
+        let set = StopSet::new(home.path(), RunId::new(), None, Some(me));
+        assert!(!set.scan().unwrap().contains(&me));
+    }
+}

@@ -1,6 +1,6 @@
 //! Word that a spool has grown, without looking at it all the time.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 #[cfg(target_os = "linux")]
@@ -10,6 +10,8 @@ pub(crate) use other::Watch;
 
 #[cfg(target_os = "linux")]
 mod linux {
+    use std::os::fd::AsFd;
+
     use super::*;
     use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 

@@ -23,14 +23,18 @@ impl Hosts {
     /// with the sentence that says why.
     pub async fn launch(&self, order: &LaunchOrder) -> Result<RunStatus> {
         let dir = self.run(order.run);
-        let settled = {
-            let dir = dir.clone();
-            blocking(move || Ok(dir.gate()?.is_some() || dir.exit()?.is_some())).await?
+        let (settled, checked) = {
+            let (dir, order) = (dir.clone(), order.clone());
+            blocking(move || {
+                let settled = dir.gate()?.is_some() || dir.exit()?.is_some();
+                Ok((settled, check(&order)))
+            })
+            .await?
         };
         if settled {
             return self.inspect(order.run).await;
         }
-        if let Err(cause) = check(order) {
+        if let Err(cause) = checked {
             return self.give_up(dir, cause).await;
         }
         self.write_launch(&dir, order).await?;

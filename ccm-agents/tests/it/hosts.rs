@@ -147,6 +147,11 @@ async fn a_long_home_works() {
     let runtime = ccm_agents::ProcessRuntime::new(config).unwrap();
     assert_eq!(exit_of(&runtime, &bench.sh("true")).await.code, Some(0));
     runtime.stop_agent(bench.agent).await.unwrap();
+    let place = runtime.hosts().agent_dir(bench.agent).join("place.json");
+    let place: serde_json::Value = serde_json::from_slice(&std::fs::read(place).unwrap()).unwrap();
+    let socket = PathBuf::from(place["socket"].as_str().unwrap());
+    assert!(socket.as_os_str().len() < 107);
+    std::fs::remove_dir(socket.parent().unwrap()).unwrap();
 }
 
 #[tokio::test]
