@@ -97,3 +97,37 @@ fn is_text(text: &str) -> bool {
         })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn texts_are_quoted_where_a_reader_could_take_them_for_something_else() {
+        for (text, wanted) in [
+            ("ccm", "ccm"),
+            ("a-b_c.d/e", "a-b_c.d/e"),
+            ("~/x.db", "~/x.db"),
+            ("127.0.0.1", "127.0.0.1"),
+            ("", "\"\""),
+            ("yes", "\"yes\""),
+            ("Off", "\"Off\""),
+            ("n", "\"n\""),
+            ("null", "\"null\""),
+            ("true", "\"true\""),
+            ("~", "\"~\""),
+            ("12", "\"12\""),
+            ("1.5", "\"1.5\""),
+            ("2026-01-31", "\"2026-01-31\""),
+            ("12:30", "\"12:30\""),
+            ("-x", "\"-x\""),
+            ("a: b", "\"a: b\""),
+            ("a #b", "\"a #b\""),
+            ("a\nb\u{7}\u{2028}", "\"a\\nb\\u0007\\u2028\""),
+        ] {
+            assert_eq!(scalar(text), wanted);
+        }
+        assert_eq!(flow(&json!({"A": [1, true, null]})), "{A: [1, true, null]}");
+    }
+}
