@@ -145,7 +145,10 @@ async fn connect(
         if !write {
             return sqlite.pragma("query_only", "ON");
         }
-        sqlite = sqlite.synchronous(SqliteSynchronous::Full);
+        // On macOS only a full sync reaches the disk; elsewhere this changes nothing.
+        sqlite = sqlite
+            .synchronous(SqliteSynchronous::Full)
+            .pragma("fullfsync", "ON");
         if let Place::File(_) = &place {
             sqlite = sqlite
                 .journal_mode(SqliteJournalMode::Wal)
@@ -291,11 +294,16 @@ fn create(path: &Path) -> Result<()> {
             .create(folder)
             .map_err(|error| unavailable(path, "has no folder, and none can be made", error))?;
     }
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
     private()
         .create(true)
         .truncate(false)
         .open(path)
-        .map(drop)
+        // Else a power cut could take the file along with everything that was acknowledged.
+        .and_then(|_| File::open(folder)?.sync_all())
         .map_err(|error| unavailable(path, "can't be made", error))
 }
 

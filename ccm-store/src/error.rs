@@ -39,11 +39,6 @@ impl Failure {
         }
         explain(kind).with_source(self.error.to_string())
     }
-
-    /// Whether one of a group's rows broke a rule of the schema, so that the others could go through without it.
-    pub(crate) fn is_constraint(&self) -> bool {
-        primary_code(&self.error) == Some(code::CONSTRAINT)
-    }
 }
 
 /// The contract's error for a failed read.

@@ -45,7 +45,7 @@ use tokio::sync::watch;
 use connect::{Place, Schema};
 use migration::{Migrations, VERSION};
 use reader::Reader;
-use writer::Writer;
+use writer::{Reserve, Writer};
 
 pub use config::SqliteOptions;
 
@@ -115,7 +115,16 @@ impl SqliteStore {
             .map_err(|error| {
                 ccm_core::Error::unavailable("the database's writer can't start").with_source(error)
             })?;
-        Ok((Writer::start(pinned, head.clone()), reader, head))
+        let reserve = match place {
+            Place::File(path) if options.reserve_bytes > 0 => {
+                let mut reserve = Reserve::beside(path, options.reserve_bytes);
+                reserve.fill().await;
+                Some(reserve)
+            }
+            _ => None,
+        };
+        let writer = Writer::start(pinned, reserve, head.clone());
+        Ok((writer, reader, head))
     }
 
     /// Refuses further writes, waits until those under way are durable and answered, and closes the database.

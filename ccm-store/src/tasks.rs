@@ -275,6 +275,7 @@ pub(crate) struct Create(pub(crate) CreateTasks);
 
 impl Change for Create {
     type Answer = Created;
+    const GROWS: bool = true;
 
     fn weight(&self) -> usize {
         let texts = self.0.tasks.iter().map(|new| new.spec.text.as_str().len());

@@ -7,6 +7,7 @@
 
 mod flush;
 mod load;
+mod reserve;
 mod script;
 mod work;
 
@@ -24,6 +25,7 @@ use crate::error::Failure;
 use crate::values::column;
 
 pub(crate) use load::Needs;
+pub(crate) use reserve::Reserve;
 pub(crate) use script::Script;
 pub(crate) use work::{About, KeyName, Tracked, Work};
 
@@ -42,6 +44,8 @@ pub(crate) trait Change: Send + 'static {
     const ALONE: bool = false;
     /// Whether it raises the epoch instead of being bound to it.
     const TAKES_OVER: bool = false;
+    /// Whether it brings in something new, which has to wait while the disk is full.
+    const GROWS: bool = false;
 
     /// How much it has to write, in KiB.
     fn weight(&self) -> usize {
@@ -60,6 +64,7 @@ pub(crate) trait Change: Send + 'static {
 trait Waiting: Send {
     fn alone(&self) -> bool;
     fn takes_over(&self) -> bool;
+    fn grows(&self) -> bool;
     fn weight(&self) -> usize;
     fn needs(&self, needs: &mut Needs);
     fn apply(&mut self, work: &mut Work);
@@ -80,6 +85,10 @@ impl<C: Change> Waiting for Pending<C> {
 
     fn takes_over(&self) -> bool {
         C::TAKES_OVER
+    }
+
+    fn grows(&self) -> bool {
+        C::GROWS
     }
 
     fn weight(&self) -> usize {
@@ -114,6 +123,8 @@ pub(crate) enum Trouble {
     Unreadable(Error),
     /// This handle may not write.
     Fenced(&'static str),
+    /// The disk is full, and what room is left is for others.
+    Spent,
 }
 
 impl Trouble {
@@ -122,6 +133,26 @@ impl Trouble {
             Self::Database(failure) => failure.describe(),
             Self::Unreadable(error) => Error::new(error.kind(), ccm_core::chain(error)),
             Self::Fenced(why) => Error::new(ErrorKind::Superseded, *why),
+            Self::Spent => Error::new(
+                ErrorKind::DiskFull,
+                "there is no room left for the database: nothing new is accepted until there is some",
+            ),
+        }
+    }
+
+    fn is_full_disk(&self) -> bool {
+        matches!(self, Self::Database(failure) if failure.describe().kind() == ErrorKind::DiskFull)
+    }
+
+    /// Whether it may be the doing of one change, so that the others can go through without it.
+    fn may_be_of_one(&self) -> bool {
+        match self {
+            Self::Database(failure) => !matches!(
+                failure.describe().kind(),
+                ErrorKind::Unknown | ErrorKind::Unavailable
+            ),
+            Self::Unreadable(_) => true,
+            Self::Fenced(_) | Self::Spent => false,
         }
     }
 }
@@ -153,10 +184,15 @@ impl std::fmt::Debug for dyn Waiting {
 
 impl Writer {
     /// Starts the writer on its connection. It tells `head` the number of the last event after every commit.
-    pub(crate) fn start(connection: PoolConnection<Sqlite>, head: watch::Sender<Seq>) -> Self {
+    pub(crate) fn start(
+        connection: PoolConnection<Sqlite>,
+        reserve: Option<Reserve>,
+        head: watch::Sender<Seq>,
+    ) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE);
         let body = Loop {
             connection,
+            reserve,
             epoch: None,
             head,
         };
@@ -220,6 +256,7 @@ fn closed() -> Error {
 
 struct Loop {
     connection: PoolConnection<Sqlite>,
+    reserve: Option<Reserve>,
     epoch: Option<Epoch>,
     head: watch::Sender<Seq>,
 }
@@ -247,20 +284,45 @@ impl Loop {
     }
 
     async fn commit(&mut self, mut group: Vec<Box<dyn Waiting>>) {
+        if group.iter().any(|one| one.grows()) && !self.has_room().await {
+            let (growing, rest) = group.into_iter().partition(|one| one.grows());
+            settle(growing, Some(&Trouble::Spent));
+            group = rest;
+        }
+        if group.is_empty() {
+            return;
+        }
         let trouble = match self.attempt(&mut group).await {
-            Ok(()) => None,
-            Err(Trouble::Database(failure)) if failure.is_constraint() && group.len() > 1 => {
-                // One of them broke a rule that its own checks did not foresee; the others must not suffer.
-                for one in group {
-                    let mut one = vec![one];
-                    let trouble = self.attempt(&mut one).await.err();
-                    settle(one, trouble.as_ref());
-                }
-                return;
-            }
-            Err(trouble) => Some(trouble),
+            Ok(()) => return settle(group, None),
+            Err(trouble) => trouble,
         };
-        settle(group, trouble.as_ref());
+        let released =
+            trouble.is_full_disk() && self.reserve.as_mut().is_some_and(Reserve::release);
+        if !released && (group.len() == 1 || !trouble.may_be_of_one()) {
+            return settle(group, Some(&trouble));
+        }
+        // One of them was too much, or broke a rule that its own checks did not foresee: the others must not suffer.
+        for one in group {
+            let trouble = if released && one.grows() {
+                Some(Trouble::Spent)
+            } else {
+                None
+            };
+            let mut one = vec![one];
+            let trouble = match trouble {
+                None => self.attempt(&mut one).await.err(),
+                spent => spent,
+            };
+            settle(one, trouble.as_ref());
+        }
+    }
+
+    /// Whether something new may come: the reserve is whole, or can be made whole again.
+    async fn has_room(&mut self) -> bool {
+        match &mut self.reserve {
+            Some(reserve) if reserve.is_spent() => reserve.fill().await,
+            _ => true,
+        }
     }
 
     async fn attempt(&mut self, group: &mut [Box<dyn Waiting>]) -> Result<(), Trouble> {
@@ -345,3 +407,6 @@ fn next_group(waiting: &mut VecDeque<Box<dyn Waiting>>) -> Vec<Box<dyn Waiting>>
     }
     group
 }
+
+#[cfg(test)]
+mod tests;

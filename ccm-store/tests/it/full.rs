@@ -1,9 +1,14 @@
 //! A disk that is full.
 
+use std::fs;
+use std::process::{Command, Stdio};
+
+use ccm_core::run::Verdict;
+use ccm_core::task::TaskStateName;
 use ccm_core::{ErrorKind, Store};
 use ccm_store::{SqliteOptions, SqliteStore};
 
-use crate::support::{Place, at, create, project, request, spec};
+use crate::support::{Place, at, claim, create, done, project, request, spec};
 
 #[tokio::test]
 async fn a_full_disk_is_told_and_survived() {
@@ -45,4 +50,69 @@ async fn a_full_disk_is_told_and_survived() {
     assert_eq!(store.counts().await.unwrap().queued, 3);
     let known = store.task(small_one.tasks[0].id).await.unwrap();
     assert_eq!(known.spec.text.as_str(), "small");
+}
+
+/// A small disk of its own, for those who may make one.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn new() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"])
+            .arg(folder.path())
+            .stderr(Stdio::null())
+            .status();
+        mounted
+            .is_ok_and(|status| status.success())
+            .then(|| Self(folder))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[tokio::test]
+async fn on_a_full_disk_runs_can_still_be_ended() {
+    let Some(disk) = SmallDisk::new() else {
+        eprintln!("left out: this user can't mount a small disk");
+        return;
+    };
+    let system = Place::new().system;
+    let path = disk.0.path().join("ccm.db");
+    let store = SqliteStore::open(&path, SqliteOptions::default())
+        .await
+        .unwrap();
+    store.begin(&system, at(0)).await.unwrap();
+    let home = project(&store, "home").await;
+    let running = create(&store, home.project.id, "running").await;
+    let waiting = create(&store, home.project.id, "waiting").await;
+    let run = claim(&store, &home, running.id).await.unwrap().run;
+    // Somebody else fills the disk to the last byte.
+    let filler = disk.0.path().join("filler");
+    let mut file = fs::File::create(&filler).unwrap();
+    std::io::copy(&mut std::io::repeat(0), &mut file).unwrap_err();
+    drop(file);
+
+    let big = request(home.project.id, vec![spec(&"x".repeat(1024 * 1024))]);
+    let error = store.create_tasks(big.clone()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::DiskFull);
+    let small = request(home.project.id, vec![spec("small")]);
+    let (cancelled, refused, finished) = tokio::join!(
+        store.cancel_task(waiting.id, "me", at(5)),
+        store.create_tasks(small.clone()),
+        store.finish(run.id, run.token, done(Verdict::Succeeded), at(6)),
+    );
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::DiskFull);
+    assert!(cancelled.unwrap().0.state.name().is_final());
+    assert_eq!(finished.unwrap().state.name(), TaskStateName::Succeeded);
+
+    fs::remove_file(&filler).unwrap();
+    store.create_tasks(small).await.unwrap();
+    store.create_tasks(big).await.unwrap();
+    assert_eq!(store.counts().await.unwrap().queued, 2);
+    store.close().await;
 }
