@@ -104,7 +104,7 @@ impl Keeper {
     }
 
     /// Has whoever keeps the windows look at them.
-    fn look_again(&self) {
+    pub(super) fn look_again(&self) {
         self.windows.server.changed.notify_one();
     }
 

@@ -8,6 +8,7 @@
 pub mod control;
 mod keep;
 mod parse;
+mod program;
 mod quote;
 mod server;
 mod windows;
@@ -125,7 +126,7 @@ impl TmuxRuntime {
             Ok(windows) => windows,
             Err(error) => {
                 let error = chain(&error);
-                tracing::warn!(%error, "agents' windows can't be seen");
+                tracing::debug!(%error, "agents' windows can't be seen");
                 Vec::new()
             }
         }
@@ -201,7 +202,10 @@ impl AgentRuntime for TmuxRuntime {
             return Err(error);
         }
         let window = tokio::time::timeout(WINDOW_WAIT, self.window(&order.place));
-        let (status, _window) = tokio::join!(self.hosts.launch(order), window);
+        let (status, window) = tokio::join!(self.hosts.launch(order), window);
+        if window.is_err() {
+            self.keeper.look_again();
+        }
         status
     }
 

@@ -1,7 +1,5 @@
 //! The tmux server: finding the program, starting the server, and the one connection to it.
 
-use std::ffi::OsString;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -13,12 +11,13 @@ use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 
 use super::control::{Control, Failure};
+use super::program::{
+    clean, close_inherited, find, how_to_install, is_program, is_too_old, server_options,
+};
 use super::quote::{Command, harmless_name};
 
-/// The oldest tmux that knows all we ask of it.
-const OLDEST: Version = Version(3, 2, 'a');
-/// How long a server that hung is left alone by calls.
-const COOL_DOWN: Duration = Duration::from_secs(10);
+/// How long a server that hung is left alone by calls, in times of what an answer may take.
+const COOL_DOWN: u32 = 2;
 /// How often a server that refuses to start is asked again: right after the end of another one it can.
 const START_ATTEMPTS: u32 = 6;
 
@@ -71,9 +70,6 @@ impl From<&str> for TmuxSocket {
         }
     }
 }
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Version(u32, u32, char);
 
 /// One server and the connection to it.
 #[derive(Debug)]
@@ -146,14 +142,14 @@ impl Server {
             .output(clean(&found).arg("-V"))
             .await?
             .map_err(Error::unavailable)?;
-        match parse_version(&said) {
-            Some(version) if version < OLDEST => Err(Error::unavailable(format!(
+        if is_too_old(&said) {
+            return Err(Error::unavailable(format!(
                 "{} is too old; {}",
                 said.trim(),
                 how_to_install()
-            ))),
-            _ => Ok(known.insert(found).clone()),
+            )));
         }
+        Ok(known.insert(found).clone())
     }
 
     /// The connection, made again if need be. `None` if there is no session that could have windows of ours.
@@ -209,7 +205,7 @@ impl Server {
         if let Some(old) = state.link.take()
             && old.control.timed_out()
         {
-            state.cool_until = Some(Instant::now() + COOL_DOWN);
+            state.cool_until = Some(Instant::now() + self.config.timeout * COOL_DOWN);
         }
         if state.cool_until.is_some_and(|until| Instant::now() < until) {
             return Err(hung());
@@ -229,7 +225,7 @@ impl Server {
             }
             Err(NoLink::NoServer | NoLink::NoSession) => Ok(None),
             Err(NoLink::Hung) => {
-                state.cool_until = Some(Instant::now() + COOL_DOWN);
+                state.cool_until = Some(Instant::now() + self.config.timeout * COOL_DOWN);
                 Err(hung())
             }
             Err(NoLink::Failed(error)) => Err(error),
@@ -382,152 +378,9 @@ fn no_server(text: &str) -> bool {
         || text.contains("lost server")
 }
 
-/// What a server that we start is told before its first session.
-fn server_options() -> Vec<Command> {
-    let global = |scope: &str, option: &str, value: &str| {
-        Command::new("set-option").args([scope, option, value])
-    };
-    vec![
-        Command::new("start-server"),
-        global("-sq", "default-terminal", "screen-256color"),
-        global("-sq", "escape-time", "20"),
-        global("-sq", "set-clipboard", "external"),
-        // One look at the windows is enough until they change: no clock, no repaint.
-        global("-gq", "status-interval", "0"),
-        global("-gq", "status-left", "#{session_name} "),
-        global("-gq", "status-left-length", "32"),
-        global("-gq", "status-right", ""),
-        global("-gq", "status-style", "default"),
-        global("-gq", "history-limit", "5000"),
-        global("-gq", "default-size", "120x40"),
-        global("-gq", "set-titles", "off"),
-        global("-gq", "bell-action", "none"),
-        global("-gwq", "window-size", "latest"),
-        global("-gwq", "automatic-rename", "off"),
-        global("-gwq", "allow-rename", "off"),
-        global("-gwq", "allow-passthrough", "off"),
-        global("-gwq", "remain-on-exit", "off"),
-        global("-gwq", "monitor-activity", "off"),
-    ]
-}
-
-/// `program` with only those variables that everything needs: a server hands its environment to every pane, and ours
-/// may hold secrets.
-fn clean(program: &Path) -> Program {
-    const KEPT: [&str; 14] = [
-        "PATH",
-        "HOME",
-        "USER",
-        "LOGNAME",
-        "SHELL",
-        "LANG",
-        "TZ",
-        "TMPDIR",
-        "TMUX_TMPDIR",
-        "XDG_RUNTIME_DIR",
-        "TERMINFO",
-        "TERMINFO_DIRS",
-        "CCM_HOME",
-        "CCM_CONFIG",
-    ];
-    let mut command = Program::new(program);
-    command.env_clear();
-    for (name, value) in std::env::vars_os() {
-        let kept = name
-            .to_str()
-            .is_some_and(|name| KEPT.contains(&name) || name.starts_with("LC_"));
-        if kept {
-            command.env(name, value);
-        }
-    }
-    command
-}
-
-/// Marks everything but the standard streams to be closed by the coming exec.
-fn close_inherited() -> std::io::Result<()> {
-    const MOST: i32 = 4096;
-    for fd in 3..MOST {
-        #[allow(unsafe_code, reason = "a descriptor known by number only")]
-        // SAFETY: setting a flag of a number that is no descriptor fails and does nothing.
-        unsafe {
-            nix::libc::fcntl(fd, nix::libc::F_SETFD, nix::libc::FD_CLOEXEC);
-        }
-    }
-    Ok(())
-}
-
-fn how_to_install() -> &'static str {
-    if cfg!(target_os = "macos") {
-        "install tmux 3.2a or newer with `brew install tmux`, or set agents.runtime: process in config.yaml"
-    } else {
-        "install tmux 3.2a or newer with the system's package manager (`apt install tmux`, `dnf install tmux`), or set \
-         agents.runtime: process in config.yaml"
-    }
-}
-
-fn find(program: &Path) -> Option<PathBuf> {
-    if program.components().count() > 1 {
-        return is_program(program).then(|| program.to_owned());
-    }
-    let path: OsString = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|folder| folder.join(program))
-        .find(|candidate| is_program(candidate))
-}
-
-fn is_program(path: &Path) -> bool {
-    path.metadata()
-        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
-}
-
-/// The version in what `tmux -V` says: `tmux 3.3a`, `tmux next-3.6`. `None` if it names none, as a build from a
-/// repository or an operating system's own does: those are new.
-fn parse_version(said: &str) -> Option<Version> {
-    let text = said.trim().strip_prefix("tmux ")?;
-    let text = text.strip_prefix("next-").unwrap_or(text);
-    let (major, rest) = text.split_once('.')?;
-    let digits = rest
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(rest.len());
-    let (minor, suffix) = rest.split_at(digits);
-    let suffix = suffix.chars().next().filter(char::is_ascii_lowercase);
-    Some(Version(
-        major.parse().ok()?,
-        minor.parse().ok()?,
-        suffix.unwrap_or(' '),
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn new_enough(said: &str) -> bool {
-        parse_version(said).is_none_or(|version| version >= OLDEST)
-    }
-
-    #[test]
-    fn versions_are_compared_with_their_letter() {
-        for said in [
-            "tmux 3.2a\n",
-            "tmux 3.3",
-            "tmux 3.10",
-            "tmux 4.0",
-            "tmux next-3.6",
-            "tmux master",
-        ] {
-            assert!(new_enough(said), "{said}");
-        }
-        for said in [
-            "tmux 3.2",
-            "tmux 3.2-rc4",
-            "tmux 3.1c",
-            "tmux 2.9a",
-            "tmux 1.8",
-        ] {
-            assert!(!new_enough(said), "{said}");
-        }
-    }
 
     #[test]
     fn a_socket_with_a_slash_is_a_path() {

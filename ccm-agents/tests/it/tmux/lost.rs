@@ -163,7 +163,8 @@ async fn a_hanging_server_holds_up_no_run() {
             ..config
         }
     });
-    desk.runtime.start_agent(&desk.place()).await.unwrap();
+    let _keep = desk.keep();
+    let facts = desk.runtime.start_agent(&desk.place()).await.unwrap();
     let server = desk.server.pid();
     kill(server, "STOP");
     let order = desk.sh("echo fine");
@@ -177,6 +178,15 @@ async fn a_hanging_server_holds_up_no_run() {
     let (end, agents) = outcome.unwrap();
     assert!(matches!(end, RunEnd::Exited(exit) if exit.code == Some(0)));
     assert!(agents.len() == 1 && agents[0].window.is_none() && agents[0].answers);
+    let deadline = std::time::Instant::now() + crate::bench::PATIENCE;
+    while desk.window_of(desk.agent).await != facts.window {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "the window is not seen"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(desk.server.names().len(), 1);
 }
 
 #[tokio::test]

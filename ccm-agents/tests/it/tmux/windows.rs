@@ -82,15 +82,14 @@ async fn names_that_look_alike_are_not_mixed_up() {
         ]
     );
     // Every window is told in words that lead to it and no other.
-    let mut ids = Vec::new();
+    let mut ids = std::collections::BTreeSet::new();
     for place in &places {
         let words = desk.window_of(place.id).await.unwrap();
-        ids.push(
+        ids.insert(
             desk.server
                 .run(&["display-message", "-p", "-t", &words, "#{window_id}"]),
         );
     }
-    ids.dedup();
     assert_eq!(ids.len(), names.len(), "{ids:?}");
 
     desk.runtime.stop_agent(places[0].id).await.unwrap();
@@ -325,4 +324,42 @@ async fn the_server_gets_neither_our_secrets_nor_our_files() {
             .any(|link| link.to_string_lossy().contains("(deleted)")),
         "{links:?}"
     );
+}
+
+/// How often a process has gone to sleep so far, and so been woken.
+fn sleeps(pid: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let count = status
+        .lines()
+        .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    count.unwrap().trim().parse().unwrap()
+}
+
+#[tokio::test]
+async fn while_nothing_happens_nobody_wakes() {
+    let desk = Desk::new();
+    let _keep = desk.keep();
+    for name in ["one", "two", "three"] {
+        desk.runtime
+            .start_agent(&desk.place_named(name))
+            .await
+            .unwrap();
+    }
+    let client = desk.server.run(&["list-clients", "-F", "#{client_pid}"]);
+    let server = desk.server.pid().to_string();
+    let count = || sleeps(&client) + sleeps(&server);
+    // What was begun comes to its end first; then a second and a half is what is measured.
+    let deadline = std::time::Instant::now() + crate::bench::PATIENCE;
+    loop {
+        let before = count();
+        tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+        let woken = count() - before;
+        if woken == 0 {
+            break;
+        }
+        assert!(
+            std::time::Instant::now() < deadline,
+            "still woken {woken} times"
+        );
+    }
 }
