@@ -14,9 +14,10 @@ use crate::{Result, chain};
 const RETRY: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(shared: Arc<Shared>) {
+    // Ends with dispatching: an engine that stops every agent must not have one started again behind its back.
     loop {
         let settled = tokio::select! {
-            () = shared.stop.cancelled() => return,
+            () = shared.stop_dispatch.cancelled() => return,
             settled = reconcile(&shared) => settled,
         };
         let again = match settled {
@@ -35,7 +36,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
             }
         };
         tokio::select! {
-            () = shared.stop.cancelled() => return,
+            () = shared.stop_dispatch.cancelled() => return,
             () = shared.agents.notified() => {}
             () = timer => {}
         }
