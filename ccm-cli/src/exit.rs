@@ -137,6 +137,7 @@ fn of_problem(problem: &Problem) -> Failure {
         | P::TrustChanged
         | P::StaleRevision
         | P::QueueFull
+        | P::Unsupported
         | P::Resync => Code::Refused,
         P::Unavailable => Code::Unreachable,
         P::Timeout => Code::TimedOut,
@@ -168,7 +169,8 @@ impl From<ccm_core::Error> for Failure {
             | ErrorKind::Superseded
             | ErrorKind::StaleRevision
             | ErrorKind::Taken(_)
-            | ErrorKind::QueueFull => Code::Refused,
+            | ErrorKind::QueueFull
+            | ErrorKind::Unsupported => Code::Refused,
             ErrorKind::Invalid | ErrorKind::KeyReused => Code::Usage,
             _ => Code::Failed,
         };

@@ -3,5 +3,6 @@
 
 mod client;
 mod offline;
+mod online;
 mod server;
 mod support;

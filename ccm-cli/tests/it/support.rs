@@ -275,6 +275,28 @@ impl Machine {
             .collect()
     }
 
+    /// Waits until nothing of this machine is left running.
+    #[track_caller]
+    pub(crate) fn until_empty(&self) {
+        let begun = Instant::now();
+        loop {
+            let left = self.processes();
+            if left.is_empty() {
+                return;
+            }
+            let lines: Vec<_> = left
+                .iter()
+                .filter_map(|pid| std::fs::read(format!("/proc/{pid}/cmdline")).ok())
+                .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
+                .collect();
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "still there: {left:?} {lines:#?}"
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     fn owns(&self, pid: u32) -> bool {
         if !cfg!(target_os = "linux") {
             return kill(as_pid(pid), None).is_ok();
@@ -299,8 +321,9 @@ impl Machine {
             (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "[TIME]"),
             (r"pid(:\s+| )\d+", "pid [PID]"),
             (r"127\.0\.0\.1:\d+", "127.0.0.1:[PORT]"),
-            (r"\b\d+(s|ms) ago", "[AGE] ago"),
-            (r"for \d+s", "for [AGE]"),
+            (r"(port |:)\d{4,5}\b", "${1}[PORT]"),
+            (r"(\bID)? {2,}PROJECT", "$1  PROJECT"),
+            (r"\b\d+s( {2,}|\b)", "[AGE]$1"),
         ] {
             settings.add_filter(pattern, name);
         }
