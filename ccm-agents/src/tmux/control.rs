@@ -78,7 +78,7 @@ struct Waiting {
 impl Control {
     /// Runs `client`, which is tmux with `-C` and a command that attaches to a session, and waits until it is attached.
     ///
-    /// `changed` is notified when windows or sessions of the server change, and when the connection is over.
+    /// `changed` is notified when windows or sessions of the server change, and when a connection that stood is over.
     ///
     /// # Errors
     /// `Refused` in tmux's words if it can't attach; `TimedOut` if it doesn't within `timeout`.
@@ -230,8 +230,9 @@ impl Connection {
         over.cancel();
         if let Some(ready) = self.ready.take() {
             let _ = ready.send(Err(why));
+        } else {
+            self.changed.notify_one();
         }
-        self.changed.notify_one();
         // Dropping the queue and the waiting calls tells their callers.
     }
 

@@ -164,7 +164,10 @@ impl Keeper {
             tokio::select! {
                 () = cancel.cancelled() => return,
                 () = due => {}
-                () = self.windows.server.changed.notified() => tokio::time::sleep(SETTLE).await,
+                // After a failure only time helps: what failed may itself be what is noticed.
+                () = self.windows.server.changed.notified(), if failures == 0 => {
+                    tokio::time::sleep(SETTLE).await;
+                }
             }
         }
     }
@@ -185,8 +188,9 @@ impl Keeper {
                 self.windows.disown(window).await?;
             } else if wanted && !window.shows {
                 self.windows.close(window).await?;
-            } else {
-                there.insert(window.agent);
+            } else if !there.insert(window.agent) && wanted {
+                // A call that was given up may have been carried out after all.
+                self.windows.close(window).await?;
             }
         }
         state.unwanted.clear();

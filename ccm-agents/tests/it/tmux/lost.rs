@@ -216,3 +216,34 @@ async fn a_daemon_that_starts_without_a_server_draws_what_it_finds() {
         "{end:?}"
     );
 }
+
+#[tokio::test]
+async fn a_server_that_refuses_is_asked_ever_more_rarely() {
+    let server = std::sync::Arc::new(super::Server::new());
+    let (program, log) = (server.path().join("tmux"), server.path().join("log"));
+    let script = format!(
+        "#!/bin/sh\necho >> '{}'\ncase \"$*\" in *-V) echo tmux 3.3a ;; \
+         *) echo 'error connecting to x (Permission denied)' >&2; exit 1 ;; esac\n",
+        log.display()
+    );
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(
+        &program,
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )
+    .unwrap();
+    let desk = Desk::on(server, |config| ccm_agents::TmuxConfig {
+        program,
+        ..config
+    });
+    let asked = || std::fs::read_to_string(&log).map_or(0, |text| text.lines().count());
+    let facts = desk.runtime.start_agent(&desk.place()).await.unwrap();
+    assert!(facts.answers && facts.window.is_none());
+    let before = asked();
+    let cancel = tokio_util::sync::CancellationToken::new();
+    let keeping = desk.runtime.keep_windows(cancel.clone());
+    // Pauses of 0.5, 1 and 2 seconds leave room for three questions; one more may come from the start.
+    let _ = tokio::time::timeout(Duration::from_millis(1900), keeping).await;
+    let times = asked() - before;
+    assert!((2..=5).contains(&times), "asked {times} times");
+}
