@@ -80,16 +80,26 @@ async fn prepare<M: MigratorTraitSelf>(
     if found == schema.version {
         return Ok(());
     }
-    if found > 0 {
-        let copy = back_up(db, path, found).await?;
+    let copy = match found {
+        0 => None,
+        _ => Some(back_up(db, path, found).await?),
+    };
+    if let Some(copy) = &copy {
         tracing::info!(
             from = found, to = schema.version, backup = %copy.display(),
             "bringing the database to a newer schema"
         );
     }
-    migrate(db, schema)
-        .await
-        .map_err(|error| from_open(path, error))
+    let Err(error) = migrate(db, schema).await else {
+        return Ok(());
+    };
+    if let (Some(copy), Ok(seen)) = (copy, inspect(db).await)
+        && seen.version == found
+    {
+        // Nothing came of it, and a program that is started again and again must not fill the disk with copies.
+        let _ = fs::remove_file(copy);
+    }
+    Err(from_open(path, error))
 }
 
 async fn migrate<M: MigratorTraitSelf>(
@@ -135,7 +145,7 @@ async fn connect(
             .create_if_missing(false)
             .busy_timeout(busy)
             .foreign_keys(true)
-            .statement_cache_capacity(64)
+            .statement_cache_capacity(32)
             .pragma("cache_size", CACHE)
             .thread_name(move |_| (if write { "ccm-db-write" } else { "ccm-db-read" }).to_owned());
         sqlite = match &place {

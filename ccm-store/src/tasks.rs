@@ -431,7 +431,7 @@ impl Change for Cancel {
     type Answer = (Task, CancelEffect);
 
     fn needs(&self, needs: &mut Needs) {
-        needs.task_and_run(self.id);
+        needs.task(self.id);
     }
 
     fn apply(&self, work: &mut Work) -> Result<(Task, CancelEffect)> {

@@ -132,6 +132,7 @@ async fn a_change_of_schema_that_fails_is_taken_back() {
         .await
         .unwrap();
     writer(&place, &options, &later(true)).await.unwrap_err();
+    assert!(!folder.path().join("ccm.db.schema-1.backup").exists());
     assert_eq!(version(&path).await, Some(1));
     writer(&place, &options, &NOW)
         .await

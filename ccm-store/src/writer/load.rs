@@ -58,7 +58,7 @@ impl Needs {
         self.agents.insert(id);
     }
 
-    /// A task.
+    /// A task, and its run while it runs.
     pub(crate) fn task(&mut self, id: TaskId) {
         self.tasks.insert(id);
     }
@@ -71,11 +71,6 @@ impl Needs {
     /// A run and its task.
     pub(crate) fn run(&mut self, id: RunId) {
         self.runs.insert(id);
-    }
-
-    /// A task and the run it is about.
-    pub(crate) fn task_and_run(&mut self, id: TaskId) {
-        self.tasks.insert(id);
     }
 
     /// Whether a run exists.

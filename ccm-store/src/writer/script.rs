@@ -16,7 +16,7 @@ const COMMITTING: &str = "committing";
 const MAX_PARAMETERS: usize = 30_000;
 
 /// Longer scripts are rarely the same twice, so their prepared form is not worth keeping.
-const MAX_KEPT_SQL: usize = 6_000;
+const MAX_KEPT_SQL: usize = 3_000;
 
 /// Statements with their values.
 #[derive(Debug, Default)]
