@@ -70,7 +70,7 @@ impl StopSet {
                 open.extend(children.get(&process.id.pid).into_iter().flatten());
             } else if self.programs.contains(&process.id)
                 || self.in_session(process, &all)
-                || (!process.gone && proc::carries(process.id.pid, &self.mark))
+                || (self.may_carry(process) && proc::carries(process.id.pid, &self.mark))
             {
                 open.push(process);
             }
@@ -87,6 +87,13 @@ impl StopSet {
             .filter(|process| !process.gone && found.contains(&process.id))
             .map(|process| process.id)
             .collect())
+    }
+
+    /// Whether it is worth a look at a process's environment: what was there before the program was not started by it.
+    fn may_carry(&self, process: &Process) -> bool {
+        let is_older =
+            |program: &ProcessId| proc::STARTS_ARE_ORDERED && process.id.start < program.start;
+        !process.gone && !self.programs.iter().any(is_older)
     }
 
     /// Whether a process is in the session that the run's program leads. Without the leader its number says nothing.
@@ -327,6 +334,20 @@ mod tests {
         let mut set = StopSet::new(home.path(), run, None, Some(program));
         set.spare(program);
         assert_eq!(set.scan().unwrap(), []);
+    }
+
+    #[test]
+    fn a_mark_counts_without_descent_if_it_is_no_older_than_the_program() {
+        let home = tempfile::tempdir().unwrap();
+        let run = RunId::new();
+        let program = ProcessId::of(std::process::id()).unwrap();
+        let family = Family::of(run);
+        let set = StopSet::new(home.path(), run, None, Some(program));
+        let found: Vec<u32> = set.scan().unwrap().iter().map(|id| id.pid).collect();
+        assert!(
+            family.pids.iter().all(|pid| found.contains(pid)),
+            "{found:?}"
+        );
     }
 
     #[test]

@@ -15,7 +15,7 @@ use linux as os;
 #[cfg(not(target_os = "linux"))]
 use other as os;
 
-pub(crate) use os::{all, carries, look, resources_of};
+pub(crate) use os::{STARTS_ARE_ORDERED, all, carries, look, resources_of};
 
 /// One process of a machine, told from those that had or will have its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
