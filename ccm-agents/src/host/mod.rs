@@ -127,7 +127,8 @@ fn set_up(dir: &AgentDir) -> Result<Option<Server>> {
         Signal::SIGTTOU,
     ])
     .map_err(failed)?;
-    let signals = sys::signal_pipe(&[Signal::SIGCHLD, Signal::SIGTERM]).map_err(failed)?;
+    let signals =
+        sys::signal_pipe(&[Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGUSR1]).map_err(failed)?;
     become_subreaper().map_err(failed)?;
     let process = ProcessId::of(std::process::id())
         .ok_or_else(|| Error::unavailable("this process is not to be seen"))?;

@@ -176,6 +176,13 @@ impl Server {
                 run.stop(GRACE, None);
             }
         }
+        if has(Signal::SIGUSR1) {
+            // Somebody did not find us: the socket may have been deleted.
+            match super::listen(&self.place.socket) {
+                Ok(listener) => self.listener = listener,
+                Err(error) => eprintln!("{}", ccm_core::chain(&error)),
+            }
+        }
         if has(Signal::SIGCHLD) {
             Run::reap_orphans(self.run.as_ref());
             if let Some(run) = &mut self.run {

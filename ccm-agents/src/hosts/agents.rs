@@ -24,6 +24,8 @@ const STARTING: Duration = Duration::from_secs(15);
 const QUITTING: Duration = Duration::from_secs(5);
 /// The time between two looks while waiting for one of these.
 const PAUSE: Duration = Duration::from_millis(10);
+/// After so many of them a host that is not to be found is called.
+const CALL_AFTER: u32 = 20;
 /// What a host does not get from the daemon: secrets, and the marks of a run that the daemon may have been started in.
 const KEPT_BACK: &[&str] = &[
     "CCM_RUN_ID",
@@ -41,8 +43,8 @@ enum Presence {
     Up(Connection),
     /// It holds its lock and says nothing.
     Silent(HostFile),
-    /// It is just being started or ended.
-    Between,
+    /// It holds its lock and can't be found: it is just being started or ended, or its socket was deleted.
+    Between(Option<HostFile>),
     /// There is none.
     Absent,
 }
@@ -61,6 +63,7 @@ impl Hosts {
         self.write_place(place).await?;
         let until = Instant::now() + STARTING;
         let mut replaced = false;
+        let mut between = 0;
         while Instant::now() < until {
             match presence(&self.config, place.id).await? {
                 Presence::Up(mut host) => {
@@ -75,7 +78,15 @@ impl Hosts {
                     return Ok((facts_of(place.id, &host), Some(host)));
                 }
                 Presence::Silent(file) => return Ok((silent(place.id, &file), None)),
-                Presence::Between => tokio::time::sleep(PAUSE).await,
+                Presence::Between(file) => {
+                    between += 1;
+                    if between == CALL_AFTER
+                        && let Some(file) = &file
+                    {
+                        call(file.process);
+                    }
+                    tokio::time::sleep(PAUSE).await;
+                }
                 Presence::Absent => self.start_host(place.id).await?,
             }
         }
@@ -154,10 +165,19 @@ impl Hosts {
     /// See [`AgentRuntime::stop_agent`](ccm_core::AgentRuntime::stop_agent).
     pub async fn stop_agent(&self, agent: AgentId) -> Result<()> {
         let until = Instant::now() + STARTING;
+        let mut between = 0;
         while Instant::now() < until {
             match presence(&self.config, agent).await? {
                 Presence::Absent => return Ok(()),
-                Presence::Between => tokio::time::sleep(PAUSE).await,
+                Presence::Between(file) => {
+                    between += 1;
+                    if between == CALL_AFTER
+                        && let Some(file) = &file
+                    {
+                        call(file.process);
+                    }
+                    tokio::time::sleep(PAUSE).await;
+                }
                 Presence::Up(mut host) => match host.ask(&Request::Quit, QUITTING).await? {
                     Answer::Busy { run } => return Err(busy(run)),
                     _ => return self.wait_until_gone(agent).await,
@@ -239,7 +259,8 @@ async fn facts(config: &RuntimeConfig, agent: AgentId) -> Result<Option<AgentFac
     Ok(match presence(config, agent).await? {
         Presence::Up(host) => Some(facts_of(agent, &host)),
         Presence::Silent(file) => Some(silent(agent, &file)),
-        Presence::Between | Presence::Absent => None,
+        Presence::Between(Some(file)) => Some(silent(agent, &file)),
+        Presence::Between(None) | Presence::Absent => None,
     })
 }
 
@@ -248,14 +269,15 @@ async fn presence(config: &RuntimeConfig, agent: AgentId) -> Result<Presence> {
     let (file, free) = blocking(move || Ok((dir.host()?, lock_is_free(&dir.host_lock())?))).await?;
     match (file, free) {
         (_, true) => Ok(Presence::Absent),
-        (None, false) => Ok(Presence::Between),
+        (None, false) => Ok(Presence::Between(None)),
         (Some(file), false) => {
             Ok(match Connection::open(&file.socket, config.epoch).await? {
                 Greeting::Up(host) => Presence::Up(host),
                 Greeting::Silent => Presence::Silent(file),
                 // The file may be of the one before.
-                Greeting::Nobody if file.process.is_alive() => Presence::Silent(file),
-                Greeting::Nobody => Presence::Between,
+                Greeting::Nobody => {
+                    Presence::Between(Some(file).filter(|file| file.process.is_alive()))
+                }
             })
         }
     }
@@ -279,6 +301,12 @@ fn silent(id: AgentId, file: &HostFile) -> AgentFacts {
         answers: false,
         run: None,
     }
+}
+
+/// Has a host listen anew, whose socket somebody may have deleted with other temporary files.
+pub(super) fn call(host: ProcessId) {
+    // One that is gone hears nothing, and one that listens loses nothing.
+    let _ = host.signal(nix::sys::signal::Signal::SIGUSR1);
 }
 
 /// The agent has another run in hand.

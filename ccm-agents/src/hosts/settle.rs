@@ -1,18 +1,19 @@
 //! What became of a run, by the evidence in its folder; and ending it.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ccm_core::id::RunId;
 use ccm_core::runtime::{RunEnd, RunProcess, RunStatus, Stopped};
 use ccm_core::task::Setback;
 use ccm_core::time::Timestamp;
-use ccm_core::{Error, Reason, Result};
+use ccm_core::{Error, ErrorKind, Reason, Result};
 
+use super::agents::call;
 use super::connection::{Connection, Greeting};
 use super::{Hosts, blocking};
-use crate::record::{Gate, Passage, RunDir};
+use crate::record::{AgentDir, Gate, Passage, RunDir};
 use crate::stopset::{Emptier, GRACE, Step, StopSet};
 use crate::sys::durable;
 use crate::sys::proc::Machine;
@@ -47,7 +48,7 @@ impl Hosts {
         let dir = self.run(run);
         let mut last = None;
         for look in 0..LOOKS {
-            match evidence(&dir).await? {
+            match self.evidence(&dir).await? {
                 Evidence::Ended { end, started_at } => {
                     return Ok(RunStatus::Ended { end, started_at });
                 }
@@ -87,8 +88,11 @@ impl Hosts {
                             });
                         }
                         Greeting::Silent => return Ok(RunStatus::Running(process(false))),
-                        // Just let go of, or just died: the folder will say which.
-                        Greeting::Up(_) | Greeting::Nobody => {
+                        // Just let go of, or just died: the folder will say which. Or its socket was deleted.
+                        other => {
+                            if matches!(other, Greeting::Nobody) {
+                                call(passage.host);
+                            }
                             last = Some(process(false));
                             tokio::time::sleep(Duration::from_millis(1 << look.min(6))).await;
                         }
@@ -108,7 +112,7 @@ impl Hosts {
             false => Stopped::Unstoppable(left),
         };
         for _ in 0..LOOKS {
-            match evidence(&dir).await? {
+            match self.evidence(&dir).await? {
                 Evidence::Nothing | Evidence::Ended { .. } => return Ok(Stopped::Empty),
                 Evidence::Open => {
                     self.void(&dir, "it was stopped before its program was started")
@@ -120,7 +124,7 @@ impl Hosts {
                     ));
                 }
                 Evidence::Held { passage, socket } => {
-                    match self.ask_to_stop(run, &socket, grace).await? {
+                    match self.ask_to_stop(run, &passage, &socket, grace).await? {
                         Some(Answer::Unstoppable { pids }) => {
                             return Ok(Stopped::Unstoppable(pids));
                         }
@@ -143,12 +147,14 @@ impl Hosts {
     async fn ask_to_stop(
         &self,
         run: RunId,
-        socket: &std::path::Path,
+        passage: &Passage,
+        socket: &Path,
         grace: Duration,
     ) -> Result<Option<Answer>> {
         match Connection::open(socket, self.config.epoch).await? {
             Greeting::Silent => Ok(None),
             Greeting::Nobody => {
+                call(passage.host);
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 Ok(Some(Answer::Done))
             }
@@ -164,13 +170,16 @@ impl Hosts {
                 // It interrupts, waits, kills, and syncs what may be a large spool.
                 let limit = grace + Duration::from_secs(30);
                 match host.ask(&request, limit).await {
-                    Err(error) if error.kind() == ccm_core::ErrorKind::Unavailable => {
-                        Ok(Some(Answer::Done))
-                    }
+                    Err(error) if error.kind() == ErrorKind::Unavailable => Ok(Some(Answer::Done)),
                     answer => answer.map(Some),
                 }
             }
         }
+    }
+
+    async fn evidence(&self, dir: &RunDir) -> Result<Evidence> {
+        let (home, dir) = (self.config.home.clone(), dir.clone());
+        blocking(move || look(&home, &dir)).await
     }
 
     async fn void(&self, dir: &RunDir, detail: &'static str) -> Result<bool> {
@@ -234,12 +243,7 @@ pub(super) async fn may_be_alive(dir: &RunDir) -> Result<bool> {
     blocking(move || Ok(!dir.lock_is_free()?)).await
 }
 
-async fn evidence(dir: &RunDir) -> Result<Evidence> {
-    let dir = dir.clone();
-    blocking(move || look(&dir)).await
-}
-
-fn look(dir: &RunDir) -> Result<Evidence> {
+fn look(home: &Path, dir: &RunDir) -> Result<Evidence> {
     if !dir.exists() {
         return Ok(Evidence::Nothing);
     }
@@ -263,9 +267,18 @@ fn look(dir: &RunDir) -> Result<Evidence> {
     if free || boot != passage.machine.boot {
         return Ok(Evidence::Cut(passage));
     }
-    let socket = match dir.launch()? {
-        Some(launch) => launch.socket,
-        None => PathBuf::new(),
+    let Some(launch) = dir.launch()? else {
+        return Err(Error::new(
+            ErrorKind::Corrupt,
+            format!("{} has a gate and no launch", dir.path().display()),
+        ));
+    };
+    // Where it listens now; a host that came up under another temporary folder than the daemon's is elsewhere.
+    let agent = AgentDir::new(home, launch.order.place.id);
+    let host = agent.host().ok().flatten();
+    let socket = match host.filter(|host| host.process == passage.host) {
+        Some(host) => host.socket,
+        None => launch.socket,
     };
     Ok(Evidence::Held { passage, socket })
 }

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ccm_core::AgentRuntime;
-use ccm_core::runtime::RunStatus;
+use ccm_core::id::RunId;
+use ccm_core::runtime::{RunStatus, Stopped};
 
 use crate::bench::*;
 
@@ -198,6 +199,52 @@ async fn nonsense_on_its_socket_disturbs_no_run() {
     assert!(matches!(status, RunStatus::Running(process) if process.answers));
     std::fs::write(bench.dir.path().join("go"), "").unwrap();
     end_of(&runtime, order.run).await;
+}
+
+#[tokio::test]
+async fn a_host_whose_socket_was_deleted_is_found_again() {
+    let bench = Bench::new();
+    let runtime = bench.runtime();
+    let order = bench.sh("sleep 1000");
+    runtime.launch(&order).await.unwrap();
+    let (host, socket) = (bench.host_pid(), socket(&bench));
+    std::fs::remove_dir_all(socket.parent().unwrap()).unwrap();
+    until_answers(&runtime, order.run).await;
+    std::fs::remove_file(&socket).unwrap();
+    let stopped = runtime.stop(order.run, Duration::ZERO).await.unwrap();
+    assert_eq!(stopped, Stopped::Empty);
+    std::fs::remove_file(&socket).unwrap();
+    let facts = runtime.start_agent(&bench.place()).await.unwrap();
+    assert!(facts.answers && facts.pid == Some(host), "{facts:?}");
+}
+
+async fn until_answers(runtime: &dyn AgentRuntime, run: RunId) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let status = runtime.inspect(run).await.unwrap();
+        if matches!(status, RunStatus::Running(ref process) if process.answers) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{status:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_daemon_with_another_temporary_folder_finds_its_hosts() {
+    let bench = Bench::new();
+    let runtime = bench.runtime();
+    let order = bench.sh("sleep 1000");
+    runtime.launch(&order).await.unwrap();
+    // As if it had been written where the daemon looks, and the host had come up elsewhere.
+    let path = bench.run_dir(order.run).join("launch");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let listens = socket(&bench).display().to_string();
+    assert!(text.contains(&listens));
+    std::fs::write(&path, text.replace(&listens, "/nowhere/socket")).unwrap();
+    let status = runtime.inspect(order.run).await.unwrap();
+    assert!(matches!(status, RunStatus::Running(process) if process.answers));
+    let stopped = runtime.stop(order.run, Duration::ZERO).await.unwrap();
+    assert_eq!(stopped, Stopped::Empty);
 }
 
 /// Stands in for a host of another version: says hello, and ends when it is told to quit.
