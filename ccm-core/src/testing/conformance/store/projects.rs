@@ -4,8 +4,9 @@ use super::*;
 use crate::Noun;
 use crate::agent::{AgentState, Evidence};
 use crate::reason::Reason;
-use crate::store::RegisterEffect;
-use crate::task::{Setback, TaskState};
+use crate::run::Checkpoint;
+use crate::store::{Intake, RegisterEffect};
+use crate::task::{Setback, StopIntent, TaskState};
 
 /// "Raises the epoch": each beginning gets a higher one, and `daemon.started` tells it.
 pub async fn begin_raises_the_epoch(place: &dyn StorePlace) {
@@ -51,6 +52,9 @@ pub async fn an_older_epoch_writes_nothing(place: &dyn StorePlace) {
     let project = bench.project("p").await;
     let task = bench.task(project.id, "one").await;
     let other = bench.task(project.id, "two").await;
+    let ended = bench.task(project.id, "three").await;
+    let ended = bench.done(&ended, Verdict::Succeeded, at(3)).await;
+    let agent = bench.store.agents().await.unwrap().remove(0);
     let claimed = bench.claimed(&task, at(3)).await;
     let (run, token) = (claimed.run.id, claimed.run.token);
     let next = place.another().await;
@@ -87,7 +91,35 @@ pub async fn an_older_epoch_writes_nothing(place: &dyn StorePlace) {
         refused(old.finish(run, token, end(Verdict::Succeeded), at(5)).await),
         gone
     );
+    assert_eq!(refused(old.retry_task(ended.id, "me", at(5)).await), gone);
+    let evidence = Evidence {
+        source: "host".to_owned(),
+        seen_at: at(5),
+    };
+    let seen = old
+        .observe_agent(agent.id, AgentState::Idle, evidence)
+        .await;
+    assert_eq!(refused(seen), gone);
+    let intent = StopIntent {
+        reason: Reason::Timeout,
+        by: "engine".to_owned(),
+        at: at(5),
+    };
+    assert_eq!(refused(old.mark_stopping(run, token, intent).await), gone);
+    let held = Some(Reason::Unstoppable);
+    assert_eq!(refused(old.mark_held(run, token, held, at(5)).await), gone);
+    let intake = Intake {
+        from: Checkpoint::default(),
+        to: Checkpoint {
+            out: 1,
+            ..Checkpoint::default()
+        },
+        observations: Vec::new(),
+    };
+    assert_eq!(refused(old.take_in(run, token, intake, at(5)).await), gone);
     assert_eq!(bench.head().await, before);
+    assert_eq!(next.agent(agent.id).await.unwrap(), agent);
+    assert_eq!(next.task(ended.id).await.unwrap(), ended);
     assert_eq!(next.task(task.id).await.unwrap(), claimed.task);
     assert_eq!(next.task(other.id).await.unwrap(), other);
     assert_eq!(next.run(run).await.unwrap(), claimed.run);
