@@ -116,7 +116,7 @@ pub async fn ready_respects_dates(place: &dyn StorePlace) {
     let late = dated(30).await;
     let soon = dated(20).await;
     let blocked = TaskSpec {
-        not_before: Some(at(10)),
+        not_before: Some(at(25)),
         blocked_by: vec![late.id],
         ..spec("x")
     };
