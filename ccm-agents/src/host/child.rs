@@ -152,6 +152,7 @@ impl Program {
     /// Tries what the name can mean, as a shell does. Returns only if nothing could be executed.
     fn execute(&self) -> Errno {
         let mut worst = Errno::ENOENT;
+        let named = self.name.contains('/');
         for candidate in &self.candidates {
             let Err(errno) = nix::unistd::execve(candidate, &self.argv, &self.env);
             match errno {
@@ -163,6 +164,8 @@ impl Program {
                     let Err(errno) = nix::unistd::execve(c"/bin/sh", &argv, &self.env);
                     return errno;
                 }
+                // A folder on the PATH that can't be entered holds nothing for us.
+                Errno::EACCES if !named && nix::sys::stat::stat(candidate.as_c_str()).is_err() => {}
                 Errno::EACCES => worst = errno,
                 _ => return errno,
             }
