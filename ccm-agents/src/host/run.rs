@@ -6,6 +6,7 @@
 //!                  (void: child dies)   (error: not_started)        rest is ended, spool synced, exit, reaped
 //! ```
 
+use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -69,6 +70,8 @@ pub(crate) struct Run {
     pub(crate) unstoppable: Vec<u32>,
     /// The host itself is being ended: no record is true then but its absence.
     pub(crate) abandoned: bool,
+    /// Daemons that spoke to the host. One that was started from within the run is no part of it.
+    callers: HashSet<ProcessId>,
 }
 
 /// What a step of a run came to.
@@ -179,6 +182,7 @@ impl Run {
             output_cut: false,
             unstoppable: Vec::new(),
             abandoned: false,
+            callers: HashSet::new(),
         }))
     }
 
@@ -278,15 +282,12 @@ impl Run {
     }
 
     /// Begins to end everything of the run, on somebody's wish.
-    pub(crate) fn stop(&mut self, grace: Duration, by: Option<ProcessId>) {
+    pub(crate) fn stop(&mut self, grace: Duration) {
         self.look_for_end();
         if self.ended.is_none() {
             self.stopped = true;
         }
         self.end_all(grace);
-        if let (Some(ending), Some(caller)) = (&mut self.ending, by) {
-            ending.spare(caller);
-        }
     }
 
     fn end_all(&mut self, grace: Duration) {
@@ -297,13 +298,23 @@ impl Run {
         self.step_at = Instant::now();
     }
 
+    /// A daemon speaks to the host.
+    pub(crate) fn spare(&mut self, caller: ProcessId) {
+        self.callers.insert(caller);
+        if let Some(ending) = &mut self.ending {
+            ending.spare(caller);
+        }
+    }
+
     fn stop_set(&self) -> StopSet {
-        StopSet::new(
+        let mut set = StopSet::new(
             dir_home(&self.dir),
             self.id,
             Some(self.host),
             Some(self.child),
-        )
+        );
+        self.callers.iter().for_each(|caller| set.spare(*caller));
+        set
     }
 
     /// When the host must come back to it without being woken.

@@ -17,6 +17,7 @@ use super::log::Log;
 use super::run::{Identity, Progress, Run};
 use crate::record::{AgentDir, PlaceFile, RunDir};
 use crate::stopset::GRACE;
+use crate::sys::proc::ProcessId;
 use crate::view::filter;
 use crate::wire::{Answer, Request, Status, VERSION};
 
@@ -173,7 +174,7 @@ impl Server {
             self.quitting = true;
             if let Some(run) = &mut self.run {
                 run.abandoned = true;
-                run.stop(GRACE, None);
+                run.stop(GRACE);
             }
         }
         if has(Signal::SIGUSR1) {
@@ -231,6 +232,9 @@ impl Server {
             Request::Hello { epoch } if epoch >= self.epoch => {
                 client.epoch = Some(epoch);
                 self.epoch = epoch;
+                if let (Some(run), Some(caller)) = (&mut self.run, client.peer) {
+                    run.spare(caller);
+                }
                 return Some(Answer::Host(self.status()));
             }
             _ => {}
@@ -242,10 +246,10 @@ impl Server {
         let caller = client.peer;
         match request {
             Request::Status => Some(Answer::Host(self.status())),
-            Request::Launch { run } => self.launch(id, run),
+            Request::Launch { run } => self.launch(id, caller, run),
             Request::Stop { run, grace_ms } => match &mut self.run {
                 Some(in_hand) if in_hand.id == run => {
-                    in_hand.stop(Duration::from_millis(grace_ms), caller);
+                    in_hand.stop(Duration::from_millis(grace_ms));
                     self.stoppers.push(id);
                     None
                 }
@@ -262,7 +266,7 @@ impl Server {
         }
     }
 
-    fn launch(&mut self, client: u64, id: RunId) -> Option<Answer> {
+    fn launch(&mut self, client: u64, caller: Option<ProcessId>, id: RunId) -> Option<Answer> {
         if let Some(run) = &self.run {
             if run.id != id {
                 return Some(Answer::Busy { run: run.id });
@@ -274,7 +278,10 @@ impl Server {
             return None;
         }
         match self.start(id) {
-            Ok(Some(run)) => {
+            Ok(Some(mut run)) => {
+                if let Some(caller) = caller {
+                    run.spare(caller);
+                }
                 self.run = Some(run);
                 self.launchers.push(client);
                 None
