@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ccm_agents::TmuxRuntime;
 use ccm_core::api::ShutdownReport;
 use ccm_core::engine::Engine;
 use ccm_core::project::Profiles;
@@ -26,6 +27,7 @@ const FAILED_PATIENCE: Duration = Duration::from_secs(5);
 pub struct Daemon {
     app: Arc<App>,
     listener: TcpListener,
+    windows: Option<Arc<TmuxRuntime>>,
     info: DaemonInfo,
     // Held to the end: whoever has it is the home's daemon.
     _lock: DaemonLock,
@@ -64,7 +66,13 @@ impl Daemon {
         let runtime = factories::runtime(&home, &config, epoch)?;
         let profiles: Arc<dyn Profiles> = factories::profiles(&home, &config);
         let limits = factories::limits(&config);
-        let engine = Engine::builder(store, runtime, system)
+        if let Some(windows) = &runtime.windows
+            && let Err(error) = windows.check().await
+        {
+            // Agents wait and say so; everything else can be used.
+            tracing::warn!("{}", ccm_core::chain(&error));
+        }
+        let engine = Engine::builder(store, runtime.agents, system)
             .profiles(Arc::clone(&profiles))
             .scheduler(factories::scheduler())
             .clock(Arc::clone(&clock))
@@ -101,6 +109,7 @@ impl Daemon {
         Ok(Self {
             app: Arc::new(app),
             listener,
+            windows: runtime.windows,
             info,
             _lock: lock,
         })
@@ -158,10 +167,13 @@ impl Daemon {
             let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
             failed
         };
-        let (failed, ()) = tokio::join!(
-            watched,
-            http::serve(self.listener, router, stopping.clone())
-        );
+        let windows = async {
+            if let Some(windows) = &self.windows {
+                windows.keep_windows(stopping.clone()).await;
+            }
+        };
+        let server = http::serve(self.listener, router, stopping.clone());
+        let (failed, (), ()) = tokio::join!(watched, server, windows);
         match failed {
             Some(error) => Ended::Failed(error),
             None => Ended::Stopped(app.shutdown(false).await),

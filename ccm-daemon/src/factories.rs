@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ccm_agents::{HostCommand, ProcessRuntime, RuntimeConfig};
+use ccm_agents::{HostCommand, ProcessRuntime, RuntimeConfig, TmuxConfig, TmuxRuntime, TmuxSocket};
 use ccm_core::engine::EngineLimits;
 use ccm_core::id::Epoch;
 use ccm_core::project::Profiles;
@@ -28,15 +28,39 @@ pub(crate) async fn store(config: &Config) -> Result<Arc<dyn Store>> {
     Ok(Arc::new(store))
 }
 
+/// What agents live in.
+#[derive(Debug)]
+pub(crate) struct Runtime {
+    /// For the engine.
+    pub(crate) agents: Arc<dyn AgentRuntime>,
+    /// The same, if it has windows that somebody has to keep.
+    pub(crate) windows: Option<Arc<TmuxRuntime>>,
+}
+
 /// What the config's agents live in.
-pub(crate) fn runtime(home: &Home, config: &Config, epoch: Epoch) -> Result<Arc<dyn AgentRuntime>> {
+pub(crate) fn runtime(home: &Home, config: &Config, epoch: Epoch) -> Result<Runtime> {
     let host = HostCommand {
         argv: vec![host_program()],
     };
-    let runtime = RuntimeConfig::new(home.dir(), epoch, host);
+    let hosts = RuntimeConfig::new(home.dir(), epoch, host);
     Ok(match config.agents.runtime {
-        RuntimeName::Process => Arc::new(ProcessRuntime::new(runtime)?),
-        RuntimeName::Tmux => Arc::new(ProcessRuntime::new(runtime)?),
+        RuntimeName::Process => Runtime {
+            agents: Arc::new(ProcessRuntime::new(hosts)?),
+            windows: None,
+        },
+        RuntimeName::Tmux => {
+            let tmux = TmuxConfig {
+                socket: TmuxSocket::Name(config.agents.tmux_socket.clone().into()),
+                session: config.agents.tmux_session_name.clone(),
+                max_windows: Some(config.resources.max_tmux_windows),
+                ..TmuxConfig::default()
+            };
+            let runtime = Arc::new(TmuxRuntime::new(hosts, tmux)?);
+            Runtime {
+                agents: Arc::clone(&runtime) as Arc<dyn AgentRuntime>,
+                windows: Some(runtime),
+            }
+        }
     })
 }
 

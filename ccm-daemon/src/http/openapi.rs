@@ -33,7 +33,7 @@ pub const OPENAPI_PATH: &str = "/api/v1/openapi.json";
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     servers((url = "http://127.0.0.1:8765", description = "The daemon of this machine, at its usual address")),
-    components(schemas(api::Problem, api::Event)),
+    components(schemas(api::Problem, api::Event, api::EventKind, api::Stream, api::TaskStateName)),
     modifiers(&Bearer),
     tags(
         (name = "tasks", description = "What someone wants done."),
