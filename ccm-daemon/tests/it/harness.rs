@@ -134,7 +134,6 @@ impl Server {
     }
 
     /// The next daemon over the same data.
-    #[allow(dead_code, reason = "for the tests of the event stream")]
     pub(crate) async fn restart(self) -> Self {
         self.app.shutdown(false).await;
         ended(self.serving).await;

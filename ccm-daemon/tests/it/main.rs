@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails here says where")]
 
+mod events;
 mod harness;
 mod lists;
 mod machine_config;
@@ -9,4 +10,9 @@ mod machine_edit;
 mod machine_home;
 mod machine_project;
 mod machine_trust;
+mod openapi;
+mod problems;
+mod program;
+mod projects;
+mod security;
 mod tasks;
