@@ -50,7 +50,7 @@ pub(crate) fn runtime(home: &Home, config: &Config, epoch: Epoch) -> Result<Runt
         },
         RuntimeName::Tmux => {
             let tmux = TmuxConfig {
-                socket: TmuxSocket::Name(config.agents.tmux_socket.clone().into()),
+                socket: TmuxSocket::Name(config.agents.tmux_socket.clone()),
                 session: config.agents.tmux_session_name.clone(),
                 max_windows: Some(config.resources.max_tmux_windows),
                 ..TmuxConfig::default()
