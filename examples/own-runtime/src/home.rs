@@ -162,8 +162,8 @@ impl Home {
     // --- starting ---
 
     pub(crate) fn launch(&self, order: &LaunchOrder) -> Result<RunStatus> {
-        self.start_agent(&order.place)?;
         let _lock = self.lock().map_err(failed)?;
+        self.start_agent(&order.place)?;
         let run = self.run(order.run);
         if self.gate(&run).map_err(failed)?.is_none() {
             self.must_be_free(order.place.id, Some(order.run))?;
