@@ -6,3 +6,4 @@ mod offline;
 mod online;
 mod server;
 mod support;
+mod terminal;

@@ -1,0 +1,242 @@
+//! What a person at a terminal sees and is asked.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::process::{Child, Command};
+use std::sync::{Arc, Mutex};
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::pty::{Winsize, openpty};
+
+use crate::support::{Machine, until};
+
+/// A program on a terminal of 80 columns.
+struct Terminal {
+    child: Child,
+    keyboard: File,
+    screen: Arc<Mutex<Vec<u8>>>,
+    reader: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Terminal {
+    fn new(mut command: Command) -> Self {
+        let size = Winsize {
+            ws_row: 24,
+            ws_col: 80,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        let pty = openpty(&size, None).unwrap();
+        // A daemon that the program starts must not inherit the terminal from the test, or it would never end.
+        for end in [&pty.master, &pty.slave] {
+            fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
+        }
+        let child = command
+            .env("TERM", "xterm")
+            .stdin(pty.slave.try_clone().unwrap())
+            .stdout(pty.slave.try_clone().unwrap())
+            .stderr(pty.slave)
+            .spawn()
+            .unwrap();
+        // The command keeps its ends of the terminal open.
+        drop(command);
+        let keyboard = File::from(pty.master);
+        let mut output = keyboard.try_clone().unwrap();
+        let screen = Arc::new(Mutex::new(Vec::new()));
+        let shared = Arc::clone(&screen);
+        let reader = std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            // A terminal that nobody has open any more is an error to its other end.
+            while let Ok(n @ 1..) = output.read(&mut bytes) {
+                shared.lock().unwrap().extend_from_slice(&bytes[..n]);
+            }
+        });
+        Self {
+            child,
+            keyboard,
+            screen,
+            reader: Some(reader),
+        }
+    }
+
+    fn text(&self) -> String {
+        let text = String::from_utf8_lossy(&self.screen.lock().unwrap()).into_owned();
+        text.replace("\r\n", "\n")
+    }
+
+    /// Waits until `words` are on the screen, then types `keys`.
+    fn answer(&mut self, words: &str, keys: &str) {
+        until(&format!("{words:?} is on the screen"), || {
+            self.text().contains(words)
+        });
+        self.keyboard.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Waits for the program's end and returns its exit code and all that was on the screen.
+    fn end(mut self) -> (i32, String) {
+        let mut status = None;
+        until("the program ends", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        self.reader.take().unwrap().join().unwrap();
+        (status.unwrap().code().unwrap_or(-1), self.text())
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn setting_a_machine_up_asks_few_questions() {
+    let machine = Machine::bare();
+    let mut terminal = Terminal::new(machine.command("ccm-orchestrator", &["init"]));
+    terminal.answer("Profile? [1]", "x\n");
+    terminal.answer("Please answer 1 or 2.\nProfile? [1]", "2\n");
+    terminal.answer("System hostname? [", "laptop\n");
+    terminal.answer("Start the daemon now? [Y/n]", "n\n");
+    let (code, screen) = terminal.end();
+    assert_eq!(code, 0, "{screen}");
+    assert_eq!(machine.ccm(&["config", "get", "profile"]).ok(), "minimal");
+    assert_eq!(
+        machine.ccm(&["config", "get", "system.hostname"]).ok(),
+        "laptop"
+    );
+}
+
+#[test]
+fn setting_a_project_up_offers_the_daemon_and_asks_for_trust() {
+    let machine = Machine::new();
+    let folder = machine.folder("cloned");
+    std::fs::create_dir(folder.join(".ccm")).unwrap();
+    let config = "agent:\n  driver: command\n  command: [\"\\e]0;x\\acat\"]\n";
+    std::fs::write(folder.join(".ccm/config.yaml"), config).unwrap();
+    let init = |answer: &str| {
+        let mut command = machine.command("ccm", &["init"]);
+        command.current_dir(&folder);
+        let mut terminal = Terminal::new(command);
+        if machine.info().is_none() {
+            terminal.answer("Start it now? [Y/n]", "\n");
+        }
+        terminal.answer("Trust these settings? [y/N]", answer);
+        terminal.end()
+    };
+    let trusted = || {
+        let list = machine.ccm(&["project", "list"]).ok();
+        assert!(list.starts_with("- cloned ("), "{list}");
+        !list.contains("config_untrusted")
+    };
+    let (code, screen) = init("\n");
+    assert_eq!(code, 0, "{screen}");
+    assert!(screen.contains("warning"), "{screen}");
+    assert!(!screen.contains("\u{1b}]"), "{screen:?}");
+    until("the queue is held", || !trusted());
+    let (code, screen) = init("yes\n");
+    assert_eq!(code, 0, "{screen}");
+    assert!(trusted());
+}
+
+#[test]
+fn removing_a_project_asks() {
+    let machine = Machine::new();
+    let _daemon = machine.daemon();
+    machine.project("demo", &["cat"]);
+    let remove = |answer: &str| {
+        let mut terminal = Terminal::new(machine.command("ccm", &["project", "remove", "demo"]));
+        terminal.answer("[y/N]", answer);
+        terminal.end().0
+    };
+    assert_eq!(remove("n\n"), 1);
+    assert!(machine.ccm(&["project", "list"]).ok().contains("demo"));
+    assert_eq!(remove("\u{4}"), 1);
+    assert_eq!(remove("y\n"), 0);
+    assert_eq!(machine.ccm(&["project", "list"]).ok(), "");
+}
+
+#[test]
+fn a_task_can_be_typed() {
+    let machine = Machine::new();
+    let _daemon = machine.daemon();
+    let project = machine.project("demo", &["cat"]);
+    let mut command = machine.command("ccm", &["task", "create"]);
+    command.current_dir(&project.folder);
+    let mut terminal = Terminal::new(command);
+    terminal.answer("Type the task", "say hello\n\u{4}");
+    let (code, screen) = terminal.end();
+    assert_eq!(code, 0, "{screen}");
+    let task = machine.ccm(&["task", "list", "--json"]).json();
+    assert_eq!(task[0]["text"], "say hello\n");
+}
+
+#[test]
+fn what_agents_print_can_not_hurt_a_terminal() {
+    let machine = Machine::new();
+    let _daemon = machine.daemon();
+    let hostile =
+        r"printf '\033[31mred\033[0m \033]52;c;eA==\a\033]0;title\033\\\033[2J\033[6nend'";
+    let project = machine.project("demo", &["sh", "-c", hostile]);
+    let id = project.task("x");
+    machine.ccm(&["task", "wait", &id]).ok();
+    let shown = |no_color: &str| {
+        let mut command = machine.command("ccm", &["task", "logs", "-f", &id]);
+        command.env("NO_COLOR", no_color);
+        Terminal::new(command).end().1
+    };
+    assert_eq!(shown(""), "\u{1b}[31mred\u{1b}[0m end\u{1b}[0m");
+    assert_eq!(shown("1"), "red end");
+    let mut command = machine.command("ccm", &["task", "show", &id]);
+    command.env("NO_COLOR", "1");
+    let (_, screen) = Terminal::new(command).end();
+    assert!(screen.contains("red end"), "{screen:?}");
+    assert!(!screen.contains('\u{1b}'), "{screen:?}");
+    // A pipe gets every byte.
+    let piped = machine.ccm(&["task", "logs", &id]).stdout;
+    assert!(piped.ends_with(b"\x1b[2J\x1b[6nend"));
+}
+
+#[test]
+fn tables_fit_the_terminal_and_ids_stay_whole() {
+    let machine = Machine::new();
+    let _daemon = machine.daemon();
+    let project = machine.project("demo", &["cat"]);
+    machine.ccm(&["project", "pause", "demo"]).ok();
+    let title = "a title that is far too long for the rest of this line ".repeat(2);
+    let id = project.task(&title);
+    let (_, screen) = Terminal::new(machine.command("ccm", &["task", "list"])).end();
+    let lines: Vec<_> = screen.lines().collect();
+    assert_eq!(lines.len(), 2, "{screen}");
+    assert!(
+        lines.iter().all(|line| line.chars().count() <= 80),
+        "{screen}"
+    );
+    assert!(
+        lines[1].starts_with(&id) && lines[1].contains('…'),
+        "{screen}"
+    );
+    let piped = machine.ccm(&["task", "list"]).ok();
+    assert!(
+        piped.contains(title.trim_end().get(..70).unwrap()),
+        "{piped}"
+    );
+}
+
+#[test]
+fn errors_have_colours_on_a_terminal_only() {
+    let machine = Machine::new();
+    let run = |no_color: &str| {
+        let mut command = machine.command("ccm", &["task", "list"]);
+        command.env("NO_COLOR", no_color);
+        Terminal::new(command).end()
+    };
+    let (code, screen) = run("");
+    assert_eq!(code, 3);
+    assert!(
+        screen.starts_with("\u{1b}[1;31merror\u{1b}[0m: the daemon"),
+        "{screen:?}"
+    );
+    assert!(!run("1").1.contains('\u{1b}'));
+}
