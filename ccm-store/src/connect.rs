@@ -146,6 +146,8 @@ async fn connect(
             .busy_timeout(busy)
             .foreign_keys(true)
             .statement_cache_capacity(32)
+            // The thread must not wait for the reader of its rows every few of them.
+            .row_buffer_size(1024)
             .pragma("cache_size", CACHE)
             .thread_name(move |_| (if write { "ccm-db-write" } else { "ccm-db-read" }).to_owned());
         sqlite = match &place {

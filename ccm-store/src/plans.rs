@@ -7,6 +7,7 @@ use ccm_core::time::Timestamp;
 use sea_orm::sea_query::Value;
 
 use crate::reader::Reader;
+use crate::writer::{PROMOTE, unblock};
 use crate::{SqliteStore, events, lists, ready, tasks};
 
 /// The steps of a statement.
@@ -96,6 +97,33 @@ async fn what_is_ready_is_found_at_any_length_of_the_queue() {
         ],
     )
     .await;
+}
+
+#[tokio::test]
+async fn the_writer_walks_along_indexes() {
+    let store = SqliteStore::in_memory().await.unwrap();
+    let reader = &store.reader;
+    let promote = (PROMOTE.to_owned(), vec![1_i64.into(), 1_i64.into()]);
+    let dated = ["SEARCH due USING INDEX task_dated (project_id=? AND due_at<?)"];
+    check(reader, promote, &dated).await;
+    let by_id = ["SEARCH task USING INDEX sqlite_autoindex_task_1 (id=?)"];
+    for condition in [
+        "task.id IN (?, ?)",
+        "task.id IN (SELECT task_id FROM run WHERE id IN (?, ?))",
+    ] {
+        let values = vec![vec![0_u8].into(), vec![1_u8].into()];
+        check(reader, (tasks::select(condition), values), &by_id).await;
+    }
+    let update = "UPDATE task SET state = new.column2 FROM (VALUES (?, ?), (?, ?)) AS new WHERE task.id = new.column1";
+    let values = ["a", "b", "c", "d"].map(Value::from).to_vec();
+    let by_id = ["SEARCH task USING COVERING INDEX sqlite_autoindex_task_1 (id=?)"];
+    check(reader, (update.to_owned(), values), &by_id).await;
+    let values = vec![vec![0_u8].into(), 1_i64.into()];
+    let edges = [
+        "SEARCH edge USING PRIMARY KEY (blocker_id=?)",
+        "SEARCH task USING INDEX sqlite_autoindex_task_1 (id=?)",
+    ];
+    check(reader, (unblock(1), values), &edges).await;
 }
 
 #[tokio::test]

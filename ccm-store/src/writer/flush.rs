@@ -18,6 +18,24 @@ use crate::values::{Id, micros};
 /// How many tasks leave the index of dates in one transaction.
 const PROMOTED_AT_ONCE: i64 = 1000;
 
+/// How many blockers one statement tells those that wait for them of.
+const BLOCKERS_AT_ONCE: usize = 10_000;
+
+/// Adds a number to the open blockers of everything that waits for one of `count` blockers.
+pub(crate) fn unblock(count: usize) -> String {
+    format!(
+        "UPDATE task SET open_blockers = open_blockers + changed.by FROM (SELECT edge.task_id, SUM(blocker.column2) AS by \
+         FROM (VALUES {}) AS blocker CROSS JOIN task_blocker AS edge ON edge.blocker_id = blocker.column1 \
+         GROUP BY edge.task_id) AS changed WHERE task.id = changed.task_id",
+        vec!["(?, ?)"; count].join(", ")
+    )
+}
+
+/// Takes tasks whose date has come out of the index of dates, along that index.
+pub(crate) const PROMOTE: &str = "UPDATE task SET dated = 0 WHERE rowid IN (SELECT due.rowid \
+     FROM project CROSS JOIN task AS due INDEXED BY task_dated ON due.project_id = project.id \
+     AND due.state = 'queued' AND due.open_blockers = 0 AND due.dated = 1 AND due.due_at <= ? LIMIT ?)";
+
 impl Work {
     /// The command that makes it durable, or `None` if nothing changed.
     pub(super) fn flush(&self) -> Option<Script> {
@@ -51,12 +69,7 @@ impl Work {
 
     fn promotions(&self, script: &mut Script) {
         if let Some(now) = self.promoted {
-            script.push(
-                "UPDATE task SET dated = 0 WHERE rowid IN (SELECT task.rowid FROM project JOIN task \
-                 ON task.project_id = project.id AND task.state = 'queued' AND task.open_blockers = 0 \
-                 AND task.dated = 1 AND task.due_at <= ? LIMIT ?)",
-                [now.as_micros().into(), PROMOTED_AT_ONCE.into()],
-            );
+            script.push(PROMOTE, [now.as_micros().into(), PROMOTED_AT_ONCE.into()]);
         }
     }
 
@@ -126,12 +139,11 @@ impl Work {
 
     fn task_rows(&self, script: &mut Script) {
         // Before the new rows, which were counted with what is in memory.
-        for (blocker, by) in &self.unblocked {
-            script.push(
-                "UPDATE task SET open_blockers = open_blockers + ? \
-                 WHERE id IN (SELECT task_id FROM task_blocker WHERE blocker_id = ?)",
-                [(*by).into(), blocker.bytes().into()],
-            );
+        for chunk in self.unblocked.chunks(BLOCKERS_AT_ONCE) {
+            let values = chunk
+                .iter()
+                .flat_map(|(blocker, by)| [Value::from(blocker.bytes()), Value::from(*by)]);
+            script.push(&unblock(chunk.len()), values);
         }
         let rows = || self.tasks.values();
         let new: Vec<task::Model> = rows()

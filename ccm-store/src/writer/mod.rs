@@ -24,6 +24,8 @@ use tokio::task::JoinHandle;
 use crate::error::Failure;
 use crate::values::column;
 
+#[cfg(test)]
+pub(crate) use flush::{PROMOTE, unblock};
 pub(crate) use load::Needs;
 pub(crate) use reserve::Reserve;
 pub(crate) use script::Script;
