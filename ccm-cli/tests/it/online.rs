@@ -343,6 +343,30 @@ fn a_daemon_that_can_not_start_says_why() {
 }
 
 #[test]
+fn a_daemon_holds_nothing_of_whoever_started_it() {
+    let machine = Machine::new();
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    // The shell leaves a descriptor open to what it starts, as a script with a lock does.
+    let script = format!(
+        "exec {} daemon start 9>&1 >/dev/null",
+        env!("CARGO_BIN_EXE_ccm")
+    );
+    let ccm = machine.command("ccm", &["version"]);
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", &script]).stdout(writer);
+    for (name, value) in ccm.get_envs() {
+        shell.env(name, value.unwrap_or_default());
+    }
+    let mut started = shell.spawn().unwrap();
+    drop(shell);
+    let mut rest = Vec::new();
+    // Ends only when nobody has the other end open any more.
+    std::io::Read::read_to_end(&mut reader, &mut rest).unwrap();
+    assert!(started.wait().unwrap().success());
+    assert!(machine.info().is_some());
+}
+
+#[test]
 fn init_starts_the_daemon_when_told_to() {
     let machine = Machine::new();
     let folder = machine.folder("demo");

@@ -240,3 +240,23 @@ fn errors_have_colours_on_a_terminal_only() {
     );
     assert!(!run("1").1.contains('\u{1b}'));
 }
+
+#[test]
+fn an_agent_is_joined_and_left_without_ending_its_run() {
+    let machine = Machine::with_tmux();
+    let _daemon = machine.daemon();
+    let script = "echo marker; while [ ! -e go ]; do sleep 0.05; done";
+    let project = machine.project("demo", &["sh", "-c", script]);
+    let id = project.task("x");
+    let agents = machine.ccm(&["agent", "list", "--json"]).json();
+    assert!(agents[0]["window"].is_string(), "{agents}");
+    let mut terminal = Terminal::new(machine.command("ccm", &["agent", "attach", "demo"]));
+    // The viewer shows what the run prints; then the person detaches.
+    terminal.answer("marker", "\u{2}d");
+    let (code, screen) = terminal.end();
+    assert_eq!(code, 0, "{screen}");
+    let task = machine.ccm(&["task", "show", &id, "--json"]).json();
+    assert_eq!(task["state"], "running");
+    std::fs::write(project.folder.join("go"), "").unwrap();
+    machine.ccm(&["task", "wait", &id]).ok();
+}

@@ -1,8 +1,11 @@
 //! The daemon as a process of its own.
 
+use std::os::fd::BorrowedFd;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
 use crate::context::Context;
 use crate::exit::{Code, Failure};
@@ -32,6 +35,7 @@ pub(super) fn spawn(context: &Context) -> Result<Child, Failure> {
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
     own_session(&mut command);
+    keep_descriptors();
     command.spawn().map_err(|e| {
         Failure::new(
             Code::Failed,
@@ -50,5 +54,27 @@ fn own_session(command: &mut Command) {
     // SAFETY: between fork and exec only `setsid` is called, which is async-signal-safe, and nothing is allocated.
     unsafe {
         command.pre_exec(begin);
+    }
+}
+
+/// Keeps what this program was left open by its caller, such as the lock of a script, from being held by the daemon for
+/// as long as it lives.
+#[allow(
+    unsafe_code,
+    reason = "descriptors that were inherited have no owner here"
+)]
+fn keep_descriptors() {
+    let Ok(open) = std::fs::read_dir("/dev/fd") else {
+        return;
+    };
+    let numbers: Vec<i32> = open
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|number| *number > 2)
+        .collect();
+    for number in numbers {
+        // SAFETY: the number is used for this one call, which fails harmlessly for one that is no longer open.
+        let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
+        let _ = fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
     }
 }
