@@ -10,7 +10,8 @@ use ccm_core::engine::Engine;
 use ccm_core::project::Profiles;
 use ccm_core::system::System;
 use ccm_core::time::{Clock, SystemClock};
-use ccm_core::{Error, ErrorKind, Result};
+use ccm_core::{Error, ErrorKind, Result, Store};
+use ccm_store::SqliteStore;
 use tokio::net::TcpListener;
 
 use crate::app::{App, AppParts, Facts};
@@ -26,6 +27,7 @@ const FAILED_PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Daemon {
     app: Arc<App>,
+    store: Arc<SqliteStore>,
     listener: TcpListener,
     windows: Option<Arc<TmuxRuntime>>,
     info: DaemonInfo,
@@ -60,7 +62,7 @@ impl Daemon {
             .local_addr()
             .map_err(|error| Error::internal("the port can't be asked for").with_source(error))?;
 
-        let store = factories::store(&config).await?;
+        let store = Arc::new(factories::store(&config).await?);
         let system = system(&home, &config)?;
         let epoch = store.begin(&system, started_at).await?;
         let runtime = factories::runtime(&home, &config, epoch)?;
@@ -72,9 +74,10 @@ impl Daemon {
             // Agents wait and say so; everything else can be used.
             tracing::warn!("{}", ccm_core::chain(&error));
         }
-        let engine = Engine::builder(store, runtime.agents, system)
+        let engine = Engine::builder(Arc::clone(&store) as Arc<dyn Store>, runtime.agents, system)
             .profiles(Arc::clone(&profiles))
             .scheduler(factories::scheduler())
+            .sync(factories::sync())
             .clock(Arc::clone(&clock))
             .limits(limits)
             .start()
@@ -108,6 +111,7 @@ impl Daemon {
         });
         Ok(Self {
             app: Arc::new(app),
+            store,
             listener,
             windows: runtime.windows,
             info,
@@ -174,10 +178,12 @@ impl Daemon {
         };
         let server = http::serve(self.listener, router, stopping.clone());
         let (failed, (), ()) = tokio::join!(watched, server, windows);
-        match failed {
+        let ended = match failed {
             Some(error) => Ended::Failed(error),
             None => Ended::Stopped(app.shutdown(false).await),
-        }
+        };
+        self.store.close().await;
+        ended
     }
 }
 

@@ -9,8 +9,9 @@ use ccm_core::engine::EngineLimits;
 use ccm_core::id::Epoch;
 use ccm_core::project::Profiles;
 use ccm_core::schedule::FairScheduler;
-use ccm_core::{AgentRuntime, Result, Scheduler, Store};
+use ccm_core::{AgentRuntime, Result, Scheduler, SyncBackend};
 use ccm_store::{SqliteOptions, SqliteStore};
+use ccm_sync::NullSync;
 
 use crate::machine::config::{Config, RuntimeName};
 use crate::machine::{Home, ProjectProfiles};
@@ -19,13 +20,12 @@ use crate::machine::{Home, ProjectProfiles};
 const HOST_PROGRAM: &str = "ccm";
 
 /// The store of the config's database.
-pub(crate) async fn store(config: &Config) -> Result<Arc<dyn Store>> {
+pub(crate) async fn store(config: &Config) -> Result<SqliteStore> {
     let options = SqliteOptions {
         pool_size: config.resources.connection_pool_size,
         ..SqliteOptions::default()
     };
-    let store = SqliteStore::open(&config.database.sqlite_path, options).await?;
-    Ok(Arc::new(store))
+    SqliteStore::open(&config.database.sqlite_path, options).await
 }
 
 /// What agents live in.
@@ -72,6 +72,11 @@ pub(crate) fn profiles(home: &Home, config: &Config) -> Arc<dyn Profiles> {
 /// How tasks take turns.
 pub(crate) fn scheduler() -> Arc<dyn Scheduler> {
     Arc::new(FairScheduler::default())
+}
+
+/// How the queue is shared with other machines: not at all.
+pub(crate) fn sync() -> Arc<dyn SyncBackend> {
+    Arc::new(NullSync)
 }
 
 /// What bounds the engine.

@@ -1,7 +1,7 @@
 //! The API's description, made from the handlers themselves.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
@@ -83,7 +83,8 @@ pub fn document() -> Document {
     responses((status = 200, description = "The description", content_type = "application/json", body = Object)),
 )]
 async fn openapi() -> Response {
-    let mut response = document().to_json().unwrap_or_default().into_response();
+    static TEXT: LazyLock<String> = LazyLock::new(|| document().to_json().unwrap_or_default());
+    let mut response = TEXT.as_str().into_response();
     response.headers_mut().insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/json"),

@@ -1,5 +1,7 @@
 //! Who is answered at all, byte by byte over a bare connection.
 
+use std::time::Duration;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -120,4 +122,29 @@ async fn a_head_without_end_is_not_waited_for_and_not_kept() {
         answer.is_empty() || answer.starts_with("HTTP/1.1 431"),
         "{answer}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_sends_slowly_is_not_waited_for() {
+    let server = Server::start().await;
+    let head = format!(
+        "POST /api/v1/shutdown HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\n\
+         Content-Type: application/json\r\nContent-Length: 9\r\n",
+        server.address, server.token
+    );
+    for (sent, wanted) in [
+        (format!("{head}\r\n{{"), "HTTP/1.1 408"),
+        (head.clone(), ""),
+    ] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(sent.as_bytes()).await.unwrap();
+        let begun = tokio::time::Instant::now();
+        let mut answer = vec![0; 1024];
+        let count = stream.read(&mut answer).await.unwrap_or(0);
+        let answer = String::from_utf8_lossy(&answer[..count]);
+        assert!(answer.starts_with(wanted), "{answer}");
+        assert!(answer.is_empty() == wanted.is_empty(), "{answer}");
+        assert!(begun.elapsed() < Duration::from_secs(60));
+    }
+    assert!(!server.app.stopping().is_cancelled());
 }
