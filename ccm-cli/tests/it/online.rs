@@ -1,5 +1,8 @@
 //! Every command against a daemon that runs.
 
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
 use insta::assert_snapshot;
 
 use crate::support::{Machine, Ran, until};
@@ -54,7 +57,7 @@ fn names_that_are_taken_get_a_number_and_copies_an_id_of_their_own() {
     let registered = machine.ccm_in(&second, &["init", "--json"]).json();
     assert_eq!(registered["project"]["name"], "same-2");
     let copy = machine.path("work/copy");
-    let copied = std::process::Command::new("cp")
+    let copied = Command::new("cp")
         .args(["-R".as_ref(), first.as_os_str(), copy.as_os_str()])
         .status()
         .unwrap();
@@ -173,34 +176,53 @@ fn waiting_has_a_limit_and_cancelling_ends_it() {
 fn waiting_and_following_survive_a_restart_of_the_daemon() {
     let machine = Machine::new();
     let daemon = machine.daemon();
-    let project = machine.project(
-        "demo",
-        &[
-            "sh",
-            "-c",
-            "echo one; while [ ! -e go ]; do sleep 0.05; done; echo two",
-        ],
-    );
-    let id = project.task("slow");
-    until("the run is there", || {
-        machine.ccm(&["task", "logs", &id]).stdout == b"one\n"
-    });
-    let start = |line: &[&str]| {
-        let mut command = machine.command("ccm", line);
-        command
-            .stdout(std::process::Stdio::piped())
-            .stderr(std::process::Stdio::piped());
-        command.spawn().unwrap()
-    };
-    let waiting = start(&["task", "wait", &id]);
-    let following = start(&["task", "logs", "-f", &id]);
+    let script =
+        "read word; echo one; [ $word = quick ] || until [ -e go ]; do sleep 0.05; done; echo two";
+    let project = machine.project("demo", &["sh", "-c", script]);
+    let quick = project.task("quick\n");
+    let slow = project.task("slow\n");
+    machine.ccm(&["task", "wait", &quick]).ok();
+    let mut waiting = Reading::new(machine.command("ccm", &["task", "wait", &quick, &slow]));
+    let mut following = Reading::new(machine.command("ccm", &["task", "logs", "-f", &slow]));
+    // Each is connected once it tells what there is to tell now.
+    assert_eq!(waiting.line(), format!("{quick} succeeded\n"));
+    assert_eq!(following.line(), "one\n");
     daemon.kill();
     let _daemon = machine.daemon();
     std::fs::write(project.folder.join("go"), "").unwrap();
-    let waited = Ran::from(waiting.wait_with_output().unwrap());
-    assert_eq!(waited.ok(), format!("{id} succeeded"));
-    let followed = Ran::from(following.wait_with_output().unwrap());
-    assert_eq!(followed.ok(), "one\ntwo");
+    assert_eq!(waiting.rest(), (0, format!("{slow} succeeded\n")));
+    assert_eq!(following.rest(), (0, "two\n".to_owned()));
+}
+
+/// A program whose output is read while it runs.
+struct Reading {
+    child: Child,
+    output: BufReader<ChildStdout>,
+}
+
+impl Reading {
+    fn new(mut command: Command) -> Self {
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        Self { child, output }
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        line
+    }
+
+    /// What else it prints, and its exit code.
+    fn rest(mut self) -> (i32, String) {
+        let mut rest = String::new();
+        self.output.read_to_string(&mut rest).unwrap();
+        (self.child.wait().unwrap().code().unwrap_or(-1), rest)
+    }
 }
 
 #[test]
@@ -352,7 +374,7 @@ fn a_daemon_holds_nothing_of_whoever_started_it() {
         env!("CARGO_BIN_EXE_ccm")
     );
     let ccm = machine.command("ccm", &["version"]);
-    let mut shell = std::process::Command::new("sh");
+    let mut shell = Command::new("sh");
     shell.args(["-c", &script]).stdout(writer);
     for (name, value) in ccm.get_envs() {
         shell.env(name, value.unwrap_or_default());
@@ -361,7 +383,7 @@ fn a_daemon_holds_nothing_of_whoever_started_it() {
     drop(shell);
     let mut rest = Vec::new();
     // Ends only when nobody has the other end open any more.
-    std::io::Read::read_to_end(&mut reader, &mut rest).unwrap();
+    reader.read_to_end(&mut rest).unwrap();
     assert!(started.wait().unwrap().success());
     assert!(machine.info().is_some());
 }
