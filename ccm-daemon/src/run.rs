@@ -218,8 +218,8 @@ impl Prepared {
                 tracing::info!(
                     running = report.running,
                     stopped = report.stopped,
-                    "stopped; {} go on without the daemon",
-                    runs(report.running)
+                    "stopped; {} on without the daemon",
+                    runs_go(report.running)
                 );
                 Ok(Exit::Stopped)
             }
@@ -228,11 +228,11 @@ impl Prepared {
     }
 }
 
-fn runs(count: u64) -> String {
+fn runs_go(count: u64) -> String {
     if count == 1 {
-        "1 run".to_owned()
+        "1 run goes".to_owned()
     } else {
-        format!("{count} runs")
+        format!("{count} runs go")
     }
 }
 
