@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod client;
+mod crash;
 mod offline;
 mod online;
+mod runs;
 mod server;
 mod support;
 mod terminal;
