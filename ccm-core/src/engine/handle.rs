@@ -84,9 +84,18 @@ impl Engine {
                 max_queued: self.shared.parts.limits.max_queued,
                 now: self.shared.parts.clock.now(),
             })
-            .await?;
+            .await;
+        let created = self.noting(created)?;
         self.shared.dispatch.notify_one();
         Ok(created)
+    }
+
+    /// Ends the engine if the store says that it is no longer this one's.
+    fn noting<T>(&self, result: Result<T>) -> Result<T> {
+        if let Err(error) = &result {
+            self.shared.superseded(error);
+        }
+        result
     }
 
     async fn spec(&self, task: CreateTask) -> Result<TaskSpec> {
@@ -124,7 +133,7 @@ impl Engine {
     /// Those of [`Store::cancel_task`].
     pub async fn cancel_task(&self, id: TaskId, by: &str) -> Result<(Task, CancelEffect)> {
         let now = self.shared.parts.clock.now();
-        let (task, effect) = self.store().cancel_task(id, by, now).await?;
+        let (task, effect) = self.noting(self.store().cancel_task(id, by, now).await)?;
         if let (CancelEffect::Stopping, Some(run)) = (effect, task.state.run()) {
             self.shared.actors.wake(run);
         }
@@ -138,7 +147,7 @@ impl Engine {
     /// Those of [`Store::retry_task`].
     pub async fn retry_task(&self, id: TaskId, by: &str) -> Result<Task> {
         let now = self.shared.parts.clock.now();
-        let task = self.store().retry_task(id, by, now).await?;
+        let task = self.noting(self.store().retry_task(id, by, now).await)?;
         self.shared.dispatch.notify_one();
         Ok(task)
     }
@@ -148,7 +157,7 @@ impl Engine {
     /// # Errors
     /// Those of [`Store::register_project`]. An agent that can't be started is no error here; its state says so.
     pub async fn register_project(&self, new: NewProject) -> Result<Registered> {
-        let mut registered = self.store().register_project(new).await?;
+        let mut registered = self.noting(self.store().register_project(new).await)?;
         self.shared
             .start_agent(&registered.project, registered.agent.id)
             .await;
@@ -163,7 +172,7 @@ impl Engine {
     /// Those of [`Store::remove_project`].
     pub async fn remove_project(&self, id: ProjectId, force: bool, by: &str) -> Result<()> {
         let now = self.shared.parts.clock.now();
-        let stopping = self.store().remove_project(id, force, by, now).await?;
+        let stopping = self.noting(self.store().remove_project(id, force, by, now).await)?;
         for run in stopping {
             self.shared.actors.wake(run);
         }
@@ -177,7 +186,7 @@ impl Engine {
     /// Those of [`Store::pause_project`].
     pub async fn pause_project(&self, id: ProjectId, paused: bool) -> Result<Project> {
         let now = self.shared.parts.clock.now();
-        let project = self.store().pause_project(id, paused, now).await?;
+        let project = self.noting(self.store().pause_project(id, paused, now).await)?;
         self.shared.dispatch.notify_one();
         Ok(project)
     }
@@ -190,7 +199,7 @@ impl Engine {
         let project = self.store().project(id).await?;
         let hold = self.shared.parts.profiles.profile(&project).await.err();
         let now = self.shared.parts.clock.now();
-        self.store().hold_project(id, hold, now).await?;
+        self.noting(self.store().hold_project(id, hold, now).await)?;
         self.shared.dispatch.notify_one();
         self.shared.agents.notify_one();
         self.store().project(id).await

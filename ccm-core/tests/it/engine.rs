@@ -291,10 +291,10 @@ async fn a_new_daemon_ends_the_old_one() {
         .create_tasks(vec![CreateTask::new(project, "x")], "test", None)
         .await;
     assert!(refused.is_err(), "an old daemon accepted a task");
+    // That is how it notices.
+    within(first.failed()).await;
     let id = task(&second, project, "wait").await;
     started(&second, id).await;
-    // The first one notices with its next write, which a task that becomes due leads it to.
-    let _ = first.refresh_project(project).await;
     machine.runtime.release("go");
     done(&second, id).await;
     assert_eq!(machine.runtime.starts("wait"), 1);

@@ -104,7 +104,7 @@ where
 
 impl Shared {
     /// Ends the engine's work when `error` says that another daemon has taken the store over. Returns whether it does.
-    fn superseded(&self, error: &Error) -> bool {
+    pub(super) fn superseded(&self, error: &Error) -> bool {
         if error.kind() != ErrorKind::Superseded {
             return false;
         }
