@@ -7,7 +7,7 @@ up:
 # Gets what the tests need that is missing, then runs all of them.
 test:
 	@scripts/tools tmux git nextest
-	cargo nextest run --workspace --locked
+	cargo nextest run --workspace --features ccm-agents/barriers --locked
 	cargo test --workspace --locked --doc --quiet
 
 # What has to pass before anything lands.
