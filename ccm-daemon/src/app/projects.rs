@@ -4,7 +4,7 @@ use ccm_core::api::{self, CreateProject, RegisteredProject, Trust};
 use ccm_core::id::{AgentId, ProjectId};
 use ccm_core::project::Project;
 use ccm_core::store::{NewProject, RegisterEffect};
-use ccm_core::{Error, ErrorKind};
+use ccm_core::{Error, ErrorKind, chain};
 
 use super::App;
 use crate::machine::project_dir::default_name;
@@ -77,13 +77,21 @@ impl App {
         })
     }
 
+    /// Removes a project and forgets what was trusted of it.
     pub(crate) async fn remove_project(
         &self,
         id: ProjectId,
         force: bool,
         by: &str,
     ) -> Result<(), Error> {
-        self.engine().remove_project(id, force, by).await
+        self.engine().remove_project(id, force, by).await?;
+        // Whoever registers it again is asked again. That it was removed stays true if this fails.
+        let trust = TrustStore::new(&self.parts.home);
+        let forgotten: Result<(), Error> = blocking(move || trust.forget(id)).await;
+        if let Err(error) = forgotten {
+            tracing::warn!(project = %id, error = chain(&error), "what was trusted of a removed project stays kept");
+        }
+        Ok(())
     }
 
     pub(crate) async fn pause_project(
@@ -185,10 +193,10 @@ fn folder(path: &Path, known: &[Project]) -> Result<Folder, Refusal> {
 }
 
 /// Looks at files where waiting for a disk holds nobody else up.
-async fn blocking<T: Send + 'static>(
-    look: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
-) -> Result<T, Refusal> {
+async fn blocking<T: Send + 'static, E: From<Error> + Send + 'static>(
+    look: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, E> {
     tokio::task::spawn_blocking(look)
         .await
-        .map_err(|error| Error::internal("looking at a folder failed").with_source(error))?
+        .map_err(|error| Error::internal("looking at files failed").with_source(error))?
 }

@@ -203,7 +203,16 @@ async fn trust_is_given_to_what_was_shown_and_to_nothing_else() {
     assert!(trusted.trusted);
     let looked: Trust = server.get(&path).await.ok(200);
     assert!(looked.trusted);
-    assert_eq!(looked.trusted_settings, Some(now.settings));
+    assert_eq!(looked.trusted_settings.as_ref(), Some(&now.settings));
+
+    let removed = server.delete(&format!("/api/v1/projects/{id}")).await;
+    assert_eq!(removed.status.as_u16(), 204);
+    register(&server, dir.folder())
+        .await
+        .ok::<RegisteredProject>(201);
+    let forgotten: Trust = server.get(&path).await.ok(200);
+    assert!(!forgotten.trusted && forgotten.trusted_settings.is_none());
+    let looked: Trust = server.post(&path, &digest(&now)).await.ok(200);
 
     std::fs::write(&config, "agent: [broken\n").unwrap();
     let problem = server.get(&path).await.problem("project_unusable");
