@@ -3,7 +3,8 @@
 use std::fmt;
 
 use crate::id::{ProjectId, TaskId};
-use crate::system::SystemKind;
+use crate::system::{System, SystemKind};
+use crate::task::TaskSpec;
 use crate::time::Timestamp;
 
 /// Decides which tasks start now.
@@ -41,6 +42,15 @@ pub struct Machine {
     pub kind: SystemKind,
     /// What it has.
     pub tags: Vec<String>,
+}
+
+impl From<&System> for Machine {
+    fn from(system: &System) -> Self {
+        Self {
+            kind: system.kind,
+            tags: system.tags.clone(),
+        }
+    }
 }
 
 /// One project's part of the queue.
@@ -87,6 +97,15 @@ impl Wants {
     pub fn met_by(&self, machine: &Machine) -> bool {
         self.system_type.is_none_or(|kind| kind == machine.kind)
             && self.tags.iter().all(|tag| machine.tags.contains(tag))
+    }
+}
+
+impl From<&TaskSpec> for Wants {
+    fn from(spec: &TaskSpec) -> Self {
+        Self {
+            tags: spec.tags.clone(),
+            system_type: spec.system_type,
+        }
     }
 }
 

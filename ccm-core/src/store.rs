@@ -152,9 +152,9 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// What is ready, per project: the first `per_project` by priority and age, and the oldest `per_project`.
     ///
-    /// Ready is: queued, due at `now`, not blocked. Projects that are paused or removed are left out; held ones are
-    /// not. [`Ready::next_due`] is the earliest date of a queued task that is not due yet and not blocked. The cost
-    /// does not depend on the length of the queue.
+    /// Ready is: queued, due at `now`, not blocked, and the machine of [`begin`](Self::begin) is what it asks for.
+    /// Projects that are paused or removed are left out; held ones are not. [`Ready::next_due`] is the earliest date of
+    /// a task that is not ready only because it is not due yet. The cost does not depend on the length of the queue.
     async fn ready(&self, now: Timestamp, per_project: u32) -> Result<Ready>;
 
     /// Hands a queued task to exactly one caller: makes the run, raises the task's token.

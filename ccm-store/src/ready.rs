@@ -68,11 +68,13 @@ impl Reader {
 }
 
 /// One statement, so that projects and tasks are of one moment. Each part is a walk along an index that stops after
-/// `per_project`: what is blocked or not due is in none of the indexes that are walked.
+/// `per_project`: what is blocked, not due or for another machine is in none of the
+/// indexes that are walked.
 pub(crate) fn query(now: Timestamp, per_project: u32) -> (String, Vec<Value>) {
-    const READY: &str = "project_id = project.id AND state = 'queued' AND open_blockers = 0 AND dated = 0 \
+    const READY: &str = "project_id = project.id AND state = 'queued' AND open_blockers = 0 AND fits = 1 AND dated = 0 \
          AND (due_at IS NULL OR due_at <= ?)";
-    const COME: &str = "project_id = project.id AND state = 'queued' AND open_blockers = 0 AND dated = 1 AND due_at <= ?";
+    const COME: &str = "project_id = project.id AND state = 'queued' AND open_blockers = 0 AND fits = 1 AND dated = 1 \
+         AND due_at <= ?";
     const BY_PRIORITY: &str = "priority DESC, created_at, id";
     const BY_AGE: &str = "created_at, id";
     let mut values: Vec<Value> = vec![now.as_micros().into()];
@@ -92,7 +94,7 @@ pub(crate) fn query(now: Timestamp, per_project: u32) -> (String, Vec<Value>) {
     let sql = format!(
         "SELECT project.*, \
          (SELECT MIN(due_at) FROM task WHERE project_id = project.id AND state = 'queued' AND open_blockers = 0 \
-          AND due_at IS NOT NULL AND due_at > ?) AS next_due, \
+          AND fits = 1 AND due_at IS NOT NULL AND due_at > ?) AS next_due, \
          ready.id AS task_id, ready.priority AS task_priority, ready.created_at AS task_created_at, \
          ready.due_at AS task_due_at, ready.dated AS task_dated, ready.tags AS task_tags, \
          ready.system_type AS task_system_type \

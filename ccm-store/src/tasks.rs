@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ccm_core::event::EventKind;
 use ccm_core::id::{FencingToken, ProjectId, Revision, RunId, TaskId};
+use ccm_core::scheduler::{Machine, Wants};
 use ccm_core::store::{CreateTasks, Created};
 use ccm_core::task::{
     CancelEffect, SessionMode, Setback, Task, TaskSpec, TaskState, TaskText, Title,
@@ -40,16 +41,18 @@ pub(crate) struct TaskRecord {
     pub(crate) task: Task,
     pub(crate) token: FencingToken,
     pub(crate) open_blockers: i64,
+    pub(crate) fits: bool,
     pub(crate) project_removed: bool,
 }
 
 impl TaskRecord {
     /// A task that is new.
-    pub(crate) fn accepted(task: Task, open_blockers: i64) -> Self {
+    pub(crate) fn accepted(task: Task, open_blockers: i64, machine: &Machine) -> Self {
         Self {
-            task,
             token: FencingToken(0),
             open_blockers,
+            fits: Wants::from(&task.spec).met_by(machine),
+            task,
             project_removed: false,
         }
     }
@@ -67,6 +70,7 @@ impl TaskRecord {
         Ok(Self {
             token: FencingToken(count(model.token)?),
             open_blockers: model.open_blockers,
+            fits: model.fits,
             project_removed: removed.is_some(),
             task: Task {
                 id: TaskId::read(&model.id)?,
@@ -115,6 +119,7 @@ impl TaskRecord {
             due_at: micros(task.due_at),
             dated: task.due_at.is_some(),
             open_blockers: self.open_blockers,
+            fits: self.fits,
             token: column(self.token.0),
             attempts: i64::from(task.attempts),
             false_starts: i64::from(task.false_starts),
@@ -283,6 +288,7 @@ impl Change for Create {
     }
 
     fn needs(&self, needs: &mut Needs) {
+        needs.system();
         if let Some(name) = self.key() {
             needs.key(name);
         }
@@ -314,6 +320,7 @@ impl Change for Create {
             ));
         }
         let tasks = self.check(work)?;
+        let machine = work.machine()?;
         if let Some(name) = self.key() {
             let key = idempotency_key::Model {
                 principal: name.principal.clone(),
@@ -331,7 +338,7 @@ impl Change for Create {
             work.prune_keys(Timestamp::from_micros(oldest));
         }
         for task in &tasks {
-            work.add_task(task.clone());
+            work.add_task(task.clone(), &machine);
             let data = json!({ "title": task.spec.title, "priority": task.spec.priority });
             work.event(
                 request.now,
@@ -494,6 +501,8 @@ pub(crate) fn not_ready(record: &TaskRecord, now: Timestamp) -> Option<Error> {
         "the task waits for another one"
     } else if record.task.due_at.is_some_and(|due| due > now) {
         "the task is not due yet"
+    } else if !record.fits {
+        "the task wants another machine"
     } else {
         return None;
     };

@@ -17,6 +17,8 @@ pub struct Model {
     pub dated: bool,
     /// How many of its blockers have not succeeded.
     pub open_blockers: i64,
+    /// Whether this machine is what it asks for.
+    pub fits: bool,
     pub token: i64,
     pub attempts: i64,
     pub false_starts: i64,

@@ -92,6 +92,7 @@ CREATE TABLE task (
     due_at INTEGER,
     dated INTEGER NOT NULL,
     open_blockers INTEGER NOT NULL CHECK (open_blockers >= 0),
+    fits INTEGER NOT NULL,
     token INTEGER NOT NULL,
     attempts INTEGER NOT NULL,
     false_starts INTEGER NOT NULL,
@@ -120,13 +121,13 @@ CREATE TABLE task (
 CREATE INDEX task_list ON task (project_id, state, id);
 CREATE INDEX task_state ON task (state, id);
 CREATE INDEX task_urgent ON task (project_id, priority DESC, created_at, id)
-    WHERE state = 'queued' AND open_blockers = 0 AND dated = 0;
+    WHERE state = 'queued' AND open_blockers = 0 AND fits = 1 AND dated = 0;
 CREATE INDEX task_oldest ON task (project_id, created_at, id)
-    WHERE state = 'queued' AND open_blockers = 0 AND dated = 0;
+    WHERE state = 'queued' AND open_blockers = 0 AND fits = 1 AND dated = 0;
 CREATE INDEX task_dated ON task (project_id, due_at)
-    WHERE state = 'queued' AND open_blockers = 0 AND dated = 1;
+    WHERE state = 'queued' AND open_blockers = 0 AND fits = 1 AND dated = 1;
 CREATE INDEX task_due ON task (project_id, due_at)
-    WHERE state = 'queued' AND open_blockers = 0 AND due_at IS NOT NULL;
+    WHERE state = 'queued' AND open_blockers = 0 AND fits = 1 AND due_at IS NOT NULL;
 
 CREATE TABLE task_blocker (
     blocker_id BLOB NOT NULL REFERENCES task (id),

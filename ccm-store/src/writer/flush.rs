@@ -34,7 +34,13 @@ pub(crate) fn unblock(count: usize) -> String {
 /// Takes tasks whose date has come out of the index of dates, along that index.
 pub(crate) const PROMOTE: &str = "UPDATE task SET dated = 0 WHERE rowid IN (SELECT due.rowid \
      FROM project CROSS JOIN task AS due INDEXED BY task_dated ON due.project_id = project.id \
-     AND due.state = 'queued' AND due.open_blockers = 0 AND due.dated = 1 AND due.due_at <= ? LIMIT ?)";
+     AND due.state = 'queued' AND due.open_blockers = 0 AND due.fits = 1 AND due.dated = 1 AND due.due_at <= ? LIMIT ?)";
+
+/// Looks again which tasks a machine that became another one is right for.
+const FIT: &str = "UPDATE task SET fits = (system_type IS NULL OR system_type = ?) \
+     AND NOT EXISTS (SELECT 1 FROM json_each(task.tags) AS wanted \
+     WHERE wanted.value NOT IN (SELECT value FROM json_each(?))) \
+     WHERE tags <> '[]' OR system_type IS NOT NULL";
 
 impl Work {
     /// The command that makes it durable, or `None` if nothing changed.
@@ -87,6 +93,7 @@ impl Work {
                 &[Hostname, Kind, Tags],
                 std::slice::from_ref(model),
             );
+            script.push(FIT, [model.kind.clone().into(), model.tags.clone().into()]);
         }
     }
 
@@ -170,7 +177,8 @@ impl Work {
             .collect();
         if !changed.is_empty() {
             use task::Column as C;
-            // Not what was asked for, which never changes, and not the blockers, which change by what is added.
+            // Not what was asked for, which never changes, nor whether it fits, which changes with the machine, and not
+            // the blockers, which change by what is added.
             let columns = [
                 C::State,
                 C::DueAt,

@@ -6,15 +6,17 @@ use ccm_core::agent::Agent;
 use ccm_core::event::EventKind;
 use ccm_core::id::{AgentId, ProjectId, RunId, TaskId};
 use ccm_core::run::Run;
+use ccm_core::scheduler::Machine;
 use ccm_core::task::{Task, TaskStateName};
 use ccm_core::time::Timestamp;
 use ccm_core::{Error, Result};
 use serde_json::Value;
 
 use crate::entity::{event, idempotency_key, meta, system};
+use crate::error::corrupt;
 use crate::projects::ProjectRecord;
 use crate::tasks::TaskRecord;
-use crate::values::{Id, column};
+use crate::values::{Id, column, from_json};
 
 /// Everything that a group of changes looks at and leaves behind.
 #[derive(Debug)]
@@ -184,6 +186,16 @@ impl Work {
         }
     }
 
+    /// What this machine offers.
+    pub(crate) fn machine(&self) -> Result<Machine> {
+        let row = self.system.as_ref().map(Tracked::get);
+        let row = row.ok_or_else(|| corrupt("system"))?;
+        Ok(Machine {
+            kind: row.kind.parse().map_err(|_| corrupt("system type"))?,
+            tags: from_json(&row.tags, "list of tags")?,
+        })
+    }
+
     /// A project that is registered.
     pub(crate) fn project(&mut self, id: ProjectId) -> Result<&mut Tracked<ProjectRecord>> {
         self.projects
@@ -223,7 +235,7 @@ impl Work {
     }
 
     /// Accepts a task that is not there yet; its blockers must be known.
-    pub(crate) fn add_task(&mut self, task: Task) {
+    pub(crate) fn add_task(&mut self, task: Task, machine: &Machine) {
         let blockers: HashSet<TaskId> = task.spec.blocked_by.iter().copied().collect();
         let open = blockers.iter().filter(|id| !self.has_succeeded(id)).count();
         let id = task.id;
@@ -231,7 +243,7 @@ impl Work {
             .extend(blockers.into_iter().map(|blocker| (blocker, id)));
         self.moved(task.project_id, None, Some(TaskStateName::Queued));
         self.known_tasks.insert(id, false);
-        let record = TaskRecord::accepted(task, column(open as u64));
+        let record = TaskRecord::accepted(task, column(open as u64), machine);
         self.tasks.insert(id, Tracked::new(record));
     }
 

@@ -279,8 +279,12 @@ async fn every_released_schema_is_brought_up_to_date() {
             now: at(2002),
         };
         assert_eq!(store.claim(claim(2)).await.unwrap().run.token.0, 2);
-        let blocked = store.claim(claim(6)).await.unwrap_err();
-        assert_eq!(blocked.kind(), ErrorKind::WrongState(ccm_core::Noun::Task));
+        let refused = async || {
+            let error = store.claim(claim(6)).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::WrongState(ccm_core::Noun::Task));
+            error.to_string()
+        };
+        assert!(refused().await.contains("another one"));
         let blocker = store.claim(claim(1)).await.unwrap().run;
         store
             .finish(
@@ -291,6 +295,13 @@ async fn every_released_schema_is_brought_up_to_date() {
             )
             .await
             .unwrap();
+        assert!(refused().await.contains("another machine"));
+        let right = System {
+            kind: SystemKind::Devops,
+            tags: vec!["a:b/c".to_owned(), "gpu".to_owned()],
+            ..seed_system()
+        };
+        store.begin(&right, at(2004)).await.unwrap();
         store.claim(claim(6)).await.unwrap();
         seen += 1;
     }

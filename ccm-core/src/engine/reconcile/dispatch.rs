@@ -64,10 +64,7 @@ async fn reconcile(shared: &Arc<Shared>) -> Result<Option<Duration>> {
     let snapshot = Snapshot {
         now,
         slots: parts.limits.max_running.saturating_sub(running),
-        machine: Machine {
-            kind: parts.system.kind,
-            tags: parts.system.tags.clone(),
-        },
+        machine: Machine::from(&parts.system),
         projects: std::mem::take(&mut startable.loads),
     };
     let Plan { start, wake_at } = parts.scheduler.plan(&snapshot);

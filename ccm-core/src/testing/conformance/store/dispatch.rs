@@ -200,6 +200,58 @@ pub async fn ready_counts_only_open_blockers(place: &dyn StorePlace) {
     assert_eq!(ready_now(&bench, at(4)).await, BTreeSet::from([task.id]));
 }
 
+/// "The machine of `begin` is what it asks for": what asks for another one takes no room, can't be claimed, and becomes
+/// ready when a later `begin` brings what it wants.
+pub async fn ready_is_what_the_machine_can_do(place: &dyn StorePlace) {
+    let bench = Bench::new(place).await;
+    let project = bench.project("p").await.id;
+    let wish = |tags: &[&str], system_type| TaskSpec {
+        priority: 9,
+        tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
+        system_type,
+        ..spec("x")
+    };
+    let more = wish(&["gpu", "fast"], None);
+    let kind = wish(&[], Some(SystemKind::Business));
+    let later = TaskSpec {
+        not_before: Some(at(20)),
+        ..more.clone()
+    };
+    let wishes = [&more, &more, &kind, &kind, &later].map(|wish| new_task(project, wish.clone()));
+    let others = bench.create(order(wishes.to_vec())).await;
+    let fits = wish(&["a:b/c", "gpu"], Some(SystemKind::Devops));
+    let fits = bench.task_with(project, fits).await;
+    let plain = bench.task(project, "x").await;
+    let own = BTreeSet::from([fits.id, plain.id]);
+    let ready = bench.store.ready(at(9), 2).await.unwrap();
+    let got = ready.projects[0].candidates.iter().map(|c| c.task);
+    assert_eq!(got.collect::<BTreeSet<_>>(), own);
+    assert_eq!(ready.next_due, None);
+    assert_eq!(ready_now(&bench, at(30)).await, own);
+    let claim = bench.claim_for(&others[0], at(9)).await;
+    let kind = refused(bench.store.claim(claim).await);
+    assert_eq!(kind, ErrorKind::WrongState(Noun::Task));
+
+    let mut richer = bench.system.clone();
+    richer.tags.push("fast".to_owned());
+    bench.store.begin(&richer, at(10)).await.unwrap();
+    let ready = bench.store.ready(at(10), 100).await.unwrap();
+    assert_eq!(ready.next_due, Some(at(20)));
+    let mut all = own.clone();
+    all.extend([others[0].id, others[1].id, others[4].id]);
+    assert_eq!(ready_now(&bench, at(30)).await, all);
+    bench.claimed(&others[0], at(10)).await;
+
+    let poorer = System {
+        kind: SystemKind::Business,
+        tags: vec![],
+        ..richer
+    };
+    bench.store.begin(&poorer, at(40)).await.unwrap();
+    let left = BTreeSet::from([others[2].id, others[3].id, plain.id]);
+    assert_eq!(ready_now(&bench, at(50)).await, left);
+}
+
 /// "Projects that are paused or removed are left out; held ones are not."
 pub async fn ready_leaves_paused_projects_out(place: &dyn StorePlace) {
     let bench = Bench::new(place).await;

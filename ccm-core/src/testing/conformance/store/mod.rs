@@ -93,6 +93,7 @@ macro_rules! for_each_store_case {
             ready_respects_dates
             ready_waits_for_every_blocker
             ready_counts_only_open_blockers
+            ready_is_what_the_machine_can_do
             ready_leaves_paused_projects_out
             ready_knows_the_last_start
             claim_makes_the_run

@@ -6,7 +6,7 @@ use crate::event::Event;
 use crate::id::ProjectId;
 use crate::project::Project;
 use crate::run::Run;
-use crate::scheduler::{Candidate, Wants};
+use crate::scheduler::{Candidate, Machine, Wants};
 use crate::store::{Counts, EventQuery, Page, Ready, ReadyProject, RunQuery, TaskQuery};
 use crate::task::{Task, TaskState, TaskStateName};
 use crate::time::Timestamp;
@@ -93,10 +93,19 @@ impl State {
         })
     }
 
+    /// Whether the machine is what a task asks for.
+    fn fits(&self, task: &Task) -> bool {
+        let machine = self.system.as_ref().map(Machine::from).unwrap_or_default();
+        Wants::from(&task.spec).met_by(&machine)
+    }
+
+    /// Whether a task waits for nothing but its date, if it has one.
+    fn waits_for_date(&self, task: &Task) -> bool {
+        matches!(task.state, TaskState::Queued { .. }) && !self.is_blocked(task) && self.fits(task)
+    }
+
     pub(super) fn is_ready(&self, task: &Task, now: Timestamp) -> bool {
-        matches!(task.state, TaskState::Queued { .. })
-            && task.due_at.is_none_or(|due| due <= now)
-            && !self.is_blocked(task)
+        task.due_at.is_none_or(|due| due <= now) && self.waits_for_date(task)
     }
 
     pub(super) fn ready(&self, now: Timestamp, per_project: u32) -> Ready {
@@ -110,13 +119,12 @@ impl State {
                 if task.project_id != *id {
                     continue;
                 }
-                if self.is_ready(task, now) {
-                    own.push(task);
-                } else if let (TaskState::Queued { .. }, Some(due)) = (&task.state, task.due_at)
-                    && due > now
-                    && !self.is_blocked(task)
-                {
-                    ready.next_due = Some(ready.next_due.map_or(due, |next| next.min(due)));
+                if !self.waits_for_date(task) {
+                    continue;
+                }
+                match task.due_at.filter(|due| *due > now) {
+                    None => own.push(task),
+                    due => ready.next_due = [ready.next_due, due].into_iter().flatten().min(),
                 }
             }
             let Ok(project) = self.project(*id) else {
@@ -156,10 +164,7 @@ fn candidate(task: &Task) -> Candidate {
         priority: task.spec.priority,
         created_at: task.created_at,
         due_at: task.due_at,
-        wants: Wants {
-            tags: task.spec.tags.clone(),
-            system_type: task.spec.system_type,
-        },
+        wants: Wants::from(&task.spec),
     }
 }
 

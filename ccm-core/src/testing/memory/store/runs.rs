@@ -24,7 +24,7 @@ impl State {
         if !self.is_ready(&row.task, claim.now) {
             return Err(Error::new(
                 ErrorKind::WrongState(Noun::Task),
-                "the task is not due yet, or waits for another one",
+                "the task is not due yet, waits for another one or wants another machine",
             ));
         }
         if self.runs.contains_key(&claim.run) {
