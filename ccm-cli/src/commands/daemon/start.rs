@@ -120,14 +120,15 @@ impl Starting {
     }
 }
 
+/// How the daemon begins what it tells people, beside its log.
+const WORD: &str = "error: ";
+
 /// The reason among the lines of a daemon that ended: its last word to people, or its log's last error.
 fn reason(lines: &[String]) -> Option<String> {
-    let word = lines
-        .iter()
-        .rposition(|line| line.starts_with("ccm-daemon: "));
+    let word = lines.iter().rposition(|line| line.starts_with(WORD));
     if let Some(at) = word {
         let text = lines[at..].join("\n");
-        return text.strip_prefix("ccm-daemon: ").map(str::to_owned);
+        return text.strip_prefix(WORD).map(str::to_owned);
     }
     let error = lines
         .iter()
@@ -150,7 +151,7 @@ mod tests {
     #[test]
     fn the_reason_is_the_last_word_of_the_daemon() {
         let of = |text: &str| reason(&text.lines().map(str::to_owned).collect::<Vec<_>>());
-        assert_eq!(of("ccm-daemon: a: b\nc").as_deref(), Some("a: b\nc"));
+        assert_eq!(of("error: a: b\nc").as_deref(), Some("a: b\nc"));
         let log = "2026-01-01T00:00:00Z  INFO x: begin\n2026-01-01T00:00:00Z ERROR ccm_daemon::run: port taken: y\n\
                    2026-01-01T00:00:00Z  INFO x: end";
         assert_eq!(of(log).as_deref(), Some("port taken: y"));
