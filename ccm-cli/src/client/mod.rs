@@ -79,7 +79,7 @@ impl Client {
 
     /// The same with a name that the daemon notes as the creator of what it creates, and with a way to find the daemon
     /// again when it is no longer there.
-    pub fn with(endpoint: &Endpoint, name: &'static str, locate: Option<Locate>) -> Result<Self> {
+    pub fn with(endpoint: &Endpoint, name: &str, locate: Option<Locate>) -> Result<Self> {
         let transport = Transport::new(endpoint, name, locate)?;
         Ok(Self {
             transport: Arc::new(transport),

@@ -129,12 +129,10 @@ pub(super) struct Transport {
 }
 
 impl Transport {
-    pub(super) fn new(
-        endpoint: &Endpoint,
-        name: &'static str,
-        locate: Option<Locate>,
-    ) -> Result<Self> {
+    pub(super) fn new(endpoint: &Endpoint, name: &str, locate: Option<Locate>) -> Result<Self> {
         let place = Place::try_from(endpoint)?;
+        let name = HeaderValue::from_str(name)
+            .map_err(|_| Error::Endpoint(format!("{name:?} can't be a client's name")))?;
         // A proxy or a redirect would be handed the token.
         let http = reqwest::Client::builder()
             .no_proxy()
@@ -146,7 +144,7 @@ impl Transport {
             http,
             place: Mutex::new(place),
             locate,
-            name: HeaderValue::from_static(name),
+            name,
         })
     }
 
