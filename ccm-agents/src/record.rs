@@ -304,7 +304,8 @@ pub(crate) fn socket_path(home: &Path, agent: AgentId) -> PathBuf {
     }
 }
 
-fn fnv(bytes: &[u8]) -> u64 {
+/// FNV-1a, a hash that is the same in every version of the program.
+pub(crate) fn fnv(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     })

@@ -12,7 +12,7 @@ mod tail;
 pub(crate) mod watch;
 
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixListener;
@@ -204,7 +204,3 @@ fn listen(socket: &Path) -> Result<UnixListener> {
     listener.set_nonblocking(true).map_err(failed)?;
     Ok(listener)
 }
-
-/// Kept open for as long as the host lives.
-#[derive(Debug)]
-pub(crate) struct HostLock(#[allow(dead_code, reason = "held, not used")] pub(crate) File);

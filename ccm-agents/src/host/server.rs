@@ -11,7 +11,6 @@ use ccm_core::id::{Epoch, RunId};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 
-use super::HostLock;
 use super::client::Client;
 use super::log::Log;
 use super::run::{Identity, Progress, Run};
@@ -26,7 +25,8 @@ pub(crate) struct Server {
     dir: AgentDir,
     place: PlaceFile,
     me: Identity,
-    _lock: HostLock,
+    /// Held for as long as the host lives.
+    _lock: File,
     listener: UnixListener,
     signals: File,
     clients: Vec<Client>,
@@ -66,7 +66,7 @@ impl Server {
             dir,
             place,
             me,
-            _lock: HostLock(lock),
+            _lock: lock,
             listener,
             signals: signals.into(),
             clients: Vec::new(),

@@ -182,7 +182,7 @@ impl Hosts {
                     Answer::Busy { run } => return Err(busy(run)),
                     _ => return self.wait_until_gone(agent).await,
                 },
-                Presence::Silent(file) => return Err(no_answer(&file)),
+                Presence::Silent(file) => return Err(no_answer(file.process.pid)),
             }
         }
         Err(Error::unavailable(
@@ -318,8 +318,7 @@ pub(super) fn busy(run: ccm_core::id::RunId) -> Error {
 }
 
 /// The agent's host holds its lock and says nothing.
-pub(super) fn no_answer(file: &HostFile) -> Error {
-    let pid = file.process.pid;
+pub(super) fn no_answer(pid: u32) -> Error {
     Error::unavailable(format!(
         "the agent's host (process {pid}) does not answer; `kill {pid}` ends it, and a run of it with it"
     ))

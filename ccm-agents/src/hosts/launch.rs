@@ -6,7 +6,7 @@ use ccm_core::runtime::{LaunchOrder, RunStatus};
 use ccm_core::task::Setback;
 use ccm_core::{Error, ErrorKind, Noun, Reason, Result, barrier, chain};
 
-use super::agents::busy;
+use super::agents::{busy, no_answer};
 use super::{Hosts, blocking};
 use crate::driver::Driver;
 use crate::record::{self, FORMAT, LaunchFile, RunDir, socket_path};
@@ -45,11 +45,8 @@ impl Hosts {
             Err(error) => return self.give_up(dir, not_started(chain(&error))).await,
         };
         let Some(mut host) = host else {
-            let pid = facts.pid.unwrap_or(0);
-            let detail = format!(
-                "the agent's host (process {pid}) does not answer; `kill {pid}` ends it, and a run of it with it"
-            );
-            return self.give_up(dir, not_started(detail)).await;
+            let error = no_answer(facts.pid.unwrap_or(0));
+            return self.give_up(dir, not_started(chain(&error))).await;
         };
         let answer = host
             .ask(&Request::Launch { run: order.run }, LAUNCHING)

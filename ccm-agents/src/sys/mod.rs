@@ -1,4 +1,5 @@
-//! What the operating system must do for us and no safe library does: all unsafe code of the crate.
+//! What the operating system must do for us and no safe library does: all unsafe code of the crate but what
+//! the start of a tmux server needs.
 
 pub(crate) mod durable;
 pub(crate) mod proc;

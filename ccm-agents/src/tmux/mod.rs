@@ -30,6 +30,7 @@ use ccm_core::{AgentRuntime, Error, ErrorKind, Noun, Result, chain};
 use tokio_util::sync::CancellationToken;
 
 use crate::hosts::{Hosts, RuntimeConfig};
+use crate::record::fnv;
 
 use keep::Keeper;
 pub use quote::{Command, quote};
@@ -282,13 +283,5 @@ fn client(program: &Path, link: &Link, commands: &[Command]) -> Vec<String> {
 /// What tells the windows of this home from those of another on the same server: a number made from its path.
 fn home_id(home: &Path) -> String {
     let home = home.canonicalize().unwrap_or_else(|_| home.to_owned());
-    // FNV-1a, because it is the same in every version of the program.
-    let hash = home
-        .as_os_str()
-        .as_bytes()
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-    format!("{hash:016x}")
+    format!("{:016x}", fnv(home.as_os_str().as_bytes()))
 }
