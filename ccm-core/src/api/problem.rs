@@ -163,11 +163,14 @@ impl From<&Error> for ProblemCode {
             ErrorKind::KeyReused => Self::IdempotencyKeyReused,
             ErrorKind::QueueFull => Self::QueueFull,
             ErrorKind::DiskFull => Self::DiskFull,
-            ErrorKind::Superseded | ErrorKind::Unknown | ErrorKind::Unavailable => {
-                Self::Unavailable
-            }
+            ErrorKind::Unavailable => Self::Unavailable,
             ErrorKind::Unsupported => Self::Unsupported,
-            ErrorKind::Corrupt | ErrorKind::TooNew | ErrorKind::Internal => Self::Internal,
+            // Superseded is an engine that must not go on. What the rest are about is for the operator.
+            ErrorKind::Superseded
+            | ErrorKind::Unknown
+            | ErrorKind::Corrupt
+            | ErrorKind::TooNew
+            | ErrorKind::Internal => Self::Internal,
         }
     }
 }

@@ -6,8 +6,8 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use ccm_core::Error;
 use ccm_core::api::{Problem, ProblemCode, ProblemPart};
-use ccm_core::{Error, ErrorKind, Noun};
 
 use crate::app::Refusal;
 
@@ -81,29 +81,12 @@ impl IntoResponse for ApiError {
 
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
-        let code = match error.kind() {
-            ErrorKind::NotFound(noun) => match noun {
-                Noun::System => ProblemCode::SystemNotFound,
-                Noun::Project => ProblemCode::ProjectNotFound,
-                Noun::Agent => ProblemCode::AgentNotFound,
-                Noun::Task => ProblemCode::TaskNotFound,
-                Noun::Run => ProblemCode::RunNotFound,
-            },
-            ErrorKind::WrongState(_) => ProblemCode::WrongState,
-            ErrorKind::Taken(_) => ProblemCode::ProjectTaken,
-            ErrorKind::StaleRevision => ProblemCode::StaleRevision,
-            ErrorKind::Invalid => ProblemCode::Invalid,
-            ErrorKind::KeyReused => ProblemCode::IdempotencyKeyReused,
-            ErrorKind::QueueFull => ProblemCode::QueueFull,
-            ErrorKind::DiskFull => ProblemCode::DiskFull,
-            ErrorKind::Unavailable => ProblemCode::Unavailable,
-            ErrorKind::Unsupported => ProblemCode::Unsupported,
-            // Superseded is an engine that must not go on; the rest only the log may tell.
-            _ => {
-                tracing::error!(error = %ccm_core::chain(&error), "a request failed inside");
-                return Self::internal();
-            }
-        };
+        let code = ProblemCode::from(&error);
+        if code == ProblemCode::Internal {
+            // Only the log may tell.
+            tracing::error!(error = %ccm_core::chain(&error), "a request failed inside");
+            return Self::internal();
+        }
         // What caused these is for the operator, not for the client.
         if std::error::Error::source(&error).is_some() {
             tracing::warn!(error = %ccm_core::chain(&error), code = code.as_str(), "a request was refused");
