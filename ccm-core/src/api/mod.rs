@@ -11,9 +11,7 @@ mod task;
 
 pub use agent::{Agent, AgentStateName};
 pub use problem::{Problem, ProblemCode, ProblemPart};
-pub use project::{
-    CreateProject, Project, ProjectState, RegisteredProject, RemoveProject, Trust, TrustProject,
-};
+pub use project::{CreateProject, Project, ProjectState, RegisteredProject, Trust, TrustProject};
 pub use run::{Run, RunStateName};
 pub use status::{Health, LogPlace, QueueStatus, Shutdown, ShutdownReport, Status, System};
 pub use task::{CancelAnswer, CreateTask, Task};

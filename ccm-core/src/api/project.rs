@@ -105,15 +105,6 @@ pub struct RegisteredProject {
     pub moved: bool,
 }
 
-/// How to remove a project; the query of the request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct RemoveProject {
-    /// Also when tasks wait or run: they fail as `project_removed`.
-    #[serde(default)]
-    pub force: bool,
-}
-
 /// A project's settings, as far as they can run code.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
