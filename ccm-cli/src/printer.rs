@@ -160,7 +160,7 @@ impl Printer {
             return;
         }
         let error = self.paint(Colour::Red, "error");
-        self.note(format!("{error}: {}", sentence(&failure.message)));
+        self.note(format!("{error}: {}", harmless(&failure.message)));
         if let Some(hint) = &failure.hint {
             self.hint(hint);
         }
@@ -185,8 +185,8 @@ fn painted(on: bool, colour: Colour, text: &str) -> String {
     }
 }
 
-/// Each line harmless, and a full stop unless one line is several.
-fn sentence(message: &str) -> String {
+/// The lines as a terminal may show them.
+fn harmless(message: &str) -> String {
     let lines: Vec<_> = message.lines().map(filter::line).collect();
     lines.join("\n")
 }

@@ -46,7 +46,7 @@ impl EngineBuilder {
         }
     }
 
-    /// How projects' agents are run. By default every project runs Claude Code with its defaults.
+    /// How projects' agents are run. By default [`Profile::default`](crate::project::Profile) for each.
     pub fn profiles(mut self, profiles: Arc<dyn Profiles>) -> Self {
         self.parts.profiles = profiles;
         self

@@ -163,7 +163,7 @@ pub struct TaskSpec {
     pub blocked_by: Vec<TaskId>,
     /// How many further attempts may follow one that failed or was lost.
     pub max_retries: u32,
-    /// The longest that one attempt may take, less the time it waits for a person.
+    /// The longest that one attempt may take, from the start of its program.
     pub timeout: Option<Duration>,
     /// Which conversation it belongs to.
     pub session: SessionMode,

@@ -8,8 +8,7 @@ use crate::{Error, ErrorKind, Noun, Result};
 
 /// Where a task stands.
 ///
-/// Waiting for a person is no state but an open Ask on the run; "not before" and "blocked by" are facts of a queued
-/// task.
+/// "Not before" and "blocked by" are facts of a queued task and no states.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TaskState {
     /// It waits for its turn.

@@ -32,18 +32,16 @@ pub struct HomeChoice {
 
 impl HomeChoice {
     /// The choice that this process's environment makes, with `--config` if it was given.
-    ///
-    /// # Errors
-    /// When the current folder is gone and a relative path needs it.
-    pub fn of_process(config: Option<&Path>) -> Result<Self> {
+    pub fn of_process(config: Option<&Path>) -> Self {
         let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-        Ok(Self {
+        Self {
             config: config.map(Path::to_owned),
             ccm_config: set("CCM_CONFIG"),
             ccm_home: set("CCM_HOME"),
             user_home: process_home(),
+            // A folder that was deleted while somebody is in it begins no path.
             current_dir: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
-        })
+        }
     }
 }
 
@@ -67,7 +65,7 @@ impl Home {
     /// # Errors
     /// `Invalid` when nothing says where the home is.
     pub fn find(config: Option<&Path>) -> Result<Self> {
-        Self::choose(&HomeChoice::of_process(config)?)
+        Self::choose(&HomeChoice::of_process(config))
     }
 
     /// The home that `choice` leads to.

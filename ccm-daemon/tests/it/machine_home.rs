@@ -15,7 +15,7 @@ fn mode(path: &Path) -> u32 {
 fn choice(user: &Path) -> HomeChoice {
     HomeChoice {
         user_home: Some(user.to_owned()),
-        current_dir: "/work".into(),
+        current_dir: "/here".into(),
         ..HomeChoice::default()
     }
 }
@@ -39,10 +39,10 @@ fn the_command_line_beats_ccm_config_beats_ccm_home_beats_the_usual_place() {
     choice.ccm_config = Some("rel/ccm.yml".into());
     assert_eq!(
         dir(&choice),
-        ("/work/rel".into(), "/work/rel/ccm.yml".into())
+        ("/here/rel".into(), "/here/rel/ccm.yml".into())
     );
     choice.config = Some("mine.yaml".into());
-    assert_eq!(dir(&choice), ("/work".into(), "/work/mine.yaml".into()));
+    assert_eq!(dir(&choice), ("/here".into(), "/here/mine.yaml".into()));
     choice.config = Some("/".into());
     assert_eq!(
         Home::choose(&choice).unwrap_err().kind(),

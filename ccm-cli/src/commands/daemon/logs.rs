@@ -23,6 +23,7 @@ pub(crate) struct Logs {
     lines: usize,
 }
 
+/// No event tells of a file's growth everywhere, and only a person who looks on pays for this.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Where a file's last lines are looked for.
 const TAIL: u64 = 4 * 1024 * 1024;
