@@ -46,8 +46,9 @@ impl Driver {
             other => Err(Setback::new(
                 Reason::NotStarted,
                 format!(
-                    "driver {other:?} is not available in this version; set agent.driver: command and agent.command in \
-                     .ccm/config.yaml"
+                    "driver {other:?} is not available in this version; choose a program of your own with `ccm config \
+                     set --project agent.command '[PROGRAM, ARGUMENT]'`, then `ccm config set --project agent.driver \
+                     command`"
                 ),
             )),
         }

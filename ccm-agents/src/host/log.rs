@@ -104,11 +104,24 @@ impl Log {
             self.file = open_log(&self.folder);
         }
         if let Some(file) = &mut self.file
-            && file.write_all(bytes).is_err()
+            && file.write_all(&without_colours(bytes)).is_err()
         {
             self.file = None;
         }
     }
+}
+
+/// What editors and `grep` are to find. The filter lets escape sequences through only whole, and none but colours.
+fn without_colours(bytes: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some(at) = rest.iter().position(|byte| *byte == 0x1b) {
+        plain.extend_from_slice(&rest[..at]);
+        let end = rest[at..].iter().position(|byte| *byte == b'm');
+        rest = end.map_or(&[], |end| &rest[at + end + 1..]);
+    }
+    plain.extend_from_slice(rest);
+    plain
 }
 
 /// The project's log, if it is a plain file of its own: an agent could have put a link in its place.
@@ -152,10 +165,25 @@ mod tests {
         log.output(Stream::Out, b"\x07 line\n");
         log.line("done");
         let expected = "half \x1b[m\noops\n\x1b[m line\n\x1b[mdone\n";
-        assert_eq!(log_of(dir.path()), expected);
+        assert_eq!(log_of(dir.path()), "half \noops\n line\ndone\n");
         assert_eq!(log.take_fresh(), expected.as_bytes());
         assert_eq!(log.take_fresh(), b"");
         assert_eq!(log.recent(), expected.as_bytes());
+    }
+
+    #[test]
+    fn the_file_is_plain_text_and_terminals_get_colours() {
+        let dir = project();
+        let mut log = Log::default();
+        log.begin(dir.path());
+        log.line("\x1b[1mtitle\x1b[m");
+        // However the program's writes cut a colour.
+        for piece in [&b"\x1b[3"[..], b"1;4", b"mred\x1b", b"[0m mine\n"] {
+            log.output(Stream::Out, piece);
+        }
+        assert_eq!(log_of(dir.path()), "title\nred mine\n");
+        let shown = "\x1b[1mtitle\x1b[m\n\x1b[31;4mred\x1b[0m mine\n";
+        assert_eq!(String::from_utf8(log.take_fresh()).unwrap(), shown);
     }
 
     #[test]

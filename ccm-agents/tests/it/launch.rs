@@ -192,7 +192,7 @@ async fn what_can_not_be_started_says_why_and_how_to_mend_it() {
         (
             claude,
             Reason::NotStarted,
-            "driver \"claude\" is not available in this version",
+            "--project agent.command '[PROGRAM, ARGUMENT]'`, then `ccm config set --project agent.driver command`",
         ),
         (gone, Reason::ProjectMissing, "is not there"),
     ] {
