@@ -218,7 +218,7 @@ impl Editor<'_> {
         }
         let end = self.text[..map.range.end].trim_end().len();
         // An empty value of the last key still has its colon behind it; the end of the line is behind both.
-        let at = self.line_end(end);
+        let at = self.below_comments(self.line_end(end), indent.len());
         let mut added = self.block(indent, path, value);
         if path.len() > 1 && indent.is_empty() {
             added.insert_str(0, self.newline);
@@ -275,6 +275,18 @@ impl Editor<'_> {
         trimmed
             .starts_with(':')
             .then_some(entry.key.range.end + (rest.len() - trimmed.len()) + 1)
+    }
+
+    /// Behind the comments at `at` that stand deeper than `indent`: they belong to the entry above them.
+    fn below_comments(&self, mut at: usize, indent: usize) -> usize {
+        loop {
+            let line = &self.text[at..self.line_end(at)];
+            let text = line.trim_start_matches(' ');
+            if !text.starts_with('#') || line.len() - text.len() <= indent {
+                return at;
+            }
+            at += line.len();
+        }
     }
 
     fn line_start(&self, at: usize) -> usize {
@@ -452,6 +464,12 @@ last: |
             ("a: 'it''s'\n", &["a"], json!("# x"), "a: \"# x\"\n"),
             ("a: one\n  two\nb: 1\n", &["a"], json!("x"), "a: x\nb: 1\n"),
             ("a: 1\n...\n", &["b"], json!(1), "a: 1\nb: 1\n...\n"),
+            (
+                "a:\n  # b: 1\n\n# d: 1\n",
+                &["c"],
+                json!(1),
+                "a:\n  # b: 1\nc: 1\n\n# d: 1\n",
+            ),
             (
                 "a: >- # c\n  text\n\nb: 1\n",
                 &["a"],
