@@ -284,12 +284,9 @@ impl ConfigFile {
     fn unable(&self, key: &str, unable: Unable) -> Error {
         let file = self.schema().file;
         Error::invalid(match unable {
-            Unable::Syntax(e) => format!(
-                "{file}:{}: {}; `ccm config edit` opens it",
-                e.line, e.message
-            ),
+            Unable::Syntax(e) => format!("{file}:{}: {}; mend it in an editor", e.line, e.message),
             Unable::ByHand { line } => format!(
-                "{file}:{line}: {key} can't be changed here without rearranging the file; `ccm config edit` opens it"
+                "{file}:{line}: {key} can't be changed here without rearranging the file; change it in an editor"
             ),
         })
     }
