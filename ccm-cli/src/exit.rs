@@ -76,6 +76,14 @@ impl Failure {
         self
     }
 
+    /// The failure of one thing among several.
+    pub(crate) fn of_one(mut self, what: &str) -> Self {
+        if !self.message.contains(what) {
+            self.message = format!("{what}: {}", self.message);
+        }
+        self
+    }
+
     /// What is printed is no longer read.
     pub(crate) fn of_output(error: &io::Error) -> Self {
         let broken = error.kind() == io::ErrorKind::BrokenPipe;
@@ -152,7 +160,10 @@ fn of_problem(problem: &Problem) -> Failure {
     }
     let failure = Failure::new(code, message);
     match problem.code {
-        P::Unauthorized => failure.hint("check CCM_TOKEN, or restart the daemon if its token file was replaced"),
+        P::Unauthorized => Failure::new(code, "the daemon does not take this token").hint(
+            "check CCM_TOKEN if it is set; if the token file was replaced, `ccm-orchestrator daemon restart` makes the \
+             new one count",
+        ),
         P::QueueFull => failure.hint(
             "wait until tasks are done, or raise it with `ccm config set resources.max_queue_size N`",
         ),

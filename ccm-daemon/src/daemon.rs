@@ -101,6 +101,7 @@ impl Daemon {
             home,
             token,
             hosts: AllowedHosts::new(address, &config.web_ui.allowed_hosts),
+            windows: runtime.windows.clone(),
             facts: Facts {
                 address,
                 profile: config.profile.as_str().to_owned(),

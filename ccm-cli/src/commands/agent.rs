@@ -3,6 +3,7 @@ use std::os::unix::process::CommandExt;
 use ccm_core::api::{Agent, AttachCommand};
 use clap::{Args, Subcommand};
 
+use super::project::hold;
 use super::{Outcome, select, time};
 use crate::context::Context;
 use crate::exit::{Code, Failure};
@@ -37,12 +38,14 @@ pub(super) fn run(command: Command, context: &Context) -> Outcome {
 
 fn list(args: &List, context: &Context) -> Outcome {
     let client = context.client()?;
-    let agents = context.block_on(async {
-        let project = match &args.project {
-            Some(name) => Some(select::project(context, &client, Some(name)).await?.id),
-            None => None,
+    let (agents, projects) = context.block_on(async {
+        let projects = match &args.project {
+            Some(name) => vec![select::project(context, &client, Some(name)).await?],
+            None => client.projects().all().await?,
         };
-        Ok(client.agents(project).all().await?)
+        let only = projects.first().filter(|_| args.project.is_some());
+        let agents = client.agents(only.map(|project| project.id)).all().await?;
+        Ok((agents, projects))
     })?;
     if context.printer.json {
         context.printer.object(&agents)?;
@@ -59,6 +62,13 @@ fn list(args: &List, context: &Context) -> Outcome {
                 context
                     .printer
                     .warning(format!("{}: {}", agent.name, crate::filter::line(detail)));
+            }
+        }
+        // An agent whose project's queue is held looks as idle as one that has nothing to do.
+        for project in &projects {
+            if let Some(hold) = hold(project) {
+                let name = crate::filter::line(&project.name);
+                context.printer.warning(format!("{name}: {hold}"));
             }
         }
     }

@@ -133,19 +133,32 @@ fn set(args: &Set, context: &Context) -> Outcome {
 
 fn validate(which: &Which, context: &Context) -> Outcome {
     let (file, _) = file(which, context)?;
-    present(&file)?;
-    match file.validate() {
-        Ok(warnings) => {
-            for warning in warnings {
-                context.printer.warning(warning);
-            }
-            context
-                .printer
-                .line(format!("{} is valid", file.path().display()))?;
-            Ok(Code::Done)
-        }
-        Err(errors) => Err(invalid(&errors)),
+    let path = file.path();
+    let checked = present(&file).and_then(|()| file.validate().map_err(|errors| invalid(&errors)));
+    let warnings = match &checked {
+        Ok(warnings) => warnings.iter().map(ToString::to_string).collect(),
+        Err(_) => Vec::new(),
+    };
+    for warning in &warnings {
+        context.printer.warning(warning);
     }
+    if context.printer.json {
+        let errors = checked
+            .as_ref()
+            .err()
+            .map(|failure| failure.message.lines());
+        context.printer.object(&serde_json::json!({
+            "path": path.to_string_lossy(),
+            "valid": checked.is_ok(),
+            "errors": errors.into_iter().flatten().collect::<Vec<_>>(),
+            "warnings": warnings,
+        }))?;
+    } else if checked.is_ok() {
+        context
+            .printer
+            .line(format!("{} is valid", path.display()))?;
+    }
+    checked.map(|_| Code::Done)
 }
 
 /// A machine that was not set up has no config to work on.

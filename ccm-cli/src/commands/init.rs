@@ -85,7 +85,7 @@ pub(super) fn run(args: &Project, context: &Context) -> Outcome {
         Some(client) => own_id(context, client, &made)?,
         None => made.id,
     };
-    trust_settings(context, &made, id, args.how.yes)?;
+    let trusted = trust_settings(context, &made, id, args.how.yes)?;
     let Some(client) = client else {
         let stopped = context.stopped();
         let start = stopped.hint.unwrap_or_default();
@@ -101,7 +101,13 @@ pub(super) fn run(args: &Project, context: &Context) -> Outcome {
     } else {
         context.printer.line(registered.project.id)?;
     }
-    tell(context, &made, &registered);
+    tell(context, &made, &registered, trusted);
+    let name = &registered.project.name;
+    if let Some(wanted) = args.how.name.as_ref().filter(|wanted| *wanted != name) {
+        context.printer.warning(format!(
+            "the project is called {name:?} already and was not renamed to {wanted:?}"
+        ));
+    }
     Ok(Code::Done)
 }
 
@@ -155,16 +161,16 @@ fn own_id(context: &Context, client: &Client, made: &Initialised) -> Result<Proj
     }
 }
 
-/// Trusts what was written here; anything else is shown and asked about.
+/// Trusts what was written here; anything else is shown and asked about. Returns whether something else is trusted now.
 fn trust_settings(
     context: &Context,
     made: &Initialised,
     id: ProjectId,
     yes: bool,
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     let settings = trust::look(context, &made.dir, id)?;
     if settings.trusted {
-        return Ok(());
+        return Ok(false);
     }
     if !made.config_created {
         trust::show(context, &settings);
@@ -174,10 +180,11 @@ fn trust_settings(
             context.printer.warning(
                 "the settings are not trusted, so tasks will wait; `ccm project trust` shows them and asks",
             );
-            return Ok(());
+            return Ok(false);
         }
     }
-    trust::accept(context, &made.dir, id, &settings).map(drop)
+    trust::accept(context, &made.dir, id, &settings)?;
+    Ok(!made.config_created)
 }
 
 fn register(
@@ -205,8 +212,11 @@ fn register(
     })
 }
 
-fn tell(context: &Context, made: &Initialised, registered: &RegisteredProject) {
+fn tell(context: &Context, made: &Initialised, registered: &RegisteredProject, trusted: bool) {
     let printer = context.printer;
+    if trusted {
+        printer.note("The project's settings are trusted.");
+    }
     let project = &registered.project;
     let (name, path) = (&project.name, &project.path);
     if registered.created {
@@ -215,7 +225,7 @@ fn tell(context: &Context, made: &Initialised, registered: &RegisteredProject) {
         printer.note(format!(
             "{name} is now at {path}; its tasks and runs came along."
         ));
-    } else if made.created.is_empty() {
+    } else if made.created.is_empty() && !trusted {
         printer.note(format!(
             "{name} ({path}) is set up and registered already; nothing was changed."
         ));

@@ -76,6 +76,9 @@ async fn current_project(context: &Context, client: &Client) -> Result<Project, 
 
 /// The candidate that `name` was most likely meant to be.
 fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    if name.is_empty() {
+        return None;
+    }
     let most = (name.chars().count() / 3).max(1);
     candidates
         .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))

@@ -3,6 +3,7 @@
 
 mod client;
 mod crash;
+mod mistakes;
 mod offline;
 mod online;
 mod runs;

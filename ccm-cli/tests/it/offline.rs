@@ -175,7 +175,14 @@ fn config_is_read_checked_and_set() {
             "max_concurrent: many\n  max_idel_time: 5",
         );
         assert_ne!(broken, text);
+        let checked = config(&["validate", "--json"]).json();
+        assert_eq!(checked["valid"], true);
         std::fs::write(&file, broken).unwrap();
+        let checked = config(&["validate", "--json"]);
+        checked.fails(1);
+        let checked: serde_json::Value = serde_json::from_slice(&checked.stdout).unwrap();
+        assert_eq!(checked["valid"], false);
+        assert_eq!(checked["errors"].as_array().unwrap().len(), 2, "{checked}");
         assert_snapshot!("config_validate_broken", config(&["validate"]));
         assert_snapshot!("start_broken", machine.ccm(&["daemon", "start"]));
         machine.ccm(&["info"]).ok();

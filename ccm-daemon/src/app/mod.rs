@@ -9,6 +9,7 @@ mod tasks;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use ccm_agents::TmuxRuntime;
 use ccm_core::api::ShutdownReport;
 use ccm_core::engine::{Engine, EngineLimits};
 use ccm_core::id::Epoch;
@@ -39,6 +40,8 @@ pub struct AppParts {
     pub token: Token,
     /// What a request's `Host` may be.
     pub hosts: AllowedHosts,
+    /// The windows of agents, if they have some; what is wrong with them is told in the status.
+    pub windows: Option<Arc<TmuxRuntime>>,
     /// What is told about this daemon.
     pub facts: Facts,
 }

@@ -1,6 +1,6 @@
 use ccm_core::api::{LogPlace, QueueStatus, Status, System};
 use ccm_core::id::SystemId;
-use ccm_core::{Error, ErrorKind, Noun, Result};
+use ccm_core::{Error, ErrorKind, Noun, Result, chain};
 
 use super::App;
 
@@ -11,6 +11,11 @@ impl App {
         let log = store.log().await?;
         let projects = store.projects().await?.len() as u64;
         let mut problems = self.engine().problems();
+        if let Some(windows) = &self.parts.windows
+            && let Err(error) = windows.check().await
+        {
+            problems.push(chain(&error));
+        }
         let agents = match self.engine().runtime().agents().await {
             Ok(agents) => agents.len() as u64,
             // The status is for people who wonder what is wrong, so it must not fail with it.

@@ -227,7 +227,7 @@ impl ProjectDir {
                 format!(
                     "{} belongs to the project in {}; `ccm init --nested` makes it one of its own",
                     self.folder.display(),
-                    outer.folder.display()
+                    outer.folder.components().collect::<PathBuf>().display()
                 ),
             )),
             None => Ok(()),
@@ -428,7 +428,7 @@ fn has_project(folder: &Path) -> Result<bool> {
     let ccm = folder.join(".ccm");
     let linked = |path: &Path| {
         Error::invalid(format!(
-            "{} is a symbolic link, which is not allowed in a project's .ccm",
+            "{} is a symbolic link, which is not allowed in a project's .ccm; put what it leads to in its place",
             path.display()
         ))
     };
@@ -479,5 +479,11 @@ fn is_same_folder(a: &Path, b: &Path) -> bool {
 }
 
 fn unwritable(path: &Path, e: io::Error) -> Error {
+    if e.kind() == io::ErrorKind::AlreadyExists {
+        return Error::invalid(format!(
+            "{} has to be a folder, and something else is there; move it away",
+            path.display()
+        ));
+    }
     Error::internal(format!("{} can't be written", path.display())).with_source(e)
 }

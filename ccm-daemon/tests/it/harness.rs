@@ -106,6 +106,7 @@ impl Server {
             home,
             token: token.clone(),
             hosts: AllowedHosts::new(address, &["box.example".to_owned()]),
+            windows: None,
             facts: Facts {
                 address,
                 profile: "full".to_owned(),

@@ -3,7 +3,7 @@ use std::process::{Child, ExitStatus};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use ccm_daemon::machine::{Config, DaemonInfo};
+use ccm_daemon::machine::{Config, DaemonInfo, Home};
 
 use super::super::{Outcome, config};
 use super::process;
@@ -33,14 +33,20 @@ pub(super) fn run(context: &Context) -> Outcome {
     Ok(Code::Done)
 }
 
-/// Starts the daemon and waits until it is ready.
-pub(crate) fn start(context: &Context) -> Result<DaemonInfo, Failure> {
+/// The home of a machine that is set up and has a config that can be used.
+pub(super) fn startable(context: &Context) -> Result<&Home, Failure> {
     let home = context.home()?;
     if !home.is_set_up() {
         return Err(Failure::new(Code::NotFound, "this machine is not set up")
             .hint("set it up with `ccm-orchestrator init`"));
     }
     Config::load(home).map_err(|errors| config::invalid(&errors))?;
+    Ok(home)
+}
+
+/// Starts the daemon and waits until it is ready.
+pub(crate) fn start(context: &Context) -> Result<DaemonInfo, Failure> {
+    let home = startable(context)?;
     let mut starting = Starting::new(process::spawn(context)?);
     while home.running_daemon().is_none() {
         starting.wait()?;
@@ -54,9 +60,14 @@ pub(crate) fn start(context: &Context) -> Result<DaemonInfo, Failure> {
             Err(error) => return Err(error.into()),
         }
     }
-    home.running_daemon().ok_or_else(|| {
+    let info = home.running_daemon().ok_or_else(|| {
         Failure::new(Code::Failed, "the daemon ended right after its start").hint(LOGS)
-    })
+    })?;
+    // It is up, but whoever started it should not have to find out why nothing is done.
+    if let Ok(status) = context.block_on(async { Ok(client.status().await?) }) {
+        super::status::tell_problems(context.printer, &status);
+    }
+    Ok(info)
 }
 
 /// A daemon on its way.

@@ -6,7 +6,7 @@ use super::super::{Outcome, time};
 use crate::context::Context;
 use crate::exit::{Code, Failure};
 use crate::filter;
-use crate::printer::Colour;
+use crate::printer::{Colour, Printer};
 
 pub(super) fn run(context: &Context) -> Outcome {
     if !context.is_elsewhere() && context.daemon()?.is_none() {
@@ -67,8 +67,13 @@ fn print(context: &Context, status: &Status) -> Result<(), Failure> {
             queue.queued, queue.max_queued, queue.running, queue.max_running
         ),
     )?;
+    tell_problems(printer, status);
+    Ok(())
+}
+
+/// What keeps the daemon from doing its work.
+pub(super) fn tell_problems(printer: Printer, status: &Status) {
     for problem in &status.problems {
         printer.warning(filter::line(problem));
     }
-    Ok(())
 }

@@ -32,7 +32,7 @@ pub(super) fn run(_args: &List, context: &Context) -> Outcome {
 }
 
 /// Why a project's queue does not move, and what to do.
-pub(super) fn hold(project: &Project) -> Option<String> {
+pub(crate) fn hold(project: &Project) -> Option<String> {
     let state = project.state.as_str();
     let name = &project.name;
     let usual = match project.state {

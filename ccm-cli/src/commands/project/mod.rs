@@ -14,6 +14,8 @@ use super::{Outcome, init, time};
 use crate::context::Context;
 use crate::exit::{Code, Failure};
 
+pub(super) use list::hold;
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     Init(init::Project),

@@ -1,8 +1,8 @@
 use clap::Args;
 
-use super::super::{Outcome, select};
+use super::super::Outcome;
+use super::each;
 use crate::context::Context;
-use crate::exit::Code;
 
 /// Call tasks off
 #[derive(Debug, Args)]
@@ -14,20 +14,17 @@ pub(crate) struct Cancel {
 
 pub(super) fn run(args: &Cancel, context: &Context) -> Outcome {
     let client = context.client()?;
-    context.block_on(async {
-        for id in &args.ids {
-            let id = select::task_id(&client, id).await?;
-            let answer = client.cancel_task(id).await?;
-            if context.printer.json {
-                context.printer.object(&answer)?;
-            } else if answer.stopping {
-                context.printer.note(format!(
-                    "{id} is being stopped; `ccm task wait {id}` waits for it."
-                ));
-            } else {
-                context.printer.note(format!("{id} is cancelled."));
-            }
+    context.block_on(each(context, &client, &args.ids, async |id| {
+        let answer = client.cancel_task(id).await?;
+        if context.printer.json {
+            context.printer.object(&answer)?;
+        } else if answer.stopping {
+            context.printer.note(format!(
+                "{id} is being stopped; `ccm task wait {id}` waits for it."
+            ));
+        } else {
+            context.printer.note(format!("{id} is cancelled."));
         }
-        Ok(Code::Done)
-    })
+        Ok(())
+    }))
 }

@@ -34,7 +34,7 @@ pub(crate) struct Create {
     #[arg(long, value_name = "TASK")]
     after: Vec<String>,
     /// Try again after a failure, at most so often [default: the project's, else 0]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     retries: Option<u32>,
     /// Stop an attempt that takes longer: 90s, 5m, 1h30m [default: the project's, else none]
     #[arg(long, value_name = "DURATION", value_parser = time::duration)]

@@ -18,7 +18,13 @@ pub(crate) struct List {
     #[arg(short, long, value_parser = state())]
     state: Option<TaskStateName>,
     /// At most so many
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 50)]
+    #[arg(
+        short = 'n',
+        long,
+        value_name = "N",
+        default_value_t = 50,
+        allow_negative_numbers = true
+    )]
     limit: usize,
 }
 

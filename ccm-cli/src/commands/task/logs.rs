@@ -1,6 +1,6 @@
 use std::io::{IsTerminal, stdout};
 
-use ccm_core::api::{EventKind, Stream};
+use ccm_core::api::{EventKind, Stream, Task};
 use ccm_core::id::{RunId, TaskId};
 use clap::Args;
 
@@ -40,11 +40,12 @@ pub(super) fn run(args: &Logs, context: &Context) -> Outcome {
             Some(run) => run,
             None if args.follow => first_run(context, &client, task.id).await?,
             None => {
-                return Err(Failure::new(
-                    Code::Refused,
-                    format!("the task is {} and no run of it was started", task.state),
-                )
-                .hint("-f waits for its first run"));
+                let failure = never_started(&task);
+                return Err(if task.state.is_final() {
+                    failure
+                } else {
+                    failure.hint("-f waits for its first run")
+                });
             }
         };
         let mut log = Log::new(context.printer, client, run, stream);
@@ -80,12 +81,17 @@ async fn first_run(context: &Context, client: &Client, id: TaskId) -> Result<Run
             return Ok(run);
         }
         if task.state.is_final() {
-            return Err(Failure::new(
-                Code::Refused,
-                format!("the task is {} and no run of it was started", task.state),
-            ));
+            return Err(never_started(&task));
         }
     }
+}
+
+fn never_started(task: &Task) -> Failure {
+    let state = task.state;
+    Failure::new(
+        Code::Refused,
+        format!("the task is {state} and no run of it was started"),
+    )
 }
 
 struct Log {

@@ -6,10 +6,13 @@ mod retry;
 mod show;
 mod wait;
 
+use ccm_core::id::TaskId;
 use clap::Subcommand;
 
-use super::Outcome;
+use super::{Outcome, select};
+use crate::client::Client;
 use crate::context::Context;
+use crate::exit::{Code, Failure};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -32,4 +35,32 @@ pub(super) fn run(command: Command, context: &Context) -> Outcome {
         Command::Cancel(args) => cancel::run(&args, context),
         Command::Retry(args) => retry::run(&args, context),
     }
+}
+
+/// Does something with each of these tasks. One that can't be done is told, and the others are done all the same.
+async fn each(
+    context: &Context,
+    client: &Client,
+    ids: &[String],
+    mut act: impl AsyncFnMut(TaskId) -> Result<(), Failure>,
+) -> Outcome {
+    let mut code = Code::Done;
+    for id in ids {
+        let done = match select::task_id(client, id).await {
+            Ok(id) => act(id).await,
+            Err(failure) => Err(failure),
+        };
+        match done {
+            Ok(()) => {}
+            Err(failure) if failure.silent || ids.len() == 1 => return Err(failure),
+            Err(failure) => {
+                code = failure.code;
+                context.printer.failure(&failure.of_one(id));
+                if code == Code::Unreachable {
+                    break;
+                }
+            }
+        }
+    }
+    Ok(code)
 }

@@ -1,8 +1,8 @@
 use clap::Args;
 
-use super::super::{Outcome, select};
+use super::super::Outcome;
+use super::each;
 use crate::context::Context;
-use crate::exit::Code;
 
 /// Put ended tasks back in the queue
 #[derive(Debug, Args)]
@@ -14,16 +14,13 @@ pub(crate) struct Retry {
 
 pub(super) fn run(args: &Retry, context: &Context) -> Outcome {
     let client = context.client()?;
-    context.block_on(async {
-        for id in &args.ids {
-            let id = select::task_id(&client, id).await?;
-            let task = client.retry_task(id).await?;
-            if context.printer.json {
-                context.printer.object(&task)?;
-            } else {
-                context.printer.note(format!("{id} is queued again."));
-            }
+    context.block_on(each(context, &client, &args.ids, async |id| {
+        let task = client.retry_task(id).await?;
+        if context.printer.json {
+            context.printer.object(&task)?;
+        } else {
+            context.printer.note(format!("{id} is queued again."));
         }
-        Ok(Code::Done)
-    })
+        Ok(())
+    }))
 }

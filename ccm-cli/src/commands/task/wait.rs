@@ -26,7 +26,21 @@ pub(crate) struct Wait {
 pub(super) fn run(args: &Wait, context: &Context) -> Outcome {
     let client = context.client()?;
     context.block_on(async {
-        let waiting = wait(args, context, &client);
+        // What has ended by now is told however little time is given.
+        let mut waits = Waits {
+            context,
+            open: BTreeSet::new(),
+            code: Code::Done,
+        };
+        let mut seen = BTreeSet::new();
+        for id in &args.ids {
+            let task = select::task(&client, id).await?;
+            if seen.insert(task.id) {
+                waits.open.insert(task.id);
+                waits.look_at(&task)?;
+            }
+        }
+        let waiting = wait(waits, &client);
         let Some(limit) = args.timeout else {
             return waiting.await;
         };
@@ -41,11 +55,30 @@ pub(super) fn run(args: &Wait, context: &Context) -> Outcome {
     })
 }
 
-async fn wait(args: &Wait, context: &Context, client: &Client) -> Outcome {
-    let mut open = BTreeSet::new();
-    for id in &args.ids {
-        open.insert(select::task(client, id).await?.id);
+/// The tasks that are waited for.
+struct Waits<'a> {
+    context: &'a Context,
+    open: BTreeSet<TaskId>,
+    /// How it ends if the rest succeeds.
+    code: Code,
+}
+
+impl Waits<'_> {
+    /// Tells of a task that has ended, and is done with it.
+    fn look_at(&mut self, task: &Task) -> Result<(), Failure> {
+        if !task.state.is_final() {
+            return Ok(());
+        }
+        self.open.remove(&task.id);
+        if task.state != TaskStateName::Succeeded {
+            self.code = Code::Failed;
+        }
+        tell(self.context, task)
     }
+}
+
+async fn wait(mut waits: Waits<'_>, client: &Client) -> Outcome {
+    let open = &waits.open;
     let filter = EventFilter {
         task_id: open.first().copied().filter(|_| open.len() == 1),
         kinds: vec![
@@ -56,21 +89,21 @@ async fn wait(args: &Wait, context: &Context, client: &Client) -> Outcome {
         ..EventFilter::default()
     };
     let mut events = client.events(None, &filter);
-    let mut code = Code::Done;
     let mut lost = false;
-    while !open.is_empty() {
+    while !waits.open.is_empty() {
         let affected: Vec<TaskId> = match events.next().await? {
             // What happened before the stream was open is in the tasks.
             Notice::Open => {
                 if std::mem::take(&mut lost) {
-                    context.printer.note("The daemon is back.");
+                    waits.context.printer.note("The daemon is back.");
                 }
-                open.iter().copied().collect()
+                waits.open.iter().copied().collect()
             }
             Notice::Event { event, .. } => event.task_id.into_iter().collect(),
             Notice::Lost(error) => {
                 if !std::mem::replace(&mut lost, true) {
-                    context
+                    waits
+                        .context
                         .printer
                         .note(format!("{error}; still waiting until it is back."));
                 }
@@ -79,7 +112,7 @@ async fn wait(args: &Wait, context: &Context, client: &Client) -> Outcome {
             _ => continue,
         };
         for id in affected {
-            if !open.contains(&id) {
+            if !waits.open.contains(&id) {
                 continue;
             }
             let task = match client.task(id).await {
@@ -88,16 +121,10 @@ async fn wait(args: &Wait, context: &Context, client: &Client) -> Outcome {
                 Err(error) if error.is_unreachable() => continue,
                 Err(error) => return Err(error.into()),
             };
-            if task.state.is_final() {
-                open.remove(&id);
-                tell(context, &task)?;
-                if task.state != TaskStateName::Succeeded {
-                    code = Code::Failed;
-                }
-            }
+            waits.look_at(&task)?;
         }
     }
-    Ok(code)
+    Ok(waits.code)
 }
 
 fn tell(context: &Context, task: &Task) -> Result<(), Failure> {
