@@ -5,6 +5,7 @@
 
 mod child;
 mod client;
+mod exit;
 mod log;
 mod run;
 mod server;

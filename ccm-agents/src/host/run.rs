@@ -9,7 +9,7 @@
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::time::{Duration, Instant};
 
 use ccm_core::id::RunId;
@@ -19,6 +19,7 @@ use ccm_core::{Error, Result, barrier};
 use nix::sys::stat::Mode;
 
 use super::child::{Failure, Program};
+use super::exit;
 use super::log::Log;
 use super::tail::Tail;
 use crate::clock;
@@ -28,10 +29,6 @@ use crate::stopset::{Emptier, GRACE, Step, StopSet};
 use crate::sys::proc::{Machine, ProcessId};
 use crate::sys::{self, Ended, durable};
 use crate::view::filter;
-
-/// Room for the exit record that is taken while there is some.
-const RESERVE: &str = "exit.reserve";
-const RESERVE_BYTES: u64 = 4096;
 
 /// What the host is itself.
 #[derive(Debug)]
@@ -114,7 +111,7 @@ impl Run {
             append(&dir, "spool.err").map_err(failed)?,
         ];
         let tail = Tail::new(&dir).map_err(failed)?;
-        reserve(&dir).map_err(failed)?;
+        exit::reserve(&dir).map_err(failed)?;
         append(&dir, "inputs").map_err(failed)?;
         let program = Program::new(&order, &plan.argv, dir_home(&dir), me.umask).map_err(failed)?;
 
@@ -142,7 +139,7 @@ impl Run {
                 // It may be linked and only not be synced; then it must not say that the child runs.
                 return match dir.gate() {
                     Ok(None) => Err(error),
-                    _ => recorded_as_unstarted(&dir, &error).map(|()| None),
+                    _ => exit::unstarted(&dir, &error).map(|()| None),
                 };
             }
         }
@@ -422,7 +419,7 @@ impl Run {
                 (record, words)
             }
         };
-        write_exit(&self.dir, &record)?;
+        exit::write(&self.dir, &record)?;
         barrier!("launch.7.recorded");
         sys::reap(self.child.pid);
         let _ = self.tail.look(log);
@@ -467,47 +464,4 @@ fn append(dir: &RunDir, name: &str) -> io::Result<File> {
         .append(true)
         .mode(0o600)
         .open(dir.file(name))
-}
-
-fn reserve(dir: &RunDir) -> io::Result<()> {
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .mode(0o600)
-        .open(dir.file(RESERVE))?;
-    durable::allocate(&file, RESERVE_BYTES)
-}
-
-/// Puts the exit record in place, in the room that was reserved for it.
-fn write_exit(dir: &RunDir, record: &ExitRecord) -> Result<()> {
-    let json = record::json(record)?;
-    let (from, to) = (dir.file(RESERVE), dir.file("exit"));
-    let write = || {
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(&from)?;
-        file.write_all_at(&json, 0)?;
-        file.set_len(json.len() as u64)?;
-        file.sync_all()?;
-        std::fs::rename(&from, &to)?;
-        durable::sync_dir(dir.path())
-    };
-    write().map_err(|error| durable::error("write", &to, error))
-}
-
-fn recorded_as_unstarted(dir: &RunDir, error: &Error) -> Result<()> {
-    let cause = ccm_core::task::Setback::new(
-        ccm_core::Reason::NotStarted,
-        format!("the run could not be committed: {}", ccm_core::chain(error)),
-    );
-    let record = ExitRecord::NotStarted {
-        cause,
-        errno: None,
-        at: clock::now(),
-    };
-    write_exit(dir, &record)
 }
