@@ -101,7 +101,12 @@ impl From<client::Error> for Failure {
         match &error {
             client::Error::Problem(problem) => of_problem(problem),
             client::Error::Unreachable { .. } => {
-                Self::new(Code::Unreachable, innermost(&error)).hint(START)
+                let elsewhere = std::env::var_os("CCM_URL").is_some_and(|url| !url.is_empty());
+                Self::new(Code::Unreachable, innermost(&error)).hint(if elsewhere {
+                    "check CCM_URL, and that the daemon there runs; without CCM_URL this machine's own is asked"
+                } else {
+                    START
+                })
             }
             client::Error::Endpoint(_) => Self::usage(error.to_string()),
             _ => Self::new(Code::Unreachable, error.to_string())

@@ -198,7 +198,10 @@ impl Program {
                  agent.command in .ccm/config.yaml",
                 self.search_path.to_string_lossy()
             ),
-            Errno::EACCES => format!("the program {name} may not be executed; chmod +x mends that"),
+            Errno::EACCES => format!(
+                "the program {name} may not be executed; chmod +x mends that for a file, for anything else correct \
+                 agent.command in .ccm/config.yaml"
+            ),
             Errno::E2BIG => {
                 "arguments and environment are too long together; shorten agent.args or agent.env"
                     .to_owned()

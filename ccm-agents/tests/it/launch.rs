@@ -177,7 +177,7 @@ async fn what_can_not_be_started_says_why_and_how_to_mend_it() {
         (
             bench.order(&["./plain"], "x"),
             Reason::NotStarted,
-            "may not be executed",
+            "chmod +x mends that for a file",
         ),
         (
             bench.order(&["./lost"], "x"),

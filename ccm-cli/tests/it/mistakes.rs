@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::symlink;
 
-use crate::support::{Machine, Ran, until};
+use crate::support::{Machine, Ran};
 
 #[test]
 fn a_restart_with_a_broken_config_leaves_the_daemon_running() {
@@ -102,11 +102,6 @@ fn agents_of_projects_that_are_held_are_told() {
     let project = machine.project("demo", &["cat"]);
     machine.project("other", &["cat"]);
     std::fs::remove_dir_all(&project.folder).unwrap();
-    machine.ccm(&["task", "create", "-p", "demo", "x"]).ok();
-    until("it is held", || {
-        let project = machine.ccm(&["project", "show", "demo", "--json"]).json();
-        project["state"] == "missing"
-    });
     for args in [&["agent", "list"][..], &["agent", "list", "-p", "demo"]] {
         let listed = machine.ccm(args);
         listed.ok();
@@ -161,4 +156,23 @@ fn what_is_in_the_way_of_a_project_is_named() {
     std::fs::write(file.join(".ccm"), "").unwrap();
     let told = machine.ccm_in(&file, &["init"]).fails(2);
     assert!(told.contains("move it away"), "{told}");
+}
+
+#[test]
+fn lists_tell_what_projects_are_now_though_no_task_waits() {
+    let machine = Machine::new();
+    let _daemon = machine.daemon();
+    let project = machine.project("demo", &["cat"]);
+    let state = || machine.ccm(&["project", "list", "--json"]).json()[0]["state"].clone();
+    let away = machine.path("work/away");
+    std::fs::rename(&project.folder, &away).unwrap();
+    assert_eq!(state(), "missing");
+    std::fs::rename(&away, &project.folder).unwrap();
+    assert_eq!(state(), "active");
+    let file = project.folder.join(".ccm/config.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("[cat]", "[tac, x]")).unwrap();
+    assert_eq!(state(), "config_untrusted");
+    std::fs::write(&file, text + "# a comment\n").unwrap();
+    assert_eq!(state(), "active");
 }

@@ -1,14 +1,19 @@
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ccm_core::api::{self, CreateProject, RegisteredProject, Trust};
 use ccm_core::id::{AgentId, ProjectId};
 use ccm_core::project::Project;
 use ccm_core::store::{NewProject, RegisterEffect};
 use ccm_core::{Error, ErrorKind, chain};
+use tokio::time::Instant;
 
 use super::App;
 use crate::machine::project_dir::default_name;
 use crate::machine::{self, ProjectConfig, ProjectDir, TrustStore};
+
+/// How long an answer waits for folders that may be on a disk that is gone.
+const LOOKING: Duration = Duration::from_millis(500);
 
 /// Why something about a project's folder was not done.
 #[derive(Debug)]
@@ -30,15 +35,37 @@ impl From<Error> for Refusal {
 impl App {
     /// All projects, or the one of that name.
     pub(crate) async fn projects(&self, name: Option<&str>) -> Result<Vec<api::Project>, Error> {
-        let projects = self.engine().store().projects().await?.into_iter();
-        Ok(projects
-            .filter(|project| name.is_none_or(|name| project.name == name))
-            .map(api::Project::from)
-            .collect())
+        let projects = self.engine().store().projects().await?;
+        let deadline = Instant::now() + LOOKING;
+        let mut answers = Vec::with_capacity(projects.len());
+        for project in projects {
+            if name.is_none_or(|name| project.name == name) {
+                answers.push(self.looked_at(project, deadline).await?.into());
+            }
+        }
+        Ok(answers)
     }
 
     pub(crate) async fn project(&self, id: ProjectId) -> Result<api::Project, Error> {
-        self.engine().store().project(id).await.map(Into::into)
+        let project = self.engine().store().project(id).await?;
+        let project = self.looked_at(project, Instant::now() + LOOKING).await?;
+        Ok(project.into())
+    }
+
+    /// The project with what its folder and settings are now: dispatch looks at them only for tasks that wait, and
+    /// people who list projects are to see it before they write one. What takes too long is as it was last.
+    async fn looked_at(&self, project: Project, deadline: Instant) -> Result<Project, Error> {
+        let looking = self.parts.profiles.profile(&project);
+        match tokio::time::timeout_at(deadline, looking).await {
+            Ok(profile) if profile.as_ref().err() != project.hold.as_ref() => {
+                match self.engine().refresh_project(project.id).await {
+                    // It was removed meanwhile, which the next list shows.
+                    Err(error) if matches!(error.kind(), ErrorKind::NotFound(_)) => Ok(project),
+                    refreshed => refreshed,
+                }
+            }
+            _ => Ok(project),
+        }
     }
 
     /// Registers a folder that was set up, or finds it again. Trusts nothing.
