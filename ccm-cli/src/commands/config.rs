@@ -119,6 +119,7 @@ fn set(args: &Set, context: &Context) -> Outcome {
         Applied::NextRun => "it counts from the next run".to_owned(),
         Applied::NextTask => "it counts for tasks that are created from now on".to_owned(),
         Applied::Registration => "it counts when the project is registered".to_owned(),
+        Applied::NotYet => "this version keeps it and does nothing with it yet".to_owned(),
     };
     context.printer.note(format!(
         "Set {} in {}; {when}.",

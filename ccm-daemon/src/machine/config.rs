@@ -280,6 +280,7 @@ impl Config {
         let mut checked = Checked::new(&MACHINE, text);
         let mut warnings = Vec::new();
         cross_check(&mut checked, &mut warnings);
+        warnings.append(&mut checked.not_yet());
         match unknown {
             Unknown::Refused => checked.errors.append(&mut checked.unknown),
             Unknown::Warned => warnings.append(&mut checked.unknown),
@@ -420,13 +421,6 @@ fn cross_check(checked: &mut Checked, warnings: &mut Vec<Problem>) {
         errors.push(checked.at(
             "supabase.key",
             "expected the publishable key (sb_publishable_...), found a secret one, which must never be on a user's machine",
-        ));
-    }
-    let enabled = checked.get("supabase.enabled") == Value::Bool(true);
-    if enabled && !(set(checked, "supabase.url") && set(checked, "supabase.key")) {
-        warnings.push(checked.at(
-            "supabase.enabled",
-            "nothing is shared until supabase.url and supabase.key are set",
         ));
     }
     checked.errors.append(&mut errors);

@@ -131,7 +131,7 @@ impl ProjectConfig {
     ) -> Result<LoadedProject, ConfigErrors> {
         let mut checked = Checked::new(&PROJECT, text);
         cross_check(&mut checked);
-        let mut warnings = Vec::new();
+        let mut warnings = checked.not_yet();
         match unknown {
             Unknown::Refused => checked.errors.append(&mut checked.unknown),
             Unknown::Warned => warnings.append(&mut checked.unknown),

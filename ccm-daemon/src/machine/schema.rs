@@ -80,6 +80,8 @@ pub enum Applied {
     NextTask,
     /// When the project is registered.
     Registration,
+    /// In a later version: this one checks and keeps the value, and does nothing with it.
+    NotYet,
 }
 
 impl Schema {

@@ -1,6 +1,6 @@
 //! The tables of [`schema`](super::schema).
 
-use super::schema::Applied::{NextRun, NextTask, Registration, Restart};
+use super::schema::Applied::{NextRun, NextTask, NotYet, Registration, Restart};
 use super::schema::Kind::{
     Address, Arguments, Bool, Choice, Environment, Hosts, Id, Name, Path, Tags, Text, Url, Word,
 };
@@ -87,56 +87,56 @@ pub static MACHINE: Schema = Schema {
             "supabase.enabled",
             Bool,
             "false",
-            Restart,
+            NotYet,
             "share projects and tasks between machines",
         ),
         key(
             "supabase.url",
             Url,
             "",
-            Restart,
+            NotYet,
             "https://PROJECT.supabase.co",
         ),
         key(
             "supabase.key",
             Text,
             "",
-            Restart,
+            NotYet,
             "the publishable (anon) key, never a secret one",
         ),
         key(
             "supabase.auth_file",
             Path,
             "auth.json",
-            Restart,
+            NotYet,
             "the encrypted sign-in",
         ),
         key(
             "sync.enabled",
             Bool,
             "true",
-            Restart,
+            NotYet,
             "counts only with supabase.enabled",
         ),
         key(
             "sync.interval_seconds",
             seconds(1, DAY),
             "10",
-            Restart,
+            NotYet,
             "seconds",
         ),
         key(
             "sync.max_retries",
             whole(0, 1000),
             "5",
-            Restart,
+            NotYet,
             "tries before an error is shown",
         ),
         key(
             "sync.conflict_resolution",
             Choice(&["last_write_wins", "manual"]),
             "last_write_wins",
-            Restart,
+            NotYet,
             "last_write_wins | manual",
         ),
         key(
@@ -171,16 +171,16 @@ pub static MACHINE: Schema = Schema {
             "web_ui.allow_remote",
             Bool,
             "false",
-            Restart,
+            NotYet,
             "needed, with tls, for a host that is not this machine",
         ),
-        key("web_ui.tls.cert", Path, "", Restart, "PEM file"),
-        key("web_ui.tls.key", Path, "", Restart, "PEM file"),
+        key("web_ui.tls.cert", Path, "", NotYet, "PEM file"),
+        key("web_ui.tls.key", Path, "", NotYet, "PEM file"),
         key(
             "web_ui.socket",
             Path,
             "",
-            Restart,
+            NotYet,
             "a unix socket besides, such as ccm.sock",
         ),
         key(
@@ -194,7 +194,7 @@ pub static MACHINE: Schema = Schema {
             "agents.max_idle_time",
             seconds(0, YEAR),
             "300",
-            Restart,
+            NotYet,
             "seconds until an idle agent is stopped; 0 is never",
         ),
         key(
@@ -236,7 +236,7 @@ pub static MACHINE: Schema = Schema {
             "daemon.health_check_interval",
             seconds(1, DAY),
             "60",
-            Restart,
+            NotYet,
             "seconds",
         ),
         key(
@@ -250,7 +250,7 @@ pub static MACHINE: Schema = Schema {
             "resources.max_agent_memory_mb",
             counted("MiB", 16, 16_777_216),
             "2048",
-            Restart,
+            NotYet,
             "of an agent's whole process tree",
         ),
         key(
@@ -271,7 +271,7 @@ pub static MACHINE: Schema = Schema {
             "resources.max_supabase_connections",
             whole(1, 100),
             "5",
-            Restart,
+            NotYet,
             "requests under way at once",
         ),
         key(
@@ -285,7 +285,7 @@ pub static MACHINE: Schema = Schema {
             "retention.days",
             counted("days", 1, 36_500),
             "30",
-            Restart,
+            NotYet,
             "how long data of ended runs are kept",
         ),
     ],
@@ -328,7 +328,7 @@ pub static PROJECT: Schema = Schema {
             "agent.mode",
             Choice(&["headless", "interactive"]),
             "headless",
-            NextRun,
+            NotYet,
             "headless | interactive",
         ),
         key(
@@ -377,7 +377,7 @@ pub static PROJECT: Schema = Schema {
             "limits.memory_mb",
             counted("MiB", 16, 16_777_216),
             "",
-            NextRun,
+            NotYet,
             "the machine's limit if unset",
         ),
         key(
@@ -398,7 +398,7 @@ pub static PROJECT: Schema = Schema {
             "remote_tasks",
             Choice(&["allow", "ask", "deny"]),
             "ask",
-            NextTask,
+            NotYet,
             "tasks from your other machines: allow | ask | deny",
         ),
     ],

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::check;
-use super::schema::{Key, Schema};
+use super::schema::{Applied, Key, Schema};
 use super::yaml::{self, Body, Entry, Node};
 
 /// Something wrong in a config file, told as `config.yaml:31: agents.max_idle_time: expected ...`.
@@ -216,6 +216,22 @@ impl Checked {
             return setting.value.clone();
         }
         self.schema.key(key).map_or(Value::Null, default_of)
+    }
+
+    /// What is set to no effect: keys that this version checks and keeps, and does nothing with.
+    pub(crate) fn not_yet(&self) -> Vec<Problem> {
+        self.schema
+            .keys
+            .iter()
+            .filter(|key| key.applied == Applied::NotYet)
+            .filter(|key| self.line(key.path).is_some() && self.get(key.path) != default_of(key))
+            .map(|key| {
+                self.at(
+                    key.path,
+                    "this version keeps the value and does nothing with it yet",
+                )
+            })
+            .collect()
     }
 
     /// Everything with defaults as nested objects. Keys that have neither a value nor a default are null.

@@ -103,7 +103,13 @@ daemon:
   health_check_interval: 60  # Seconds
 ";
     let Loaded { config, warnings } = loaded(text);
-    assert_eq!(warnings, []);
+    // Nothing is wrong with it; this version only has nobody to share with.
+    assert!(
+        warnings
+            .iter()
+            .all(|warning| warning.to_string().contains("supabase.")),
+        "{warnings:?}"
+    );
     assert_eq!(config.system.hostname, "mac-pro");
     assert_eq!(config.system.tags, ["development", "mac"]);
     assert_eq!(
@@ -252,6 +258,19 @@ fn limits_that_disagree_are_a_warning_and_the_smaller_one_counts() {
     );
     let Loaded { config, .. } = loaded("resources: {max_agents: 3}\n");
     assert_eq!(config.max_concurrent(), 3);
+}
+
+#[test]
+fn what_has_no_effect_yet_is_a_warning_unless_it_is_the_default() {
+    let text = "agents:\n  max_idle_time: 60\nretention:\n  days: 30\n";
+    let Loaded { warnings, .. } = loaded(text);
+    let told: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "config.yaml:2: agents.max_idle_time: this version keeps the value and does nothing with it yet"
+        ]
+    );
 }
 
 #[test]
