@@ -6,7 +6,7 @@ up:
 
 # Gets what the tests need that is missing, then runs all of them.
 test:
-	@scripts/tools tmux git nextest
+	@scripts/tools cc tmux git nextest
 	cargo nextest run --workspace --features ccm-agents/barriers --locked
 	cargo test --workspace --locked --doc --quiet
 
