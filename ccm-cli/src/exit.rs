@@ -172,7 +172,10 @@ fn of_problem(problem: &Problem) -> Failure {
         P::QueueFull => failure.hint(
             "wait until tasks are done, or raise it with `ccm config set resources.max_queue_size N`",
         ),
-        P::Internal => failure.hint("`ccm-orchestrator daemon logs` says more"),
+        // The daemon's own sentence may say so already.
+        P::Internal if !failure.message.contains("daemon logs") => {
+            failure.hint("`ccm-orchestrator daemon logs` says more")
+        }
         _ => failure,
     }
 }
@@ -209,6 +212,13 @@ mod tests {
             .collect();
         all.sort();
         insta::assert_snapshot!(all.join("\n"));
+    }
+
+    #[test]
+    fn the_way_to_the_log_is_told_once() {
+        let of = |detail: &str| of_problem(&Problem::new(ProblemCode::Internal, detail)).hint;
+        assert!(of("something is wrong").is_some_and(|hint| hint.contains("daemon logs")));
+        assert_eq!(of("something is wrong; `ccm daemon logs` says what"), None);
     }
 
     #[test]
