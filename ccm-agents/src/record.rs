@@ -53,6 +53,32 @@ pub(crate) struct Passage {
     pub(crate) host: ProcessId,
     pub(crate) machine: Machine,
     pub(crate) at: Timestamp,
+    /// Where the run's folder was; absent in records of the first versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) folder: Option<Folder>,
+}
+
+/// A folder, told apart from a copy of it: one that was moved keeps its number, one that was restored keeps its path.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Folder {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl Folder {
+    pub(crate) fn at(path: &Path) -> io::Result<Self> {
+        let meta = std::fs::metadata(path)?;
+        Ok(Self {
+            path: path.canonicalize()?,
+            device: meta.dev(),
+            inode: meta.ino(),
+        })
+    }
+
+    fn is_copied_to(&self, other: &Self) -> bool {
+        self.path != other.path && (self.device, self.inode) != (other.device, other.inode)
+    }
 }
 
 /// `exit`: how the run ended.
@@ -217,6 +243,16 @@ impl RunDir {
             cause,
             at: crate::clock::now(),
         })
+    }
+
+    /// Whether this is a copy of the folder that the run belongs to: its processes are another home's then.
+    pub(crate) fn is_copy(&self, passage: &Passage) -> Result<bool> {
+        let Some(folder) = &passage.folder else {
+            return Ok(false);
+        };
+        let here =
+            Folder::at(&self.path).map_err(|error| durable::error("look at", &self.path, error))?;
+        Ok(folder.is_copied_to(&here))
     }
 
     /// Whether nobody holds the run's lock.

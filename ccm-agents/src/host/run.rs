@@ -24,7 +24,7 @@ use super::log::Log;
 use super::tail::Tail;
 use crate::clock;
 use crate::driver::{Driver, Plan};
-use crate::record::{self, ExitRecord, FORMAT, Gate, LaunchFile, Passage, RunDir};
+use crate::record::{self, ExitRecord, FORMAT, Folder, Gate, LaunchFile, Passage, RunDir};
 use crate::stopset::{Emptier, GRACE, Step, StopSet};
 use crate::sys::proc::{Machine, ProcessId};
 use crate::sys::{self, Ended, durable};
@@ -127,6 +127,7 @@ impl Run {
             host: me.process,
             machine: me.machine.clone(),
             at: started_at,
+            folder: Folder::at(dir.path()).ok(),
         });
         match dir.pass(&gate) {
             Ok(true) => {}
@@ -419,6 +420,8 @@ impl Run {
                 (record, words)
             }
         };
+        // Somebody may have deleted it in mid-run; how the run ended is still to be told.
+        self.dir.create()?;
         exit::write(&self.dir, &record)?;
         barrier!("launch.7.recorded");
         sys::reap(self.child.pid);

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ccm_core::agent::AgentFacts;
 use ccm_core::id::RunId;
 use ccm_core::runtime::{RunEnd, RunProcess, RunStatus, Stopped};
 use ccm_core::task::Setback;
@@ -16,7 +17,7 @@ use super::{Hosts, blocking};
 use crate::record::{AgentDir, Gate, Passage, RunDir};
 use crate::stopset::{Emptier, GRACE, Step, StopSet};
 use crate::sys::durable;
-use crate::sys::proc::Machine;
+use crate::sys::proc::{Machine, ProcessId};
 use crate::wire::{Answer, Request};
 
 /// Written once a run was ended without its host, which held its lock and said nothing.
@@ -27,9 +28,9 @@ const LOOKS: usize = 20;
 /// What a run's folder says.
 #[derive(Debug)]
 enum Evidence {
-    /// There is no folder.
+    /// There is no folder: it was not made yet, or somebody deleted it.
     Nothing,
-    /// Whether it starts is not settled.
+    /// There is no gate: whether it starts is not settled, or somebody deleted it.
     Open,
     /// It ended, or never starts.
     Ended {
@@ -40,6 +41,8 @@ enum Evidence {
     Held { passage: Passage, socket: PathBuf },
     /// It passed its gate, and its host is not alive.
     Cut(Passage),
+    /// All this is a copy of another home's run, which is that home's affair.
+    Foreign(Passage),
 }
 
 impl Hosts {
@@ -53,8 +56,21 @@ impl Hosts {
                     return Ok(RunStatus::Ended { end, started_at });
                 }
                 Evidence::Nothing | Evidence::Open => {
+                    if let Some(host) = self.host_with(run).await? {
+                        return Ok(RunStatus::Running(RunProcess {
+                            pid: host.pid.unwrap_or_default(),
+                            started_at: crate::clock::now(),
+                            answers: true,
+                        }));
+                    }
                     self.void(&dir, "it was given up before its program was started")
                         .await?;
+                }
+                Evidence::Foreign(passage) => {
+                    return Ok(RunStatus::Ended {
+                        end: RunEnd::Gone,
+                        started_at: Some(passage.at),
+                    });
                 }
                 Evidence::Cut(passage) => {
                     let started_at = Some(passage.at);
@@ -113,10 +129,24 @@ impl Hosts {
         };
         for _ in 0..LOOKS {
             match self.evidence(&dir).await? {
-                Evidence::Nothing | Evidence::Ended { .. } => return Ok(Stopped::Empty),
-                Evidence::Open => {
-                    self.void(&dir, "it was stopped before its program was started")
-                        .await?;
+                Evidence::Ended { .. } | Evidence::Foreign(_) => return Ok(Stopped::Empty),
+                evidence @ (Evidence::Nothing | Evidence::Open) => {
+                    let Some(host) = self.host_with(run).await? else {
+                        if matches!(evidence, Evidence::Nothing) {
+                            return Ok(Stopped::Empty);
+                        }
+                        self.void(&dir, "it was stopped before its program was started")
+                            .await?;
+                        continue;
+                    };
+                    let file = self.agent(host.id).host()?;
+                    if let Some(file) = file
+                        && let Some(Answer::Unstoppable { pids }) = self
+                            .ask_to_stop(run, file.process, &file.socket, grace)
+                            .await?
+                    {
+                        return Ok(Stopped::Unstoppable(pids));
+                    }
                 }
                 Evidence::Cut(passage) => {
                     return Ok(stopped(
@@ -124,7 +154,7 @@ impl Hosts {
                     ));
                 }
                 Evidence::Held { passage, socket } => {
-                    match self.ask_to_stop(run, &passage, &socket, grace).await? {
+                    match self.ask_to_stop(run, passage.host, &socket, grace).await? {
                         Some(Answer::Unstoppable { pids }) => {
                             return Ok(Stopped::Unstoppable(pids));
                         }
@@ -147,14 +177,14 @@ impl Hosts {
     async fn ask_to_stop(
         &self,
         run: RunId,
-        passage: &Passage,
+        at: ProcessId,
         socket: &Path,
         grace: Duration,
     ) -> Result<Option<Answer>> {
         match Connection::open(socket, self.config.epoch).await? {
             Greeting::Silent => Ok(None),
             Greeting::Nobody => {
-                call(passage.host);
+                call(at);
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 Ok(Some(Answer::Done))
             }
@@ -175,6 +205,14 @@ impl Hosts {
                 }
             }
         }
+    }
+
+    /// The agent whose host has the run in hand: it passed its gate, whatever became of the run's folder since.
+    async fn host_with(&self, run: RunId) -> Result<Option<AgentFacts>> {
+        // Nobody tells of changes in a folder that is gone.
+        self.changes.forget(run);
+        let agents = self.agents().await?;
+        Ok(agents.into_iter().find(|facts| facts.run == Some(run)))
     }
 
     async fn evidence(&self, dir: &RunDir) -> Result<Evidence> {
@@ -265,7 +303,10 @@ fn look(home: &Path, dir: &RunDir) -> Result<Evidence> {
     };
     let boot = Machine::here().map(|here| here.boot).unwrap_or_default();
     if free || boot != passage.machine.boot {
-        return Ok(Evidence::Cut(passage));
+        return Ok(match dir.is_copy(&passage)? {
+            true => Evidence::Foreign(passage),
+            false => Evidence::Cut(passage),
+        });
     }
     let Some(launch) = dir.launch()? else {
         return Err(Error::new(

@@ -6,6 +6,7 @@ mod crash;
 mod mistakes;
 mod offline;
 mod online;
+mod places;
 mod runs;
 mod server;
 mod support;

@@ -415,9 +415,11 @@ impl Actor {
         Ok(())
     }
 
-    /// A run that never started because its launch failed says why it failed.
+    /// A run that never started because its launch failed says why it failed. One that was seen at work did start,
+    /// whatever is left of its traces: done again unasked, it would be done twice.
     fn explain(&self, end: &RunEnd) -> RunEnd {
         match (end, &self.launch_error) {
+            (RunEnd::NeverStarted(_), _) if self.started_at.is_some() => RunEnd::Gone,
             (RunEnd::NeverStarted(_), Some(error)) => {
                 RunEnd::NeverStarted(Setback::new(Reason::NotStarted, chain(error)))
             }
