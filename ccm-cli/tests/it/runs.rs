@@ -242,3 +242,44 @@ fn an_exit_code_fails_the_task_and_retries_are_bounded() {
     machine.ccm(&["task", "wait", &id]).ok();
     assert_eq!(task_of(&machine, &id).state, TaskStateName::Succeeded);
 }
+
+/// An agent that only KILL ends, at work on a task.
+fn stubborn(machine: &Machine) -> String {
+    let up = machine.path("up");
+    let script = format!(
+        "trap '' INT TERM; echo up > '{}'; while :; do sleep 0.05; done",
+        up.display()
+    );
+    let id = machine.project("demo", &["sh", "-c", &script]).task("x");
+    until("it works", || up.exists());
+    id
+}
+
+#[test]
+fn a_cancel_that_is_repeated_says_that_the_run_is_still_being_stopped() {
+    let machine = Machine::new();
+    let _daemon = machine.daemon();
+    let id = stubborn(&machine);
+    let cancel = || machine.ccm(&["task", "cancel", "--json", &id]).json();
+    assert_eq!(cancel()["stopping"], true);
+    assert_eq!(cancel()["stopping"], true);
+    machine.ccm(&["task", "wait", &id]).fails(1);
+    assert_eq!(task_of(&machine, &id).state, TaskStateName::Cancelled);
+    assert_eq!(cancel()["stopping"], false);
+}
+
+#[test]
+fn a_cancel_outlives_the_daemon_and_does_not_hold_up_the_next_one() {
+    let machine = Machine::new();
+    let daemon = machine.daemon();
+    let id = stubborn(&machine);
+    machine.ccm(&["task", "cancel", &id]).ok();
+    daemon.kill();
+    let _daemon = machine.daemon();
+    assert_eq!(task_of(&machine, &id).reason, Some(Reason::Cancelled));
+    machine.ccm(&["task", "wait", &id]).fails(1);
+    let task = task_of(&machine, &id);
+    assert_eq!((task.state, task.attempts), (TaskStateName::Cancelled, 1));
+    let log = machine.log();
+    assert!(!log.contains("have not answered"), "{log}");
+}

@@ -12,7 +12,7 @@ use crate::store::{
 };
 use crate::system::System;
 use crate::task::{CancelEffect, StopIntent, Task, TaskSpec, TaskText, Title};
-use crate::{AgentRuntime, Error, Result, Store, SyncBackend};
+use crate::{AgentRuntime, Error, ErrorKind, Result, Store, SyncBackend};
 
 /// A running engine. Clones are the same engine.
 #[derive(Debug, Clone)]
@@ -275,6 +275,8 @@ impl Engine {
             };
             match parts.store.mark_stopping(run.id, run.token, intent).await {
                 Ok(_) => self.shared.actors.wake(run.id),
+                // It ended meanwhile, which is as good.
+                Err(error) if matches!(error.kind(), ErrorKind::WrongState(_)) => {}
                 Err(error) => tracing::warn!(run = %run.id, %error, "can't stop the run"),
             }
         }

@@ -4,7 +4,7 @@ use ccm_core::Result;
 use ccm_core::api::{self, CancelAnswer, CreateTask};
 use ccm_core::id::{ProjectId, TaskId};
 use ccm_core::store::{IdempotencyKey, Page, TaskQuery};
-use ccm_core::task::{CancelEffect, Setback, Task, TaskState};
+use ccm_core::task::{Setback, Task, TaskState, TaskStateName};
 use sha2::{Digest, Sha256};
 
 use super::App;
@@ -53,9 +53,9 @@ impl App {
     }
 
     pub(crate) async fn cancel_task(&self, id: TaskId, by: &str) -> Result<CancelAnswer> {
-        let (task, effect) = self.engine().cancel_task(id, by).await?;
+        let (task, _) = self.engine().cancel_task(id, by).await?;
         Ok(CancelAnswer {
-            stopping: effect == CancelEffect::Stopping,
+            stopping: task.state.name() == TaskStateName::Running,
             task: self.task_answer(task).await?,
         })
     }

@@ -184,9 +184,7 @@ impl Actor {
                 () = stop.cancelled() => break,
                 next = self.look() => next,
             };
-            if let Some(first_look) = self.first_look.take() {
-                first_look.notify_one();
-            }
+            self.looked();
             let more = match next {
                 Ok(Next::Over) => break,
                 Ok(Next::Look) => true,
@@ -283,6 +281,13 @@ impl Actor {
         }
     }
 
+    /// The start of the engine need not wait for this run any longer.
+    fn looked(&mut self) {
+        if let Some(first_look) = self.first_look.take() {
+            first_look.notify_one();
+        }
+    }
+
     async fn note_start(&mut self, started_at: Timestamp) -> Result<()> {
         let parts = &self.shared.parts;
         parts
@@ -333,6 +338,9 @@ impl Actor {
         if self.run.stop.is_none() || self.stopped {
             return Ok(Next::Wait);
         }
+        // What is to come may take as long as an agent wants it to; the start of the engine is not to wait for that.
+        self.looked();
+        let parts = &self.shared.parts;
         match parts
             .runtime
             .stop(self.run.id, parts.limits.stop_grace)
