@@ -9,5 +9,6 @@ mod online;
 mod places;
 mod runs;
 mod server;
+mod storm;
 mod support;
 mod terminal;
