@@ -87,6 +87,26 @@ pub(super) fn close_inherited() -> std::io::Result<()> {
     Ok(())
 }
 
+/// Has the coming program end with its parent, if that is still `parent`.
+///
+/// A control-mode client whose reader is killed with output on its way never ends by itself, nor does its server as long
+/// as there is such a client.
+#[cfg(target_os = "linux")]
+pub(super) fn end_with(parent: nix::unistd::Pid) -> std::io::Result<()> {
+    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
+    if nix::unistd::getppid() == parent {
+        Ok(())
+    } else {
+        Err(std::io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+/// There is no such thing here.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn end_with(_parent: nix::unistd::Pid) -> std::io::Result<()> {
+    Ok(())
+}
+
 pub(super) fn how_to_install() -> &'static str {
     if cfg!(target_os = "macos") {
         "install tmux 3.2a or newer with `brew install tmux`, or set agents.runtime: process in config.yaml"

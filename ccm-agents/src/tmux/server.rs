@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::control::{Control, Failure};
 use super::program::{
-    clean, close_inherited, find, how_to_install, is_program, is_too_old, server_options,
+    clean, close_inherited, end_with, find, how_to_install, is_program, is_too_old, server_options,
 };
 use super::quote::{Command, harmless_name};
 
@@ -237,6 +237,16 @@ impl Server {
         client.args(["-N", "-C"]);
         client.args(["attach-session", "-f", "no-output,ignore-size", "-t"]);
         client.arg(session);
+        let parent = nix::unistd::getpid();
+        #[allow(
+            unsafe_code,
+            reason = "there is no safe way to reach a child before its exec"
+        )]
+        // SAFETY: between fork and exec only `end_with` runs, which makes async-signal-safe calls alone and allocates
+        // nothing.
+        unsafe {
+            client.pre_exec(move || end_with(parent));
+        }
         let control = Control::connect(client, self.config.timeout, self.changed.clone())
             .await
             .map_err(no_link)?;

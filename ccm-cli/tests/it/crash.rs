@@ -352,6 +352,29 @@ fn a_run_outlives_the_tmux_server_and_gets_its_window_back() {
     assert_starts(&machine, 1);
 }
 
+#[test]
+#[cfg(target_os = "linux")]
+fn a_killed_daemon_leaves_no_client_in_the_tmux_server() {
+    let machine = Machine::with_tmux();
+    let daemon = machine.daemon();
+    machine.project("demo", &["cat"]);
+    let clients = || {
+        let listed = tmux(&machine, &["list-clients", "-F", "#{client_pid}"]);
+        String::from_utf8_lossy(&listed.stdout).lines().count()
+    };
+    until("the daemon is in the server", || clients() == 1);
+    // More is told to it than a pipe holds, and it reads no more.
+    daemon.signal(Signal::SIGSTOP);
+    let long = "x".repeat(200);
+    let renames = (0..1000).map(|at| format!("rename-session -t '$0' {long}{at}\n"));
+    let script = machine.path("renames");
+    std::fs::write(&script, renames.collect::<String>()).unwrap();
+    let sourced = tmux(&machine, &["source-file", &script.to_string_lossy()]);
+    assert!(sourced.status.success(), "{sourced:?}");
+    daemon.kill();
+    until("its client is gone", || clients() == 0);
+}
+
 fn tmux(machine: &Machine, args: &[&str]) -> std::process::Output {
     std::process::Command::new("tmux")
         .args(["-L", "ccm-test"])
