@@ -420,8 +420,10 @@ impl Run {
                 (record, words)
             }
         };
-        // Somebody may have deleted it in mid-run; how the run ended is still to be told.
-        self.dir.create()?;
+        if !self.dir.exists() {
+            // Somebody deleted it in mid-run; how the run ended is still to be told.
+            self.dir.create()?;
+        }
         exit::write(&self.dir, &record)?;
         barrier!("launch.7.recorded");
         sys::reap(self.child.pid);
