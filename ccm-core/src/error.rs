@@ -168,13 +168,17 @@ impl Error {
     }
 }
 
-/// The message of an error and of everything that caused it, in one line.
+/// The message of an error and of everything that caused it, in one line. Some libraries repeat a cause in the message
+/// above it; it is told once.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
+        let message = cause.to_string();
+        if !text.ends_with(&message) {
+            text.push_str(": ");
+            text.push_str(&message);
+        }
         source = cause.source();
     }
     text

@@ -176,3 +176,84 @@ fn lists_tell_what_projects_are_now_though_no_task_waits() {
     std::fs::write(&file, text + "# a comment\n").unwrap();
     assert_eq!(state(), "active");
 }
+
+#[test]
+fn a_full_queue_refuses_one_more_and_drops_nothing() {
+    let machine = Machine::new();
+    machine.set("resources.max_queue_size", "2");
+    let _daemon = machine.daemon();
+    let project = machine.project("demo", &["cat"]);
+    project.ccm(&["project", "pause", "demo"]).ok();
+    let accepted = [project.task("one"), project.task("two")];
+    let refused = project.ccm_with(&["task", "create"], b"three");
+    assert_ne!(refused.code, 0);
+    assert!(refused.stderr.contains("2"), "{refused}");
+    assert!(refused.stdout.is_empty(), "{refused}");
+    project.ccm(&["project", "resume", "demo"]).ok();
+    for id in &accepted {
+        machine.ccm(&["task", "wait", id]).ok();
+    }
+    // There is room again.
+    let id = project.task("three");
+    machine.ccm(&["task", "wait", &id]).ok();
+}
+
+#[test]
+fn a_project_whose_folder_is_gone_waits_and_goes_on_when_it_is_back() {
+    let machine = Machine::new();
+    let _daemon = machine.daemon();
+    let project = machine.project("demo", &["cat"]);
+    let away = machine.path("away");
+    std::fs::rename(&project.folder, &away).unwrap();
+    let id = machine
+        .ccm_with(&["task", "create", "--project", "demo"], b"x")
+        .ok();
+    let shown = machine.ccm(&["task", "show", &id]).ok();
+    assert!(shown.contains("project_missing"), "{shown}");
+    assert!(shown.contains(project.folder.to_str().unwrap()), "{shown}");
+    std::fs::rename(&away, &project.folder).unwrap();
+    machine.ccm(&["task", "wait", &id]).ok();
+}
+
+#[test]
+fn a_project_whose_config_is_broken_waits_and_names_the_line() {
+    let machine = Machine::new();
+    let _daemon = machine.daemon();
+    let project = machine.project("demo", &["cat"]);
+    let config = project.folder.join(".ccm/config.yaml");
+    let good = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(
+        &config,
+        format!("limits:\n  timeout: soon\n{}", good.replace("limits:", "")),
+    )
+    .unwrap();
+    let id = project.task("x");
+    let shown = machine.ccm(&["task", "show", &id]).ok();
+    assert!(
+        shown.contains(".ccm/config.yaml:2: limits.timeout"),
+        "{shown}"
+    );
+    std::fs::write(&config, good).unwrap();
+    machine.ccm(&["task", "wait", &id]).ok();
+}
+
+#[test]
+fn a_task_for_another_kind_of_machine_says_that_it_waits_for_one() {
+    let machine = Machine::new();
+    let _daemon = machine.daemon();
+    let project = machine.project("demo", &["cat"]);
+    let id = project
+        .ccm_with(&["task", "create", "--tag", "gpu"], b"x")
+        .ok();
+    let next = project.task("this one can be done here");
+    machine.ccm(&["task", "wait", &next]).ok();
+    for shown in [
+        machine.ccm(&["task", "show", &id]),
+        machine.ccm(&["task", "list"]),
+    ] {
+        assert!(
+            shown.ok().contains("waits for a machine with gpu"),
+            "{shown}"
+        );
+    }
+}

@@ -44,7 +44,7 @@ impl App {
         let holds = self.holds(&page.items).await?;
         let wire = |task: Task| {
             let hold = holds.get(&task.project_id);
-            api::Task::new(task, hold)
+            self.wire(task, hold)
         };
         Ok(Page {
             items: page.items.into_iter().map(wire).collect(),
@@ -68,7 +68,39 @@ impl App {
     async fn task_answer(&self, task: Task) -> Result<api::Task> {
         let holds = self.holds(std::slice::from_ref(&task)).await?;
         let hold = holds.get(&task.project_id);
-        Ok(api::Task::new(task, hold))
+        Ok(self.wire(task, hold))
+    }
+
+    /// The wire form of `task`, which also says when it waits for another machine than this one.
+    fn wire(&self, task: Task, hold: Option<&Setback>) -> api::Task {
+        let missing = self.missing_here(&task);
+        let mut wire = api::Task::new(task, hold);
+        if wire.state == TaskStateName::Queued && wire.reason.is_none() {
+            wire.detail = missing;
+        }
+        wire
+    }
+
+    fn missing_here(&self, task: &Task) -> Option<String> {
+        let here = self.engine().system();
+        if let Some(kind) = task.spec.system_type.filter(|kind| *kind != here.kind) {
+            return Some(format!(
+                "waits for a machine of type {}; this one is {} (system.type)",
+                kind.as_str(),
+                here.kind.as_str()
+            ));
+        }
+        let tags = task.spec.tags.iter();
+        let missing: Vec<&str> = tags
+            .filter(|tag| !here.tags.contains(tag))
+            .map(String::as_str)
+            .collect();
+        (!missing.is_empty()).then(|| {
+            format!(
+                "waits for a machine with {}; this one has not (system.tags)",
+                missing.join(", ")
+            )
+        })
     }
 
     /// The holds of the projects of which a task waits.

@@ -66,8 +66,10 @@ fn row(task: &Task) -> Vec<String> {
         task.state.to_string(),
         time::age(task.created_at),
         task.title.clone(),
-        task.reason
-            .map_or_else(String::new, |reason| reason.to_string()),
+        match (task.reason, &task.detail) {
+            (Some(reason), _) => reason.to_string(),
+            (None, detail) => detail.clone().unwrap_or_default(),
+        },
     ]
 }
 

@@ -44,10 +44,11 @@ fn print(printer: Printer, task: &Task) -> Result<(), Failure> {
         "state:",
         printer.paint_out(colour(task.state), task.state.as_str())
     ))?;
-    let reason = task.reason.map(|reason| match &task.detail {
-        Some(detail) => format!("{reason}: {detail}"),
-        None => reason.to_string(),
-    });
+    let reason = match (task.reason, &task.detail) {
+        (Some(reason), Some(detail)) => Some(format!("{reason}: {detail}")),
+        (Some(reason), None) => Some(reason.to_string()),
+        (None, detail) => detail.clone(),
+    };
     field("reason", &optional(reason))?;
     field("priority", &number(i64::from(task.priority)))?;
     field(

@@ -91,8 +91,12 @@ impl Shared {
             Ok(facts) => (state_of(&facts), "host"),
             Err(error) => {
                 let detail = chain(&error);
-                tracing::warn!(agent = %agent.name, %detail, "the agent could not be started");
-                (AgentState::Failed { detail }, "engine")
+                let state = AgentState::Failed { detail };
+                // It is tried at every wake-up, and told when it is news.
+                if state != agent.state {
+                    tracing::warn!(agent = %agent.name, error = chain(&error), "the agent could not be started");
+                }
+                (state, "engine")
             }
         };
         let well = !matches!(state, AgentState::Failed { .. });
