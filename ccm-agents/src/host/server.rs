@@ -14,6 +14,7 @@ use nix::sys::signal::Signal;
 use super::client::Client;
 use super::log::Log;
 use super::run::{Identity, Progress, Run};
+use super::watch::Watch;
 use crate::record::{AgentDir, PlaceFile, RunDir};
 use crate::stopset::GRACE;
 use crate::sys::proc::ProcessId;
@@ -29,6 +30,8 @@ pub(crate) struct Server {
     _lock: File,
     listener: UnixListener,
     signals: File,
+    /// Tells when the agent's folder is deleted, and its home with it.
+    folder: Option<Watch>,
     clients: Vec<Client>,
     next_client: u64,
     /// The highest that was heard.
@@ -39,6 +42,8 @@ pub(crate) struct Server {
     launchers: Vec<u64>,
     stoppers: Vec<u64>,
     quitting: bool,
+    /// Its folder was deleted.
+    homeless: bool,
 }
 
 /// What became ready.
@@ -46,6 +51,7 @@ pub(crate) struct Server {
 enum Source {
     Signals,
     Listener,
+    Folder,
     Report,
     Stdin,
     Spool,
@@ -61,8 +67,11 @@ impl Server {
         listener: UnixListener,
         signals: OwnedFd,
     ) -> Self {
+        let agents = dir.path().parent().unwrap_or(dir.path());
+        let folder = Watch::new().filter(|watch| watch.add_removals(agents));
         Self {
             epoch: place.epoch,
+            folder,
             dir,
             place,
             me,
@@ -76,11 +85,14 @@ impl Server {
             launchers: Vec::new(),
             stoppers: Vec::new(),
             quitting: false,
+            homeless: false,
         }
     }
 
     /// Serves until it is told to quit.
     pub(crate) fn serve(mut self) {
+        // It may have been deleted before it was watched.
+        self.look_for_folder();
         while !(self.quitting && self.run.is_none()) {
             for source in self.wait() {
                 self.handle(source);
@@ -92,8 +104,11 @@ impl Server {
         for client in &mut self.clients {
             client.write();
         }
-        let _ = std::fs::remove_file(&self.place.socket);
-        let _ = std::fs::remove_file(self.dir.host_file());
+        // In a folder that was made anew they are those of the next host.
+        if !self.homeless {
+            let _ = std::fs::remove_file(&self.place.socket);
+            let _ = std::fs::remove_file(self.dir.host_file());
+        }
     }
 
     /// Sleeps until something is ready or due.
@@ -103,6 +118,10 @@ impl Server {
             PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.listener.as_fd(), PollFlags::POLLIN),
         ];
+        if let Some(fd) = self.folder.as_ref().and_then(Watch::fd) {
+            sources.push(Source::Folder);
+            fds.push(PollFd::new(fd, PollFlags::POLLIN));
+        }
         if let Some(run) = &self.run {
             if let Some(report) = run.report() {
                 sources.push(Source::Report);
@@ -148,6 +167,12 @@ impl Server {
         match (source, &mut self.run) {
             (Source::Signals, _) => self.take_signals(),
             (Source::Listener, _) => self.accept(),
+            (Source::Folder, _) => {
+                if let Some(watch) = &self.folder {
+                    watch.drain();
+                }
+                self.look_for_folder();
+            }
             (Source::Report, Some(run)) => {
                 let runs = run.read_report();
                 if runs {
@@ -163,6 +188,14 @@ impl Server {
             }
             (Source::Client(id), _) => self.serve_client(id),
             _ => {}
+        }
+    }
+
+    /// Without its folder nobody can find the host any more, so it ends as soon as it has no run in hand.
+    fn look_for_folder(&mut self) {
+        if !self.dir.path().exists() {
+            self.homeless = true;
+            self.quitting = true;
         }
     }
 

@@ -37,6 +37,13 @@ mod linux {
             self.0.add_watch(path, flags).is_ok()
         }
 
+        /// Watches a folder out of which things are taken. (The end of a folder itself is told only once nothing in
+        /// it is open any more.)
+        pub(crate) fn add_removals(&self, path: &Path) -> bool {
+            let flags = AddWatchFlags::IN_DELETE | AddWatchFlags::IN_MOVED_FROM;
+            self.0.add_watch(path, flags).is_ok()
+        }
+
         pub(crate) fn drain(&self) {
             while self.0.read_events().is_ok_and(|events| !events.is_empty()) {}
         }
@@ -65,6 +72,10 @@ mod other {
         }
 
         pub(crate) fn add_dir(&self, _path: &Path) -> bool {
+            false
+        }
+
+        pub(crate) fn add_removals(&self, _path: &Path) -> bool {
             false
         }
 

@@ -316,3 +316,38 @@ async fn a_launch_is_quick() {
     // A bound for machines with much else to do; the figure above is what counts.
     assert!(times[10] < Duration::from_secs(1));
 }
+
+#[tokio::test]
+async fn a_host_whose_home_is_deleted_ends_with_its_run() {
+    let bench = Bench::new();
+    let runtime = bench.runtime();
+    let go = bench.dir.path().join("go");
+    let script = format!(
+        "echo up; while [ ! -e '{}' ]; do sleep 0.02; done",
+        go.display()
+    );
+    let order = bench.sh(&script);
+    runtime.launch(&order).await.unwrap();
+    wait_for(&runtime, order.run, "up\n").await;
+    let host = bench.host_pid();
+    std::fs::remove_dir_all(bench.agent_dir()).unwrap();
+    // It has a run in hand, so it stays.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(is_alive(host));
+    std::fs::write(&go, "").unwrap();
+    until("the host to end", || (!is_alive(host)).then_some(())).await;
+    assert!(matches!(
+        end_of(&runtime, order.run).await,
+        ccm_core::runtime::RunEnd::Exited(_)
+    ));
+}
+
+#[tokio::test]
+async fn an_idle_host_whose_home_is_deleted_ends() {
+    let bench = Bench::new();
+    let runtime = bench.runtime();
+    runtime.start_agent(&bench.place()).await.unwrap();
+    let host = bench.host_pid();
+    std::fs::remove_dir_all(bench.home()).unwrap();
+    until("the host to end", || (!is_alive(host)).then_some(())).await;
+}
