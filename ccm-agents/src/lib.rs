@@ -12,6 +12,7 @@ mod process;
 mod record;
 mod stopset;
 mod sys;
+pub mod terminal;
 pub mod tmux;
 pub mod view;
 mod wire;

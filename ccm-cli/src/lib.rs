@@ -11,8 +11,6 @@ mod context;
 #[cfg(feature = "programs")]
 mod exit;
 #[cfg(feature = "programs")]
-mod filter;
-#[cfg(feature = "programs")]
 mod printer;
 
 #[cfg(feature = "programs")]

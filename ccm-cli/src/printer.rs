@@ -3,11 +3,11 @@
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 
+use ccm_agents::terminal;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table};
 use serde::Serialize;
 
 use crate::exit::Failure;
-use crate::filter;
 
 /// A text's colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,7 +112,7 @@ impl Printer {
             }
         }
         for row in rows {
-            let cells: Vec<_> = row.iter().map(|cell| filter::line(cell)).collect();
+            let cells: Vec<_> = row.iter().map(|cell| terminal::line(cell)).collect();
             let mut row = comfy_table::Row::from(cells);
             row.max_height(1);
             table.add_row(row);
@@ -187,6 +187,6 @@ fn painted(on: bool, colour: Colour, text: &str) -> String {
 
 /// The lines as a terminal may show them.
 fn harmless(message: &str) -> String {
-    let lines: Vec<_> = message.lines().map(filter::line).collect();
+    let lines: Vec<_> = message.lines().map(terminal::line).collect();
     lines.join("\n")
 }

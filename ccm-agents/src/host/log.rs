@@ -10,7 +10,7 @@ use ccm_core::run::Stream;
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::Mode;
 
-use crate::view::filter::Filter;
+use crate::terminal::{self, Filter};
 
 /// How much a terminal that is opened later gets to see.
 const REMEMBERED: usize = 32 * 1024;
@@ -40,7 +40,7 @@ impl Log {
     /// A line of our own.
     pub(crate) fn line(&mut self, text: &str) {
         self.end_line();
-        self.emit(format!("{text}\n").as_bytes());
+        self.emit(&format!("{text}\n"));
     }
 
     /// Output of the program.
@@ -49,17 +49,17 @@ impl Log {
             self.end_line();
         }
         self.last = Some(stream);
-        let mut shown = Vec::with_capacity(bytes.len());
-        self.filters[stream as usize].push(bytes, &mut shown);
+        let shown = self.filters[stream as usize].push(bytes);
         self.emit(&shown);
     }
 
     /// Ends a line that the program left open, and its colour.
     fn end_line(&mut self) {
-        if self.last.take().is_some() {
-            self.emit(b"\x1b[m");
+        if let Some(stream) = self.last.take() {
+            let reset = self.filters[stream as usize].reset();
+            self.emit(reset);
             if self.in_line {
-                self.emit(b"\n");
+                self.emit("\n");
             }
         }
     }
@@ -83,45 +83,33 @@ impl Log {
         }
     }
 
-    fn emit(&mut self, bytes: &[u8]) {
-        let Some(last) = bytes.last() else { return };
-        self.in_line = match bytes {
-            b"\x1b[m" => self.in_line,
-            _ => *last != b'\n',
-        };
+    fn emit(&mut self, text: &str) {
+        let bytes = text.as_bytes();
         self.fresh.extend_from_slice(bytes);
         let kept = &bytes[bytes.len().saturating_sub(REMEMBERED)..];
         let excess = (self.recent.len() + kept.len()).saturating_sub(REMEMBERED);
         self.recent.drain(..excess);
         self.recent.extend(kept);
-        self.copy(bytes);
+        // What editors and `grep` are to find.
+        let plain = terminal::plain(text);
+        if let Some(last) = plain.chars().next_back() {
+            self.in_line = last != '\n';
+            self.copy(&plain);
+        }
     }
 
     /// Appends to the project's log, if that is possible; a run goes on without it.
-    fn copy(&mut self, bytes: &[u8]) {
+    fn copy(&mut self, text: &str) {
         let deleted = |file: &File| file.metadata().is_ok_and(|meta| meta.nlink() == 0);
         if self.file.as_ref().is_some_and(deleted) {
             self.file = open_log(&self.folder);
         }
         if let Some(file) = &mut self.file
-            && file.write_all(&without_colours(bytes)).is_err()
+            && file.write_all(text.as_bytes()).is_err()
         {
             self.file = None;
         }
     }
-}
-
-/// What editors and `grep` are to find. The filter lets escape sequences through only whole, and none but colours.
-fn without_colours(bytes: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(bytes.len());
-    let mut rest = bytes;
-    while let Some(at) = rest.iter().position(|byte| *byte == 0x1b) {
-        plain.extend_from_slice(&rest[..at]);
-        let end = rest[at..].iter().position(|byte| *byte == b'm');
-        rest = end.map_or(&[], |end| &rest[at + end + 1..]);
-    }
-    plain.extend_from_slice(rest);
-    plain
 }
 
 /// The project's log, if it is a plain file of its own: an agent could have put a link in its place.
@@ -160,11 +148,11 @@ mod tests {
         let dir = project();
         let mut log = Log::default();
         log.begin(dir.path());
-        log.output(Stream::Out, b"half \x1b]0;title");
+        log.output(Stream::Out, b"\x1b[31mhalf \x1b]0;title");
         log.output(Stream::Err, b"oops\n");
         log.output(Stream::Out, b"\x07 line\n");
         log.line("done");
-        let expected = "half \x1b[m\noops\n\x1b[m line\n\x1b[mdone\n";
+        let expected = "\x1b[31mhalf \x1b[0m\noops\n line\ndone\n";
         assert_eq!(log_of(dir.path()), "half \noops\n line\ndone\n");
         assert_eq!(log.take_fresh(), expected.as_bytes());
         assert_eq!(log.take_fresh(), b"");

@@ -28,7 +28,7 @@ use crate::record::{self, ExitRecord, FORMAT, Folder, Gate, LaunchFile, Passage,
 use crate::stopset::{Emptier, GRACE, Step, StopSet};
 use crate::sys::proc::{Machine, ProcessId};
 use crate::sys::{self, Ended, durable};
-use crate::view::filter;
+use crate::terminal;
 
 /// What the host is itself.
 #[derive(Debug)]
@@ -149,7 +149,7 @@ impl Run {
         log.line(&format!(
             "\x1b[1m▶ {} {}\x1b[m",
             clock::to_second(started_at),
-            filter::line(order.prompt.title().as_str())
+            terminal::line(order.prompt.title().as_str())
         ));
         // If the child is gone its end is seen like any other.
         let released = waiting.release().ok();
@@ -431,7 +431,7 @@ impl Run {
         log.line(&format!(
             "\x1b[1m■ {} {}\x1b[m",
             clock::to_second(ended_at),
-            filter::line(&words)
+            terminal::line(&words)
         ));
         Ok(())
     }

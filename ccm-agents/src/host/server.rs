@@ -18,7 +18,7 @@ use super::watch::Watch;
 use crate::record::{AgentDir, PlaceFile, RunDir};
 use crate::stopset::GRACE;
 use crate::sys::proc::ProcessId;
-use crate::view::filter;
+use crate::terminal;
 use crate::wire::{Answer, Request, Status, VERSION};
 
 /// An agent's host.
@@ -403,8 +403,8 @@ impl Server {
         let place = &place.as_ref().unwrap_or(&self.place).place;
         let mut banner = format!(
             "\x1b[1mCCM\x1b[m  {}  {}\n",
-            filter::line(&place.name),
-            filter::line(&place.folder.to_string_lossy())
+            terminal::line(&place.name),
+            terminal::line(&place.folder.to_string_lossy())
         )
         .into_bytes();
         let recent = self.log.recent();

@@ -1,7 +1,5 @@
 //! The viewer: what an agent's terminal shows.
 
-pub(crate) mod filter;
-
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
@@ -16,7 +14,7 @@ use nix::sys::termios::{self, InputFlags, LocalFlags, SetArg};
 
 use crate::host::watch::Watch;
 use crate::record::{AgentDir, check_socket_dir};
-use crate::sys;
+use crate::{sys, terminal};
 
 /// How long to sleep where the system tells of a new host.
 const SLOW: Duration = Duration::from_secs(30);
@@ -83,7 +81,7 @@ fn show(dir: &AgentDir) -> io::Result<()> {
                 .place()
                 .ok()
                 .flatten()
-                .map(|file| filter::line(&file.place.name));
+                .map(|file| terminal::line(&file.place.name));
             let name = name.unwrap_or_else(|| "agent".to_owned());
             if !screen
                 .print(format!("\x1b[m\n[{name} is not running; waiting for it]\n").as_bytes())

@@ -1,5 +1,6 @@
 use std::os::unix::process::CommandExt;
 
+use ccm_agents::terminal;
 use ccm_core::api::{Agent, AttachCommand};
 use clap::{Args, Subcommand};
 
@@ -61,13 +62,13 @@ fn list(args: &List, context: &Context) -> Outcome {
             if let Some(detail) = &agent.detail {
                 context
                     .printer
-                    .warning(format!("{}: {}", agent.name, crate::filter::line(detail)));
+                    .warning(format!("{}: {}", agent.name, terminal::line(detail)));
             }
         }
         // An agent whose project's queue is held looks as idle as one that has nothing to do.
         for project in &projects {
             if let Some(hold) = hold(project) {
-                let name = crate::filter::line(&project.name);
+                let name = terminal::line(&project.name);
                 context.printer.warning(format!("{name}: {hold}"));
             }
         }

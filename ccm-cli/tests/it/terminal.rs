@@ -177,7 +177,7 @@ fn what_agents_print_can_not_hurt_a_terminal() {
     let machine = Machine::new();
     let _daemon = machine.daemon();
     let hostile =
-        r"printf '\033[31mred\033[0m \033]52;c;eA==\a\033]0;title\033\\\033[2J\033[6nend'";
+        r"printf '\033[31mred\033[0m \033]52;c;eA==\a\033]0;title\033\\\033[2J\033[6n\033[32mend'";
     let project = machine.project("demo", &["sh", "-c", hostile]);
     let id = project.task("x");
     machine.ccm(&["task", "wait", &id]).ok();
@@ -186,7 +186,7 @@ fn what_agents_print_can_not_hurt_a_terminal() {
         command.env("NO_COLOR", no_color);
         Terminal::new(command).end().1
     };
-    assert_eq!(shown(""), "\u{1b}[31mred\u{1b}[0m end\u{1b}[0m");
+    assert_eq!(shown(""), "\u{1b}[31mred\u{1b}[0m \u{1b}[32mend\u{1b}[0m");
     assert_eq!(shown("1"), "red end");
     let mut command = machine.command("ccm", &["task", "show", &id]);
     command.env("NO_COLOR", "1");
@@ -195,7 +195,7 @@ fn what_agents_print_can_not_hurt_a_terminal() {
     assert!(!screen.contains('\u{1b}'), "{screen:?}");
     // A pipe gets every byte.
     let piped = machine.ccm(&["task", "logs", &id]).stdout;
-    assert!(piped.ends_with(b"\x1b[2J\x1b[6nend"));
+    assert!(piped.ends_with(b"\x1b[2J\x1b[6n\x1b[32mend"));
 }
 
 #[test]

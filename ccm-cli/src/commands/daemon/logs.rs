@@ -4,13 +4,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ccm_agents::terminal::Filter;
 use ccm_daemon::machine::Config;
 use clap::Args;
 
 use super::super::Outcome;
 use crate::context::Context;
 use crate::exit::{Code, Failure};
-use crate::filter::Filter;
 
 /// Show the daemon's log: follows it on a terminal, else prints its last lines
 #[derive(Debug, Args)]

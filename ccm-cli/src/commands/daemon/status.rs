@@ -1,11 +1,11 @@
 use std::time::Duration;
 
+use ccm_agents::terminal;
 use ccm_core::api::Status;
 
 use super::super::{Outcome, time};
 use crate::context::Context;
 use crate::exit::{Code, Failure};
-use crate::filter;
 use crate::printer::{Colour, Printer};
 
 pub(super) fn run(context: &Context) -> Outcome {
@@ -39,7 +39,7 @@ fn print(context: &Context, status: &Status) -> Result<(), Failure> {
     printer.line(printer.paint_out(Colour::Green, "Running"))?;
     let field = |name: &str, value: String| {
         let name = format!("{name}:");
-        printer.line(format!("{name:<10} {}", filter::line(&value)))
+        printer.line(format!("{name:<10} {}", terminal::line(&value)))
     };
     field("pid", status.pid.to_string())?;
     field("uptime", time::period(Duration::from_secs(status.uptime_s)))?;
@@ -74,6 +74,6 @@ fn print(context: &Context, status: &Status) -> Result<(), Failure> {
 /// What keeps the daemon from doing its work.
 pub(super) fn tell_problems(printer: Printer, status: &Status) {
     for problem in &status.problems {
-        printer.warning(filter::line(problem));
+        printer.warning(terminal::line(problem));
     }
 }

@@ -1,10 +1,10 @@
+use ccm_agents::terminal;
 use ccm_core::api::{Project, ProjectState};
 use clap::Args;
 
 use super::super::Outcome;
 use crate::context::Context;
 use crate::exit::Code;
-use crate::filter;
 
 /// List projects
 #[derive(Debug, Args)]
@@ -21,7 +21,7 @@ pub(super) fn run(_args: &List, context: &Context) -> Outcome {
             .note("No projects: `ccm init` in a folder makes it one.");
     } else {
         for project in &projects {
-            let (name, path) = (filter::line(&project.name), filter::line(&project.path));
+            let (name, path) = (terminal::line(&project.name), terminal::line(&project.path));
             context.printer.line(format!("- {name} ({path})"))?;
             if let Some(hold) = hold(project) {
                 context.printer.line(format!("  {hold}"))?;
@@ -45,6 +45,6 @@ pub(crate) fn hold(project: &Project) -> Option<String> {
             format!("its settings changed - `ccm project trust {name}` shows and trusts them")
         }
     };
-    let detail = project.detail.as_deref().map_or(usual, filter::line);
+    let detail = project.detail.as_deref().map_or(usual, terminal::line);
     Some(format!("{state}: {detail}"))
 }

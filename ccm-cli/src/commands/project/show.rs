@@ -1,10 +1,10 @@
+use ccm_agents::terminal;
 use clap::Args;
 
 use super::super::{Outcome, select, time};
 use super::list::hold;
 use crate::context::Context;
 use crate::exit::Code;
-use crate::filter;
 
 /// Show a project
 #[derive(Debug, Args)]
@@ -28,7 +28,7 @@ pub(super) fn run(args: &Show, context: &Context) -> Outcome {
         let name = format!("{name}:");
         context
             .printer
-            .line(format!("{name:<10} {}", filter::line(value)))
+            .line(format!("{name:<10} {}", terminal::line(value)))
     };
     field("name", &project.name)?;
     field("path", &project.path)?;

@@ -1,3 +1,4 @@
+use ccm_agents::terminal;
 use ccm_core::api::Trust as Settings;
 use ccm_core::id::ProjectId;
 use ccm_daemon::machine::{ProjectConfig, ProjectDir, TrustStore, trust};
@@ -7,7 +8,6 @@ use super::super::{Outcome, ask, config, select, time};
 use crate::client::Client;
 use crate::context::Context;
 use crate::exit::{Code, Failure};
-use crate::filter;
 use crate::printer::Colour;
 
 /// Let a project's settings run code on this machine, after showing what they say
@@ -137,7 +137,7 @@ pub(crate) fn show(context: &Context, settings: &Settings) {
         } else {
             Colour::Red
         };
-        let line = context.printer.paint(colour, &filter::line(&line));
+        let line = context.printer.paint(colour, &terminal::line(&line));
         context.printer.note(format!("  {line}"));
     }
 }

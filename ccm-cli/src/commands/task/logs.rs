@@ -1,5 +1,6 @@
 use std::io::{IsTerminal, stdout};
 
+use ccm_agents::terminal::Filter;
 use ccm_core::api::{EventKind, Stream, Task};
 use ccm_core::id::{RunId, TaskId};
 use clap::Args;
@@ -8,7 +9,6 @@ use super::super::{Outcome, select};
 use crate::client::{Client, EventFilter, Notice};
 use crate::context::Context;
 use crate::exit::{Code, Failure};
-use crate::filter::Filter;
 use crate::printer::Printer;
 
 /// Show what a task's latest run printed
@@ -170,7 +170,7 @@ impl Log {
 
     fn end(&mut self) -> Result<(), Failure> {
         match &mut self.filter {
-            Some(filter) => self.printer.raw(filter.end().as_bytes()),
+            Some(filter) => self.printer.raw(filter.reset().as_bytes()),
             None => Ok(()),
         }
     }

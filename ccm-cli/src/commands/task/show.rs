@@ -1,3 +1,4 @@
+use ccm_agents::terminal;
 use ccm_core::api::Task;
 use clap::Args;
 
@@ -5,7 +6,6 @@ use super::super::{Outcome, select, time};
 use super::list::colour;
 use crate::context::Context;
 use crate::exit::{Code, Failure};
-use crate::filter::{self, Filter};
 use crate::printer::Printer;
 
 /// Show a task
@@ -32,7 +32,7 @@ fn print(printer: Printer, task: &Task) -> Result<(), Failure> {
             return Ok(());
         }
         let name = format!("{:<12}", format!("{name}:"));
-        printer.line(format!("{name}{}", filter::line(value)))
+        printer.line(format!("{name}{}", terminal::line(value)))
     };
     let number = |n: i64| if n == 0 { String::new() } else { n.to_string() };
     let optional = |value: Option<String>| value.unwrap_or_default();
@@ -96,7 +96,7 @@ fn block(printer: Printer, name: &str, text: &str) -> Result<(), Failure> {
         return Ok(());
     }
     printer.line(format!("{name}:"))?;
-    let text = Filter::new(false).push(text.as_bytes());
+    let text = terminal::plain(text);
     text.lines().try_for_each(|line| {
         let line = format!("  {line}");
         printer.line(line.trim_end())

@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use ccm_agents::terminal;
 use ccm_core::api::{EventKind, Task, TaskStateName};
 use ccm_core::id::TaskId;
 use clap::Args;
@@ -136,11 +137,9 @@ fn tell(context: &Context, task: &Task) -> Result<(), Failure> {
         .line(format!("{} {}", task.id, task.state))?;
     if let Some(reason) = task.reason {
         let detail = task.detail.as_deref().unwrap_or("no more is known");
-        context.printer.note(format!(
-            "{}: {reason}: {}",
-            task.id,
-            crate::filter::line(detail)
-        ));
+        context
+            .printer
+            .note(format!("{}: {reason}: {}", task.id, terminal::line(detail)));
     }
     Ok(())
 }
