@@ -7,8 +7,8 @@ up:
 # Gets what the tests need that is missing, then runs all of them.
 test:
 	@scripts/tools cc tmux git nextest
-	cargo nextest run --workspace --features ccm-agents/barriers --locked
 	cargo test --workspace --locked --doc --quiet
+	cargo nextest run --workspace --features ccm-agents/barriers --locked
 
 # What has to pass before anything lands.
 ci:
