@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::EngineBuilder;
 use super::reconcile::Shared;
+use crate::agent::{AgentFacts, AgentState};
 use crate::api::{CreateTask, ShutdownReport};
 use crate::id::{ProjectId, RunId, TaskId};
 use crate::project::Project;
@@ -285,9 +286,13 @@ impl Engine {
             .await;
         match parts.runtime.agents().await {
             Ok(agents) => {
-                for agent in agents {
-                    if let Err(error) = parts.runtime.stop_agent(agent.id).await {
-                        tracing::warn!(agent = %agent.id, %error, "can't stop the agent");
+                for AgentFacts { id, .. } in agents {
+                    match parts.runtime.stop_agent(id).await {
+                        Ok(()) => {
+                            let stopped = AgentState::Stopped;
+                            self.shared.observe_agent(id, stopped, "engine").await;
+                        }
+                        Err(error) => tracing::warn!(agent = %id, %error, "can't stop the agent"),
                     }
                 }
             }

@@ -11,7 +11,7 @@ use ccm_core::engine::{Engine, EngineLimits};
 use ccm_core::event::EventKind;
 use ccm_core::id::{AgentId, ProjectId, RunId, SystemId, TaskId};
 use ccm_core::project::{AgentProfile, Profile, Profiles, Project};
-use ccm_core::run::{RunState, Verdict};
+use ccm_core::run::{RunState, Stream, Verdict};
 use ccm_core::store::{EventQuery, NewProject, RunQuery};
 use ccm_core::system::{System, SystemKind};
 use ccm_core::task::{CancelEffect, Setback, Task, TaskState, TaskStateName};
@@ -566,8 +566,64 @@ async fn stopping_with_agents_ends_runs_as_lost() {
     let report = within(engine.shutdown(true)).await;
     assert_eq!((report.running, report.stopped), (0, 1));
     assert!(machine.runtime.agents().await.unwrap().is_empty());
+    let states = agent_states(&machine.store).await;
+    assert_eq!(states.last().unwrap(), "stopped");
     let task = machine.store.task(id).await.unwrap();
     assert!(matches!(&task.state, TaskState::Failed { cause, .. } if cause.reason == Reason::Lost));
+}
+
+#[tokio::test]
+async fn output_alone_refreshes_no_evidence_until_it_is_old() {
+    let machine = Machine::new();
+    let engine = machine.daemon().await;
+    let (project, agent) = project(&engine, "p").await;
+    let id = task(&engine, project, "wait").await;
+    let run = started(&engine, id).await;
+    until_agent(&engine, agent, |state| {
+        matches!(state, AgentState::Working { .. })
+    })
+    .await;
+    let seen_at = async || engine.store().agent(agent).await.unwrap().evidence.seen_at;
+    let first = seen_at().await;
+    for (seconds, refreshed) in [(1, false), (1, false), (60, true)] {
+        machine.clock.advance(Duration::from_secs(seconds));
+        let parts = output_parts(&engine, run).await.len();
+        machine.runtime.write(run, Stream::Out, b"more\n");
+        within(async {
+            while output_parts(&engine, run).await.len() == parts {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        assert_eq!(seen_at().await != first, refreshed, "after {seconds} s");
+    }
+}
+
+/// What the log says that agents did, in order.
+async fn agent_states(store: &dyn Store) -> Vec<String> {
+    let query = EventQuery {
+        kinds: vec![EventKind::AgentUpdated],
+        limit: 1000,
+        ..EventQuery::default()
+    };
+    let events = store.events(&query).await.unwrap();
+    let state = |event: &ccm_core::event::Event| event.data["state"].as_str().unwrap().to_owned();
+    events.iter().map(state).collect()
+}
+
+#[tokio::test]
+async fn an_agent_whose_host_was_killed_is_not_idle_before_it_was_seen() {
+    let machine = Machine::new();
+    let engine = machine.daemon().await;
+    let (project, agent) = project(&engine, "p").await;
+    let id = task(&engine, project, "stay").await;
+    started(&engine, id).await;
+    machine.runtime.kill_host(agent);
+    done(&engine, id).await;
+    until_agent(&engine, agent, |state| *state == AgentState::Idle).await;
+    let states = agent_states(&**engine.store()).await;
+    let end = &states[states.iter().position(|state| state == "working").unwrap()..];
+    assert_eq!(end, ["working", "starting", "idle"]);
 }
 
 #[tokio::test]

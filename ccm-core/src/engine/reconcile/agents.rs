@@ -108,7 +108,12 @@ impl Shared {
     }
 
     /// Keeps what was just seen of an agent. It is only shown, so a failure to keep it is logged and no more.
-    pub(super) async fn observe_agent(&self, id: AgentId, state: AgentState, source: &str) {
+    pub(in crate::engine) async fn observe_agent(
+        &self,
+        id: AgentId,
+        state: AgentState,
+        source: &str,
+    ) {
         let evidence = Evidence {
             source: source.to_owned(),
             seen_at: self.parts.clock.now(),

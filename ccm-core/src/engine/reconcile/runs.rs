@@ -28,6 +28,8 @@ use crate::{Error, ErrorKind, Noun, Result, chain};
 
 /// How long an actor waits after the store or the runtime could not answer, and between looks at what can't be ended.
 const RETRY: Duration = Duration::from_secs(2);
+/// How old the evidence of an agent at work may get: each refreshing of it is a commit of its own.
+const EVIDENCE: Duration = Duration::from_secs(10);
 /// How long one adoption may hold the start of the engine up.
 const ADOPTION: Duration = Duration::from_secs(2);
 
@@ -132,6 +134,7 @@ fn spawn_noting(
         task,
         launch_error: None,
         stopped: false,
+        said: None,
     };
     shared.tasks.spawn(actor.run(profile));
     true
@@ -148,6 +151,8 @@ struct Actor {
     launch_error: Option<Error>,
     /// Whether a stop was carried out.
     stopped: bool,
+    /// What was said of the agent last, and when.
+    said: Option<(AgentState, Timestamp)>,
 }
 
 impl Drop for Actor {
@@ -266,9 +271,7 @@ impl Actor {
                     }
                 };
                 let source = if process.answers { "host" } else { "lock" };
-                self.shared
-                    .observe_agent(self.run.agent_id, state, source)
-                    .await;
+                self.say(state, source).await;
                 self.take_in(None).await?;
                 self.stop_if_wanted().await
             }
@@ -278,6 +281,21 @@ impl Actor {
                 Ok(Next::Over)
             }
             RunStatus::Unstoppable(pids) => self.hold(&pids).await,
+        }
+    }
+
+    /// Notes what the agent does, if that is news or the evidence gets old.
+    async fn say(&mut self, state: AgentState, source: &str) {
+        let now = self.shared.parts.clock.now();
+        let fresh = self
+            .said
+            .as_ref()
+            .is_some_and(|(said, at)| *said == state && now >= *at && now.since(*at) < EVIDENCE);
+        if !fresh {
+            self.shared
+                .observe_agent(self.run.agent_id, state.clone(), source)
+                .await;
+            self.said = Some((state, now));
         }
     }
 
@@ -378,9 +396,7 @@ impl Actor {
         self.shared
             .problems
             .set(&format!("held {}", self.run.id), detail.as_str());
-        self.shared
-            .observe_agent(self.run.agent_id, AgentState::Failed { detail }, "host")
-            .await;
+        self.say(AgentState::Failed { detail }, "host").await;
         Ok(Next::WaitHeld)
     }
 
@@ -391,10 +407,11 @@ impl Actor {
         started_at: Option<Timestamp>,
     ) -> Result<()> {
         let parts = &self.shared.parts;
-        let source = match end {
-            RunEnd::NeverStarted(_) => "gate",
-            RunEnd::Exited(_) => "exit_record",
-            RunEnd::Gone => "lock",
+        // Only a record of the end comes from a host that is up. Else the agents' reconciler looks what there is.
+        let (state, source) = match end {
+            RunEnd::Exited(_) => (AgentState::Idle, "exit_record"),
+            RunEnd::NeverStarted(_) => (AgentState::Starting, "gate"),
+            RunEnd::Gone => (AgentState::Starting, "lock"),
         };
         let end = self.explain(end);
         let outcome = judge(&end, report.as_ref(), self.run.stop.as_ref());
@@ -417,9 +434,7 @@ impl Actor {
             .await?;
         crate::barrier!("launch.8.finished");
         self.shared.problems.clear(&format!("held {}", self.run.id));
-        self.shared
-            .observe_agent(self.run.agent_id, AgentState::Idle, source)
-            .await;
+        self.say(state, source).await;
         Ok(())
     }
 
