@@ -10,5 +10,7 @@ mod places;
 mod runs;
 mod server;
 mod storm;
+#[path = "../stub/mod.rs"]
+mod stub;
 mod support;
 mod terminal;
