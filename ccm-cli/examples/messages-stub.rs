@@ -5,63 +5,89 @@
 #[path = "../tests/stub/mod.rs"]
 mod stub;
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use stub::{DIRECTIVES, Request, Stub};
 
 const HELP: &str = "\
-Usage: messages-stub [--port PORT]
+Usage: messages-stub [--port PORT] [--record FILE]
 
-  --port PORT  listen there on 127.0.0.1; 0, the default, lets the system choose
-  --help       print this
+  --port PORT    listen there on 127.0.0.1; 0, the default, lets the system choose
+  --record FILE  add every request to this file, as a line of JSON
+  --help         print this
 ";
 
 /// Claude Code takes any key that begins like one, if `.claude.json` approves of its last 20 characters.
 const KEY: &str = "sk-ant-dummy-00000000000000000000";
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let port = match arguments[..] {
-        [] => Some(0),
-        ["--port", port] => port.parse().ok(),
-        ["--help" | "-h"] => {
-            print!("{HELP}\n{DIRECTIVES}");
-            return ExitCode::SUCCESS;
+    let mut port = 0;
+    let mut record = None;
+    let mut arguments = std::env::args().skip(1);
+    while let Some(option) = arguments.next() {
+        let mut value = || arguments.next();
+        match &*option {
+            "--help" | "-h" => {
+                print!("{HELP}\n{DIRECTIVES}");
+                return ExitCode::SUCCESS;
+            }
+            "--port" => match value().and_then(|port| port.parse().ok()) {
+                Some(given) => port = given,
+                None => return misused("--port needs a number up to 65535"),
+            },
+            "--record" => match value() {
+                Some(file) => record = Some(PathBuf::from(file)),
+                None => return misused("--record needs a file"),
+            },
+            other => return misused(&format!("there is no argument {other}")),
         }
-        _ => None,
-    };
-    let Some(port) = port else {
-        eprint!("{HELP}");
-        return ExitCode::from(2);
-    };
-    serve(port)
+    }
+    match serve(port, record.as_deref()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
-fn serve(port: u16) -> ExitCode {
+fn misused(why: &str) -> ExitCode {
+    eprint!("error: {why}\n\n{HELP}");
+    ExitCode::from(2)
+}
+
+/// Serves until nobody reads what it says.
+fn serve(port: u16, record: Option<&Path>) -> io::Result<()> {
+    let mut record = record
+        .map(|file| File::options().append(true).create(true).open(file))
+        .transpose()?;
     let stub = Stub::at(port);
-    println!("# {}", stub.url());
-    println!("export ANTHROPIC_BASE_URL={}", stub.url());
-    println!("export ANTHROPIC_API_KEY={KEY}");
+    let mut out = io::stdout();
+    writeln!(out, "# {}", stub.url())?;
+    writeln!(out, "export ANTHROPIC_BASE_URL={}", stub.url())?;
+    writeln!(out, "export ANTHROPIC_API_KEY={KEY}")?;
     for name in [
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC",
         "DISABLE_AUTOUPDATER",
         "DISABLE_TELEMETRY",
         "DISABLE_ERROR_REPORTING",
     ] {
-        println!("export {name}=1");
+        writeln!(out, "export {name}=1")?;
     }
-    println!("# try: claude -p --model sonnet '@say It works.'");
+    writeln!(out, "# try: claude -p '@say It works.'")?;
     let mut seen = 0;
-    // Until nobody reads what came.
-    while std::io::stdout().flush().is_ok() {
+    loop {
         for request in stub.beyond(seen) {
             seen += 1;
-            println!("# {seen} {}", line(&request));
+            writeln!(out, "# {seen} {}", line(&request))?;
+            if let Some(file) = &mut record {
+                writeln!(file, "{}", serde_json::to_string(&*request)?)?;
+            }
         }
     }
-    ExitCode::SUCCESS
 }
 
 /// A request in a line.

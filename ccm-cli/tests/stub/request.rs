@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
 use serde_json::Value;
 
 /// A request as it came.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub(crate) struct Request {
     pub(crate) method: String,
     /// Without the query.
