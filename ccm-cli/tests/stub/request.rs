@@ -39,13 +39,20 @@ impl Request {
         self.body["model"].as_str()
     }
 
-    /// Whether it asks for the next message of a conversation. What else Claude Code wants of a model, such as a title, it
-    /// asks for without tools.
+    /// Whether it asks for the next message of a conversation. What else Claude Code wants of a model, it asks for without
+    /// tools or as a summary.
     pub(crate) fn is_turn(&self) -> bool {
-        self.path == "/v1/messages"
-            && self.body["tools"]
-                .as_array()
-                .is_some_and(|tools| !tools.is_empty())
+        let has_tools = self.body["tools"]
+            .as_array()
+            .is_some_and(|tools| !tools.is_empty());
+        self.path == "/v1/messages" && has_tools && !self.wants_summary()
+    }
+
+    /// Whether it asks for a summary that is to stand for the conversation from now on.
+    pub(crate) fn wants_summary(&self) -> bool {
+        self.messages().last().is_some_and(|message| {
+            text_of(&message["content"]).contains("<analysis> block followed by a <summary> block")
+        })
     }
 
     /// The last thing that a user wrote, without what Claude Code adds to it.
@@ -86,13 +93,19 @@ impl Request {
         texts.join("\n")
     }
 
-    /// The place and the text of every user message.
+    /// Every text that the user wrote, each with the place of the message that has it. What was written after a turn that
+    /// failed is in the same message as what was written before; what was written while a turn ran is in a system message.
     pub(crate) fn user_texts(&self) -> impl Iterator<Item = (usize, String)> {
-        self.messages()
-            .iter()
-            .enumerate()
-            .filter(|(_, message)| message["role"] == "user")
-            .map(|(place, message)| (place, without_reminders(&text_of(&message["content"]))))
+        let messages = self.messages().iter().enumerate();
+        messages.flat_map(|(place, message)| {
+            let texts = texts_of(&message["content"]).into_iter();
+            let written: Vec<String> = match message["role"].as_str() {
+                Some("user") => texts.map(without_reminders).collect(),
+                Some("system") => texts.filter_map(sent_meanwhile).collect(),
+                _ => Vec::new(),
+            };
+            written.into_iter().map(move |text| (place, text))
+        })
     }
 
     /// How many answers follow the message at `place`. Messages of the assistant with nothing between them are one.
@@ -112,19 +125,27 @@ impl Request {
     }
 }
 
-/// The text of a content, which is one or a list of blocks.
 fn text_of(content: &Value) -> String {
+    texts_of(content).join("\n")
+}
+
+/// The texts of a content, which is one or a list of blocks.
+fn texts_of(content: &Value) -> Vec<&str> {
     match content {
-        Value::String(text) => text.clone(),
-        Value::Array(blocks) => {
-            let texts: Vec<&str> = blocks
-                .iter()
-                .filter_map(|block| block["text"].as_str())
-                .collect();
-            texts.join("\n")
-        }
-        _ => String::new(),
+        Value::String(text) => vec![text],
+        Value::Array(blocks) => blocks
+            .iter()
+            .filter_map(|block| block["text"].as_str())
+            .collect(),
+        _ => Vec::new(),
     }
+}
+
+/// What the user wrote while a turn ran, which Claude Code puts between sentences of its own.
+fn sent_meanwhile(text: &str) -> Option<String> {
+    let text = text.strip_prefix("The user sent a new message while you were working:\n")?;
+    let end = text.rfind("\n\nThis is how Claude Code");
+    Some(text[..end.unwrap_or(text.len())].to_owned())
 }
 
 fn without_reminders(text: &str) -> String {
@@ -177,5 +198,25 @@ mod tests {
         let results = request.tool_results();
         assert_eq!(results[0].text, "fine");
         assert_eq!((&*results[1].text, results[1].is_error), ("bad", true));
+    }
+    #[test]
+    fn every_text_of_the_user_is_found() {
+        let request = request(json!([
+            {"role": "user", "content": [
+                {"type": "text", "text": "@fail 500"},
+                {"type": "text", "text": "@say a"},
+            ]},
+            {"role": "system", "content": "# Environment\n@say no"},
+            {"role": "assistant", "content": "a"},
+            {"role": "system", "content": [{"type": "text", "text":
+                "The user sent a new message while you were working:\n@say b\n\nThis is how Claude Code does it."
+            }]},
+        ]));
+        let texts: Vec<(usize, String)> = request.user_texts().collect();
+        let texts: Vec<(usize, &str)> = texts
+            .iter()
+            .map(|(place, text)| (*place, &**text))
+            .collect();
+        assert_eq!(texts, [(0, "@fail 500"), (0, "@say a"), (3, "@say b")]);
     }
 }

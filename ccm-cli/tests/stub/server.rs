@@ -117,6 +117,8 @@ async fn handle(
 async fn answer(shared: Arc<Shared>, request: &Request) -> Response {
     let step = if request.is_turn() {
         shared.step(request)
+    } else if request.wants_summary() {
+        Step::say("<summary>done</summary>")
     } else {
         Step::say("done")
     };

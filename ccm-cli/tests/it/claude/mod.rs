@@ -9,6 +9,7 @@
 
 #![allow(dead_code, reason = "a harness has more than the tests of today need")]
 
+mod failures;
 mod session;
 mod stub_itself;
 
@@ -65,6 +66,12 @@ impl<'a> Claude<'a> {
     /// Changes a variable of what is started from now on.
     pub(crate) fn set(&mut self, name: &'static str, value: &str) {
         self.environment.insert(name, value.to_owned());
+    }
+
+    /// From now on it has a subscription instead of a key: only then does it look at limits of use.
+    pub(crate) fn subscribe(&mut self) {
+        self.environment.remove("ANTHROPIC_API_KEY");
+        self.set("CLAUDE_CODE_OAUTH_TOKEN", "sk-ant-oat01-dummy");
     }
 
     /// The variables that a daemon, or a project's `agent.env`, hands on to Claude Code.

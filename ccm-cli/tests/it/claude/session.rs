@@ -138,10 +138,15 @@ impl Session {
         self.result()
     }
 
+    /// Closes its input.
+    pub(crate) fn close(&mut self) {
+        drop(self.stdin.take());
+    }
+
     /// Closes its input and waits for its end. Returns the exit code, or -1 if a signal ended it.
     #[track_caller]
     pub(crate) fn end(&mut self) -> i32 {
-        drop(self.stdin.take());
+        self.close();
         let mut status = None;
         until("Claude Code ends", || {
             status = self.child.try_wait().unwrap();
