@@ -22,9 +22,9 @@
 //! - A told retry is a line `system/api_retry` with `attempt`, `max_retries`, `retry_delay_ms`, `error_status` (null when
 //!   the connection was cut) and `error`. The other repeated requests are told by nothing: after 400 it leaves out what
 //!   an API may not know, after 404 and a cut stream it asks once more without a stream.
-//! - By default there are 10 retries, with pauses that double from half a second; 529 is given up after the third
-//!   request. `retry-after` is obeyed when it is short; with one of ten minutes, or with `x-should-retry: false`, the
-//!   turn fails at once.
+//! - By default there are 10 retries with pauses that double from half a second to half a minute, three minutes in all;
+//!   529 is given up after the third request. A `retry-after` of up to a minute is obeyed. With a longer one, or with
+//!   `x-should-retry: false`, the turn fails at once.
 //! - The words of a stream that was cut are in no line. Whether its input is in the cost is left to chance.
 //! - What a user says after a turn that failed is sent in one message with what was said before.
 

@@ -50,7 +50,7 @@ impl<'a> Claude<'a> {
             ("CLAUDE_CODE_TMPDIR", text(machine.path("tmp"))),
             ("ANTHROPIC_BASE_URL", stub.url()),
             ("ANTHROPIC_API_KEY", KEY.to_owned()),
-            // Ten times by default, for minutes.
+            // It would try ten times, for three minutes.
             ("CLAUDE_CODE_MAX_RETRIES", "1".to_owned()),
             ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1".to_owned()),
             ("DISABLE_AUTOUPDATER", "1".to_owned()),
