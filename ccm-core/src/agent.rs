@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{AgentId, ProjectId, RunId};
+use crate::task::Setback;
 use crate::time::Timestamp;
 
 /// A project's worker.
@@ -39,6 +40,20 @@ pub enum AgentState {
         /// On this.
         run: RunId,
     },
+    /// It waits for a person's answer.
+    Waiting {
+        /// In this run.
+        run: RunId,
+    },
+    /// The provider of its model lets it wait.
+    Parked {
+        /// The run it has in hand meanwhile.
+        run: Option<RunId>,
+        /// Why.
+        cause: Setback,
+        /// Until when, as far as that is known.
+        until: Option<Timestamp>,
+    },
     /// It doesn't answer, though its lock is held.
     Unresponsive {
         /// The run it had.
@@ -57,8 +72,22 @@ impl AgentState {
     /// The run it is about.
     pub const fn run(&self) -> Option<RunId> {
         match self {
-            Self::Working { run } => Some(*run),
-            Self::Unresponsive { run } => *run,
+            Self::Working { run } | Self::Waiting { run } => Some(*run),
+            Self::Parked { run, .. } | Self::Unresponsive { run } => *run,
+            _ => None,
+        }
+    }
+}
+
+impl AgentState {
+    /// Until when it is parked without a run in hand; `None` if it may work at `now`.
+    pub fn parked_until(&self, now: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::Parked {
+                run: None,
+                until: Some(until),
+                ..
+            } if *until > now => Some(*until),
             _ => None,
         }
     }
@@ -68,7 +97,7 @@ impl AgentState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Evidence {
-    /// Who said so: `engine`, `host`, `gate`, `exit_record`, `lock`, `tmux`.
+    /// Who said so: `engine`, `host`, `gate`, `exit_record`, `lock`, `tmux`, and `stream`, the coding CLI's own words.
     pub source: String,
     /// When.
     pub seen_at: Timestamp,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::id::{AgentId, ProjectId, RunId, TaskId};
+use crate::id::{AgentId, AskId, ProjectId, RunId, TaskId};
 
 /// The result of a contract's method.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -64,6 +64,7 @@ pub enum Noun {
     Agent,
     Task,
     Run,
+    Ask,
 }
 
 impl fmt::Display for Noun {
@@ -74,6 +75,7 @@ impl fmt::Display for Noun {
             Self::Agent => "agent",
             Self::Task => "task",
             Self::Run => "run",
+            Self::Ask => "ask",
         })
     }
 }
@@ -141,6 +143,14 @@ impl Error {
         Self::new(
             ErrorKind::NotFound(Noun::Run),
             format!("there is no run {id}"),
+        )
+    }
+
+    /// There is no ask `id`.
+    pub fn no_ask(id: AskId) -> Self {
+        Self::new(
+            ErrorKind::NotFound(Noun::Ask),
+            format!("there is no ask {id}"),
         )
     }
 

@@ -94,6 +94,16 @@ kinds! {
     RunOutput = "run.output",
     /// A driver saw something else in a run's output. `data`: the observation.
     RunObserved = "run.observed",
+    /// A run asks a person. `data`: `ask_id`, `kind`, `title`.
+    AskCreated = "ask.created",
+    /// An ask was answered. `data`: `ask_id`, `answer`, `by`.
+    AskAnswered = "ask.answered",
+    /// An ask needs no answer any more. `data`: `ask_id`.
+    AskVoided = "ask.voided",
+    /// A running agent is to be given something. `data`: `input_id`, `number`, `kind`, `by`.
+    InputAccepted = "input.accepted",
+    /// More is known of what became of an input. `data`: `input_id`, `number`, `state`.
+    InputUpdated = "input.updated",
     /// A run is over. `data`: `state`, `reason`, `detail`, `exit_code`.
     RunEnded = "run.ended",
 }

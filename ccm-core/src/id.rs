@@ -66,6 +66,10 @@ ids! {
     TaskId;
     /// One attempt at a task.
     RunId;
+    /// A question from a run to a person.
+    AskId;
+    /// Something that a run is given after its prompt.
+    InputId;
     /// One event log. A restored database gets a new one, so that no reader mistakes its numbers.
     LogId;
 }

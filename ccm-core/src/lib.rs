@@ -6,10 +6,12 @@
 
 pub mod agent;
 pub mod api;
+pub mod ask;
 pub mod engine;
 mod error;
 pub mod event;
 pub mod id;
+pub mod input;
 pub mod project;
 mod reason;
 pub mod run;
@@ -22,6 +24,7 @@ pub mod system;
 pub mod task;
 pub mod testing;
 pub mod time;
+pub mod transcript;
 
 pub use error::{Error, ErrorKind, Noun, Result, Retry, chain};
 pub use reason::Reason;

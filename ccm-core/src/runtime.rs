@@ -10,10 +10,12 @@ use serde::{Deserialize, Serialize};
 use crate::Result;
 use crate::agent::{AgentFacts, AgentPlace};
 use crate::id::{AgentId, RunId, TaskId};
+use crate::input::Input;
 use crate::project::{AgentProfile, RunLimits};
-use crate::run::{Checkpoint, Observation, Report, Stream};
+use crate::run::{Checkpoint, Observation, Reported, Stream};
 use crate::task::{Setback, TaskText};
 use crate::time::Timestamp;
+use crate::transcript::Transcript;
 
 /// Starts coding agents, finds them again, reads what they say, and ends them.
 ///
@@ -80,7 +82,7 @@ pub trait AgentRuntime: Send + Sync + fmt::Debug {
     /// new. Reading the same place twice gives the same answer.
     ///
     /// `end` is what `inspect` said, once the run is over: then an unterminated last line counts, and the batch that
-    /// reaches the end carries the report if the driver found a whole one.
+    /// reaches the end says what the program reported.
     async fn read(&self, run: RunId, from: &Checkpoint, end: Option<&RunEnd>) -> Result<Batch>;
 
     /// Bytes of a run's output from `offset`, at most `limit`, as they were written.
@@ -89,12 +91,33 @@ pub trait AgentRuntime: Send + Sync + fmt::Debug {
     /// `NotFound(Run)` when the run has no data, or no longer.
     async fn output(&self, run: RunId, stream: Stream, offset: u64, limit: u64) -> Result<Chunk>;
 
+    /// What the agent said and did after a place, told in its own terms, at most about `limit` entries.
+    ///
+    /// Made from the output as it is now, so it may be asked for while the run goes on and after it.
+    ///
+    /// # Errors
+    /// `NotFound(Run)` when the run has no data, or no longer.
+    async fn transcript(&self, run: RunId, from: u64, limit: u32) -> Result<Transcript>;
+
+    /// Gives a run's program an input after its prompt. Returns once the program's input has taken it, or never will.
+    ///
+    /// Idempotent by the input's number, also across daemons and after the run's end: it is written at most once.
+    ///
+    /// # Errors
+    /// `Unavailable` when it is not known what happened: send it again. `Unsupported` when the program takes nothing
+    /// after its prompt.
+    async fn send(&self, run: RunId, input: &Input) -> Result<Sent>;
+
+    /// Lets a run's program know that nothing more will come, once what was sent is written. Idempotent; a run that is
+    /// over, or unknown, is closed already.
+    async fn close_input(&self, run: RunId) -> Result<()>;
+
     /// Returns when [`read`](Self::read) or [`inspect`](Self::inspect) may have something new since the call began to
     /// wait, and now and then without reason. Never polls faster than once a second.
     async fn changed(&self, run: RunId) -> Result<()>;
 
-    /// Ends everything in the run's stop set: interrupt, then TERM, then after `grace` KILL, until it was seen empty
-    /// twice. Idempotent; a run that is over, or unknown, is stopped already.
+    /// Ends everything in the run's stop set: interrupt (in the program's own terms, if it has some), then TERM, then
+    /// after `grace` KILL, until it was seen empty twice. Idempotent; a run that is over, or unknown, is stopped already.
     async fn stop(&self, run: RunId, grace: Duration) -> Result<Stopped>;
 
     /// What an agent uses now, over its whole process tree. `None` without a process.
@@ -123,7 +146,25 @@ pub struct LaunchOrder {
     /// What the agent is to do.
     pub prompt: TaskText,
     /// The conversation to go on with.
-    pub resume: Option<String>,
+    pub resume: Option<Resume>,
+}
+
+/// A conversation to go on with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resume {
+    /// The coding CLI's name for it.
+    pub session_id: String,
+    /// Whether it broke off in the middle of this very task. The agent is told, so that it looks at what is done.
+    pub cut: bool,
+}
+
+/// What became of an input that was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    /// It was written to the program, now or earlier.
+    Written,
+    /// The program takes no more.
+    TooLate,
 }
 
 /// What is known of a run.
@@ -199,8 +240,12 @@ pub struct Batch {
     pub observations: Vec<Observation>,
     /// Where the next read goes on; equal to where this one began if there was nothing.
     pub checkpoint: Checkpoint,
-    /// The report, in the batch that reaches the end.
-    pub report: Option<Report>,
+    /// What the program reported, in the batch that reaches the end.
+    pub reported: Reported,
+    /// The last line of standard error, in the batch that reaches the end.
+    pub last_words: Option<String>,
+    /// Whether the program has reported, has nothing under way and only waits for more input.
+    pub resting: bool,
     /// Whether this read reached everything that is there now.
     pub complete: bool,
 }

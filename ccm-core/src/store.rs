@@ -9,14 +9,18 @@ use tokio::sync::watch;
 
 use crate::Result;
 use crate::agent::{Agent, AgentState, Evidence};
+use crate::ask::{Answer, Ask};
 use crate::event::{Cursor, Event, EventKind};
-use crate::id::{AgentId, Epoch, FencingToken, LogId, ProjectId, RunId, Seq, SystemId, TaskId};
+use crate::id::{
+    AgentId, AskId, Epoch, FencingToken, InputId, LogId, ProjectId, RunId, Seq, SystemId, TaskId,
+};
+use crate::input::{Input, InputState};
 use crate::project::Project;
 use crate::reason::Reason;
 use crate::run::{Checkpoint, Observation, Outcome, Run, Usage};
 use crate::scheduler::Candidate;
 use crate::system::System;
-use crate::task::{CancelEffect, Setback, StopIntent, Task, TaskSpec, TaskStateName};
+use crate::task::{CancelEffect, Setback, StopIntent, Task, TaskSpec, TaskStateName, TaskText};
 use crate::time::Timestamp;
 
 /// Keeps everything that must outlive a process.
@@ -201,7 +205,11 @@ pub trait Store: Send + Sync + fmt::Debug {
         now: Timestamp,
     ) -> Result<()>;
 
-    /// Takes in a part of a run's output: checkpoint, observations and their events in one commit.
+    /// Takes in a part of a run's output: checkpoint, observations, what they mean for the run, its asks and its inputs,
+    /// and their events, in one commit.
+    ///
+    /// `Asked` makes an ask with the id of [`Intake::ask_ids`] at its place among the observations of its kind, unless
+    /// the run has one of that request already.
     ///
     /// # Errors
     /// `Superseded` with an old token, after the run ended, or when the kept checkpoint is not `intake.from`: then
@@ -217,8 +225,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Commits a run's outcome and what it means for its task, in one commit with their events. A task commits one
     /// outcome: the same call again answers with the task as it is.
     ///
-    /// A verdict `NotStarted` takes the attempt back. With `finish.retry_at` the task waits again until then, unless a
-    /// stop forbids it or the verdict is a success.
+    /// Open asks become void and inputs what [`InputState::at_end`] says, and the run takes no more. What the run used
+    /// counts as it was taken in where `finish` does not say it.
+    ///
+    /// A verdict that is no attempt ([`Verdict::is_no_attempt`](crate::run::Verdict::is_no_attempt)) takes it back. With
+    /// `finish.retry_at` the task waits again until then, unless a stop forbids it or the verdict is a success.
     ///
     /// # Errors
     /// `Superseded` with an old token; the task is untouched. If the task has another claim meanwhile and the run has no
@@ -243,6 +254,56 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Runs, newest first.
     async fn runs(&self, query: &RunQuery) -> Result<Page<Run>>;
+
+    // --- asks and inputs ---
+
+    /// The ask `id`.
+    ///
+    /// # Errors
+    /// `NotFound(Ask)`.
+    async fn ask(&self, id: AskId) -> Result<Ask>;
+
+    /// Asks, newest first.
+    async fn asks(&self, query: &AskQuery) -> Result<Page<Ask>>;
+
+    /// Answers an ask and accepts the input that carries the answer to its run, in one commit. The first answer
+    /// counts: later ones get the ask as it is and change nothing.
+    ///
+    /// # Errors
+    /// `NotFound(Ask)`; `Invalid` for an answer that does not fit the question (see
+    /// [`Question::resolve`](crate::ask::Question::resolve)) and for an input id that is in use; `WrongState(Ask)` when
+    /// no answer is wanted any more.
+    async fn answer_ask(&self, id: AskId, reply: Reply) -> Result<(Ask, ReplyEffect)>;
+
+    /// Accepts a message for the run that works on a task now. Idempotent by the message's id.
+    ///
+    /// # Errors
+    /// `NotFound(Task)`; `WrongState(Task)` when no run works on it, it is being stopped, or its run takes no more
+    /// input; `KeyReused` for the id of another message.
+    async fn send_message(&self, message: Message) -> Result<Input>;
+
+    /// A run's inputs after its prompt, in their order.
+    async fn inputs(&self, run: RunId) -> Result<Vec<Input>>;
+
+    /// Notes what became of an input; see [`InputState::then`] for what is known already. Idempotent.
+    ///
+    /// # Errors
+    /// `Superseded` with an old token or after the run ended.
+    async fn settle_input(
+        &self,
+        run: RunId,
+        token: FencingToken,
+        number: u32,
+        state: InputState,
+        now: Timestamp,
+    ) -> Result<()>;
+
+    /// Takes no more input for a run, unless one was accepted and not written yet, or an ask is open. Returns whether it
+    /// is closed. Idempotent.
+    ///
+    /// # Errors
+    /// `Superseded` with an old token or after the run ended.
+    async fn close_inputs(&self, run: RunId, token: FencingToken) -> Result<bool>;
 
     // --- the log ---
 
@@ -443,6 +504,82 @@ pub struct Intake {
     pub to: Checkpoint,
     /// What was seen in between.
     pub observations: Vec<Observation>,
+    /// The ids of the asks that may come of it, one for each `Asked`.
+    pub ask_ids: Vec<AskId>,
+}
+
+impl Intake {
+    /// How many asks may come of it.
+    pub fn asked(&self) -> usize {
+        let asked = |seen: &&Observation| matches!(seen, Observation::Asked { .. });
+        self.observations.iter().filter(asked).count()
+    }
+
+    /// A part with fresh ids for its asks.
+    pub fn new(from: Checkpoint, to: Checkpoint, observations: Vec<Observation>) -> Self {
+        let mut intake = Self {
+            from,
+            to,
+            observations,
+            ask_ids: Vec::new(),
+        };
+        intake.ask_ids = (0..intake.asked()).map(|_| AskId::new()).collect();
+        intake
+    }
+}
+
+/// A person's answer to an ask.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reply {
+    /// The answer.
+    pub answer: Answer,
+    /// Who gives it.
+    pub by: String,
+    /// The id of the input that carries it.
+    pub input_id: InputId,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// What an answer led to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplyEffect {
+    /// It is the answer.
+    Answered,
+    /// The ask had one; it is the same or another.
+    Unchanged,
+}
+
+/// A message to the run that works on a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// Its id, made by the caller.
+    pub id: InputId,
+    /// The task.
+    pub task: TaskId,
+    /// What it says.
+    pub text: TaskText,
+    /// Who sends it.
+    pub by: String,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// Which asks.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AskQuery {
+    /// Only of this project.
+    pub project: Option<ProjectId>,
+    /// Only of this task.
+    pub task: Option<TaskId>,
+    /// Only of this run.
+    pub run: Option<RunId>,
+    /// Only those that wait for an answer.
+    pub open: bool,
+    /// Only older than this one.
+    pub before: Option<AskId>,
+    /// At most so many.
+    pub limit: u32,
 }
 
 /// The end of a run.
@@ -452,9 +589,9 @@ pub struct Finish {
     pub outcome: Outcome,
     /// When the program had been started, if that was not noted before.
     pub started_at: Option<Timestamp>,
-    /// What it used.
-    pub usage: Usage,
-    /// What it cost.
+    /// What it used, if the program's report says so.
+    pub usage: Option<Usage>,
+    /// What it cost, if the program's report says so.
     pub cost_usd: Option<f64>,
     /// When another attempt may be made, if the policy wants one.
     pub retry_at: Option<Timestamp>,

@@ -169,7 +169,7 @@ async fn round(store: &SqliteStore, home: &Registered, task: TaskId) {
             denied: 0,
         },
         started_at: Some(run.claimed_at),
-        usage: Usage::default(),
+        usage: Some(Usage::default()),
         cost_usd: None,
         retry_at: None,
     };

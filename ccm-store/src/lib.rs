@@ -16,11 +16,13 @@
 //! epoch keeps the older one from writing, and a lock beside the database is the program's business.
 
 mod agents;
+mod asks;
 mod config;
 mod connect;
 mod entity;
 mod error;
 mod events;
+mod inputs;
 mod lists;
 mod migration;
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! Objects and pages of them, as readers see them.
 
 use ccm_core::agent::Agent;
-use ccm_core::id::{AgentId, ProjectId, RunId, TaskId};
+use ccm_core::ask::Ask;
+use ccm_core::id::{AgentId, AskId, ProjectId, RunId, TaskId};
+use ccm_core::input::Input;
 use ccm_core::project::Project;
 use ccm_core::run::Run;
-use ccm_core::store::{Counts, Page, RunQuery, TaskQuery};
+use ccm_core::store::{AskQuery, Counts, Page, RunQuery, TaskQuery};
 use ccm_core::task::{Task, TaskStateName};
 use ccm_core::{Error, Result};
 use sea_orm::QueryResult;
@@ -15,10 +17,13 @@ use crate::projects::ProjectRecord;
 use crate::reader::Reader;
 use crate::tasks::{self, TaskRecord};
 use crate::values::{Id, count};
-use crate::{agents, runs};
+use crate::{agents, asks, inputs, runs};
 
 /// What has not ended, oldest first.
 pub(crate) const OPEN_RUNS: &str = "SELECT * FROM run WHERE state <> 'ended' ORDER BY id";
+
+/// What a run was given, in order.
+pub(crate) const INPUTS: &str = "SELECT * FROM input WHERE run_id = ? ORDER BY number";
 
 impl Reader {
     pub(crate) async fn project(&self, id: ProjectId) -> Result<Project> {
@@ -109,6 +114,28 @@ impl Reader {
         let rows = self.all(&sql, values).await?;
         page(&rows, query.limit, runs::read)
     }
+
+    pub(crate) async fn ask(&self, id: AskId) -> Result<Ask> {
+        let row = self
+            .first("SELECT * FROM ask WHERE id = ?", vec![id.bytes().into()])
+            .await?
+            .ok_or_else(|| Error::no_ask(id))?;
+        asks::read(&row)
+    }
+
+    pub(crate) async fn asks(&self, query: &AskQuery) -> Result<Page<Ask>> {
+        let (sql, values) = ask_page(query);
+        let rows = self.all(&sql, values).await?;
+        page(&rows, query.limit, asks::read)
+    }
+
+    pub(crate) async fn inputs(&self, run: RunId) -> Result<Vec<Input>> {
+        self.all(INPUTS, vec![run.bytes().into()])
+            .await?
+            .iter()
+            .map(inputs::read)
+            .collect()
+    }
 }
 
 /// A page of tasks: each state has its own index, so several are read one beside the other and merged.
@@ -183,6 +210,42 @@ pub(crate) fn run_page(query: &RunQuery) -> (String, Vec<Value>) {
     values.push((i64::from(query.limit) + 1).into());
     let sql = format!(
         "SELECT * FROM run WHERE {} ORDER BY id DESC LIMIT ?",
+        conditions.join(" AND ")
+    );
+    (sql, values)
+}
+
+/// A page of asks, along the narrowest of their indexes: a run has fewer than a task, a task fewer than a project, and
+/// few are open at all.
+pub(crate) fn ask_page(query: &AskQuery) -> (String, Vec<Value>) {
+    let mut conditions = vec!["TRUE".to_owned()];
+    let mut values: Vec<Value> = Vec::new();
+    let mut indexed = false;
+    if query.open {
+        conditions.push("state = 'open'".to_owned());
+        indexed = true;
+    }
+    let owners = [
+        ("run_id", query.run.as_ref().map(Id::bytes)),
+        ("task_id", query.task.as_ref().map(Id::bytes)),
+        ("project_id", query.project.as_ref().map(Id::bytes)),
+    ];
+    for (column, id) in owners {
+        if let Some(id) = id {
+            // A sign before it hides a column from the planner.
+            let hidden = if indexed { "+" } else { "" };
+            conditions.push(format!("{hidden}{column} = ?"));
+            values.push(id.into());
+            indexed = true;
+        }
+    }
+    if let Some(before) = query.before {
+        conditions.push("id < ?".to_owned());
+        values.push(before.bytes().into());
+    }
+    values.push((i64::from(query.limit) + 1).into());
+    let sql = format!(
+        "SELECT * FROM ask WHERE {} ORDER BY id DESC LIMIT ?",
         conditions.join(" AND ")
     );
     (sql, values)

@@ -1,13 +1,13 @@
 //! Tests that the statements people wait for walk along indexes and look at nothing else.
 
-use ccm_core::id::{AgentId, ProjectId, RunId, TaskId};
-use ccm_core::store::{EventQuery, RunQuery, TaskQuery};
+use ccm_core::id::{AgentId, AskId, ProjectId, RunId, TaskId};
+use ccm_core::store::{AskQuery, EventQuery, RunQuery, TaskQuery};
 use ccm_core::task::TaskStateName;
 use ccm_core::time::Timestamp;
 use sea_orm::sea_query::Value;
 
 use crate::reader::Reader;
-use crate::writer::{PROMOTE, unblock};
+use crate::writer::{OPEN_ASKS_OF, OPEN_INPUTS_OF, PROMOTE, asks_of_requests, run_of, unblock};
 use crate::{SqliteStore, events, lists, ready, tasks};
 
 /// The steps of a statement.
@@ -26,7 +26,7 @@ async fn check(reader: &Reader, statement: (String, Vec<Value>), expected: &[&st
     let sql = statement.0.clone();
     let steps = steps(reader, statement).await;
     for step in &steps {
-        let walks = ["task", "run", "event", "ready"]
+        let walks = ["task", "run", "event", "ready", "ask", "input"]
             .iter()
             .any(|table| *step == format!("SCAN {table}"));
         assert!(!walks, "{sql}\n{steps:#?}");
@@ -169,4 +169,56 @@ async fn runs_and_events_walk_along_indexes() {
     check(reader, event_query(project, task, None), &of_task).await;
     check(reader, event_query(None, None, deep), &of_task).await;
     check(reader, event_query(project, task, deep), &of_task).await;
+}
+
+#[tokio::test]
+async fn asks_and_inputs_walk_along_indexes() {
+    let store = SqliteStore::in_memory().await.unwrap();
+    let reader = &store.reader;
+    let (project, task, run) = (
+        Some(ProjectId::new()),
+        Some(TaskId::new()),
+        Some(RunId::new()),
+    );
+    let of_run = ["SEARCH ask USING INDEX ask_run (run_id=? AND id<?)"];
+    let of_task = ["SEARCH ask USING INDEX ask_task (task_id=? AND id<?)"];
+    let of_project = ["SEARCH ask USING INDEX ask_project (project_id=? AND id<?)"];
+    let all = ["SEARCH ask USING INDEX sqlite_autoindex_ask_1 (id<?)"];
+    let open = ["SEARCH ask USING INDEX ask_open (id<?)"];
+    for (query, closed) in [
+        ((None, None, None), &all),
+        ((project, None, None), &of_project),
+        ((project, task, None), &of_task),
+        ((None, task, None), &of_task),
+        ((None, None, run), &of_run),
+        ((project, task, run), &of_run),
+    ] {
+        let (project, task, run) = query;
+        let page = |open| {
+            lists::ask_page(&AskQuery {
+                project,
+                task,
+                run,
+                open,
+                before: Some(AskId::new()),
+                limit: 50,
+            })
+        };
+        check(reader, page(false), closed).await;
+        check(reader, page(true), &open).await;
+    }
+    let of_run = ["SEARCH input USING INDEX input_number (run_id=?)"];
+    let one = || vec![vec![0_u8].into()];
+    check(reader, (lists::INPUTS.to_owned(), one()), &of_run).await;
+    for table in ["ask", "input"] {
+        let its_run = ["SEARCH run USING INDEX sqlite_autoindex_run_1 (id=?)"];
+        check(reader, (run_of(table, 1), one()), &its_run).await;
+    }
+    let open = ["SEARCH ask USING INDEX ask_run (run_id=?)"];
+    check(reader, (format!("{OPEN_ASKS_OF}(?)"), one()), &open).await;
+    let open = ["SEARCH input USING INDEX input_open (run_id=?)"];
+    check(reader, (format!("{OPEN_INPUTS_OF}(?)"), one()), &open).await;
+    let values = vec![vec![0_u8].into(), "a".into(), vec![1_u8].into(), "b".into()];
+    let known = ["SEARCH ask USING INDEX ask_request (run_id=? AND request_id=?)"];
+    check(reader, (asks_of_requests(2), values), &known).await;
 }

@@ -2,13 +2,15 @@
 
 use async_trait::async_trait;
 use ccm_core::agent::{Agent, AgentState, Evidence};
+use ccm_core::ask::Ask;
 use ccm_core::event::Event;
-use ccm_core::id::{AgentId, Epoch, FencingToken, ProjectId, RunId, Seq, TaskId};
+use ccm_core::id::{AgentId, AskId, Epoch, FencingToken, ProjectId, RunId, Seq, TaskId};
+use ccm_core::input::{Input, InputState};
 use ccm_core::project::Project;
 use ccm_core::run::Run;
 use ccm_core::store::{
-    Claim, Claimed, Counts, CreateTasks, Created, EventQuery, Finish, Intake, LogRange, NewProject,
-    Page, Ready, Registered, RunQuery, Store, TaskQuery,
+    AskQuery, Claim, Claimed, Counts, CreateTasks, Created, EventQuery, Finish, Intake, LogRange,
+    Message, NewProject, Page, Ready, Registered, Reply, ReplyEffect, RunQuery, Store, TaskQuery,
 };
 use ccm_core::system::System;
 use ccm_core::task::{CancelEffect, Setback, StopIntent, Task};
@@ -18,6 +20,8 @@ use tokio::sync::watch;
 
 use crate::SqliteStore;
 use crate::agents::Observe;
+use crate::asks::AnswerAsk;
+use crate::inputs::{Close, SendMessage, Settle};
 use crate::projects::{Hold, Pause, Register, Remove};
 use crate::runs::{End, MarkHeld, MarkStarted, MarkStopping, Renew, Take, TakeIn};
 use crate::systems::Begin;
@@ -219,6 +223,48 @@ impl Store for SqliteStore {
 
     async fn runs(&self, query: &RunQuery) -> Result<Page<Run>> {
         self.reader.runs(query).await
+    }
+
+    async fn ask(&self, id: AskId) -> Result<Ask> {
+        self.reader.ask(id).await
+    }
+
+    async fn asks(&self, query: &AskQuery) -> Result<Page<Ask>> {
+        self.reader.asks(query).await
+    }
+
+    async fn answer_ask(&self, id: AskId, reply: Reply) -> Result<(Ask, ReplyEffect)> {
+        self.writer.write(AnswerAsk { id, reply }).await
+    }
+
+    async fn send_message(&self, message: Message) -> Result<Input> {
+        self.writer.write(SendMessage(message)).await
+    }
+
+    async fn inputs(&self, run: RunId) -> Result<Vec<Input>> {
+        self.reader.inputs(run).await
+    }
+
+    async fn settle_input(
+        &self,
+        run: RunId,
+        token: FencingToken,
+        number: u32,
+        state: InputState,
+        now: Timestamp,
+    ) -> Result<()> {
+        let settle = Settle {
+            run,
+            token,
+            number,
+            state,
+            now,
+        };
+        self.writer.write(settle).await
+    }
+
+    async fn close_inputs(&self, run: RunId, token: FencingToken) -> Result<bool> {
+        self.writer.write(Close { run, token }).await
     }
 
     async fn log(&self) -> Result<LogRange> {

@@ -19,8 +19,8 @@ use crate::entity::{idempotency_key, task};
 use crate::error::{corrupt, from_db};
 use crate::runs::note_stop;
 use crate::values::{
-    Id, column, count, date, from_json, id_list, id_list_bytes, micros, optional_id, reason,
-    required_date, small, to_json,
+    Id, column, count, date, from_json, id_list, id_list_bytes, length, length_micros, micros,
+    optional_id, reason, required_date, small, to_json,
 };
 use crate::writer::{About, Change, KeyName, Needs, Tracked, Work};
 
@@ -94,10 +94,7 @@ impl TaskRecord {
                     not_before: date(model.not_before),
                     blocked_by: id_list(&model.blocked_by)?,
                     max_retries: small(model.max_retries)?,
-                    timeout: model
-                        .timeout
-                        .map(|micros| count(micros).map(Duration::from_micros))
-                        .transpose()?,
+                    timeout: model.timeout.map(length).transpose()?,
                     session: read_session(&model.session)?,
                     tags: from_json(&model.tags, "list of tags")?,
                     system_type,
@@ -135,9 +132,7 @@ impl TaskRecord {
             cost_usd: task.cost_usd,
             not_before: micros(spec.not_before),
             max_retries: i64::from(spec.max_retries),
-            timeout: spec
-                .timeout
-                .map(|timeout| i64::try_from(timeout.as_micros()).unwrap_or(i64::MAX)),
+            timeout: spec.timeout.map(length_micros),
             session: session_name(spec.session).to_owned(),
             tags: to_json(&spec.tags),
             system_type: spec.system_type.map(|kind| kind.as_str().to_owned()),

@@ -1,6 +1,8 @@
 //! Between columns and the domain's types.
 
-use ccm_core::id::{AgentId, LogId, ProjectId, RunId, SystemId, TaskId};
+use std::time::Duration;
+
+use ccm_core::id::{AgentId, AskId, InputId, LogId, ProjectId, RunId, SystemId, TaskId};
 use ccm_core::time::Timestamp;
 use ccm_core::{Reason, Result};
 use serde::Serialize;
@@ -31,7 +33,7 @@ macro_rules! ids {
     )*};
 }
 
-ids! { SystemId ProjectId AgentId TaskId RunId LogId }
+ids! { SystemId ProjectId AgentId TaskId RunId AskId InputId LogId }
 
 /// An id from a column that may be empty.
 pub(crate) fn optional_id<T: Id>(bytes: Option<&Vec<u8>>) -> Result<Option<T>> {
@@ -76,6 +78,16 @@ pub(crate) fn required_date(value: Option<i64>) -> Result<Timestamp> {
 /// A date for a column.
 pub(crate) fn micros(value: Option<Timestamp>) -> Option<i64> {
     value.map(Timestamp::as_micros)
+}
+
+/// A length of time from a column.
+pub(crate) fn length(micros: i64) -> Result<Duration> {
+    count(micros).map(Duration::from_micros)
+}
+
+/// A length of time for a column. Beyond SQLite's range the longest one is kept.
+pub(crate) fn length_micros(length: Duration) -> i64 {
+    i64::try_from(length.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// A reason from a column that may be empty.

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use ccm_core::run::{Checkpoint, Observation, ParserState, Report, Stream};
+use ccm_core::run::{Checkpoint, Observation, ParserState, Report, Reported, Stream};
 use ccm_core::runtime::{Batch, LaunchOrder, RunEnd};
 use ccm_core::task::Setback;
 use ccm_core::{Error, Reason, Result};
@@ -91,9 +91,9 @@ pub(super) fn read(spool: &Spool, from: &Checkpoint, end: Option<&RunEnd>) -> Re
         .take(from.err, &mut parser.skipping_err, &mut observations)
         .map_err(failed)?;
     let complete = out_done && err_done;
-    let report = match end {
-        Some(RunEnd::Exited(_)) if complete => Some(report(spool).map_err(failed)?),
-        _ => None,
+    let reported = match end {
+        Some(RunEnd::Exited(_)) if complete => Reported::Whole(report(spool).map_err(failed)?),
+        _ => Reported::Nothing,
     };
     Ok(Batch {
         observations,
@@ -102,7 +102,9 @@ pub(super) fn read(spool: &Spool, from: &Checkpoint, end: Option<&RunEnd>) -> Re
             err: err_at,
             parser: parser.into_state(),
         },
-        report,
+        reported,
+        last_words: None,
+        resting: false,
         complete,
     })
 }

@@ -3,6 +3,7 @@
 mod agents;
 mod changes;
 mod connection;
+mod inputs;
 mod launch;
 mod output;
 mod settle;

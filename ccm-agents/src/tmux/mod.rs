@@ -22,10 +22,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ccm_core::agent::{AgentFacts, AgentPlace};
 use ccm_core::id::{AgentId, RunId};
+use ccm_core::input::Input;
 use ccm_core::run::{Checkpoint, Stream};
 use ccm_core::runtime::{
-    AttachCommand, Batch, Chunk, InsideCommand, LaunchOrder, Resources, RunEnd, RunStatus, Stopped,
+    AttachCommand, Batch, Chunk, InsideCommand, LaunchOrder, Resources, RunEnd, RunStatus, Sent,
+    Stopped,
 };
+use ccm_core::transcript::Transcript;
 use ccm_core::{AgentRuntime, Error, ErrorKind, Noun, Result, chain};
 use tokio_util::sync::CancellationToken;
 
@@ -224,6 +227,18 @@ impl AgentRuntime for TmuxRuntime {
 
     async fn output(&self, run: RunId, stream: Stream, offset: u64, limit: u64) -> Result<Chunk> {
         self.hosts.output(run, stream, offset, limit).await
+    }
+
+    async fn transcript(&self, run: RunId, from: u64, limit: u32) -> Result<Transcript> {
+        self.hosts.transcript(run, from, limit).await
+    }
+
+    async fn send(&self, run: RunId, input: &Input) -> Result<Sent> {
+        self.hosts.send(run, input).await
+    }
+
+    async fn close_input(&self, run: RunId) -> Result<()> {
+        self.hosts.close_input(run).await
     }
 
     async fn changed(&self, run: RunId) -> Result<()> {

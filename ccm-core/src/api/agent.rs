@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use super::OpenAsk;
 use crate::agent::{self, AgentState, Evidence};
 use crate::id::{AgentId, ProjectId, RunId};
 use crate::project::AgentMode;
@@ -27,6 +28,10 @@ pub struct Agent {
     pub since: Timestamp,
     /// How that is known.
     pub evidence: Evidence,
+    /// Until when it is parked, as far as that is known.
+    pub until: Option<Timestamp>,
+    /// What it waits for a person to answer.
+    pub open_asks: Vec<OpenAsk>,
     /// The run it has in hand.
     pub run_id: Option<RunId>,
     /// Its window.
@@ -80,6 +85,8 @@ impl From<&AgentState> for AgentStateName {
             AgentState::Starting => Self::Starting,
             AgentState::Idle => Self::Idle,
             AgentState::Working { .. } => Self::Working,
+            AgentState::Waiting { .. } => Self::Waiting,
+            AgentState::Parked { .. } => Self::Parked,
             AgentState::Unresponsive { .. } => Self::Unresponsive,
             AgentState::Stopping => Self::Stopping,
             AgentState::Failed { .. } => Self::Failed,
@@ -87,8 +94,20 @@ impl From<&AgentState> for AgentStateName {
     }
 }
 
+impl Agent {
+    /// Shows what the agent waits for a person to answer. Whatever was seen of it before, it does not work then.
+    #[must_use]
+    pub fn with_open_asks(mut self, asks: Vec<OpenAsk>) -> Self {
+        if !asks.is_empty() && self.state == AgentStateName::Working {
+            self.state = AgentStateName::Waiting;
+        }
+        self.open_asks = asks;
+        self
+    }
+}
+
 impl From<agent::Agent> for Agent {
-    /// What the store knows; driver, window, process and figures are for whoever can see them to add.
+    /// What the store knows of it; asks, driver, window, process and figures are for whoever can see them to add.
     fn from(agent: agent::Agent) -> Self {
         Self {
             id: agent.id,
@@ -98,10 +117,18 @@ impl From<agent::Agent> for Agent {
             mode: None,
             state: AgentStateName::from(&agent.state),
             run_id: agent.state.run(),
-            detail: match agent.state {
-                AgentState::Failed { detail } => Some(detail),
+            until: match &agent.state {
+                AgentState::Parked { until, .. } => *until,
                 _ => None,
             },
+            detail: match agent.state {
+                AgentState::Failed { detail } => Some(detail),
+                AgentState::Parked { cause, .. } => {
+                    Some(cause.detail.unwrap_or_else(|| cause.reason.to_string()))
+                }
+                _ => None,
+            },
+            open_asks: Vec::new(),
             since: agent.since,
             evidence: agent.evidence,
             window: None,

@@ -3,6 +3,7 @@
 //! Fields are only ever added. Clients ignore what they don't know.
 
 mod agent;
+mod ask;
 mod problem;
 mod project;
 mod run;
@@ -10,16 +11,20 @@ mod status;
 mod task;
 
 pub use agent::{Agent, AgentStateName};
+pub use ask::{Ask, AskStateName, Input, InputKind, OpenAsk, SendMessage};
 pub use problem::{Problem, ProblemCode, ProblemPart};
 pub use project::{CreateProject, Project, ProjectState, RegisteredProject, Trust, TrustProject};
 pub use run::{Run, RunStateName};
 pub use status::{Health, LogPlace, QueueStatus, Shutdown, ShutdownReport, Status, System};
 pub use task::{CancelAnswer, CreateTask, Task};
 
+pub use crate::ask::{Answer, AskKind, Choice, ChoiceOption};
 pub use crate::event::{Event, EventKind};
+pub use crate::input::InputState;
 pub use crate::run::Stream;
 pub use crate::runtime::AttachCommand;
 pub use crate::task::TaskStateName;
+pub use crate::transcript::{Entry, EntryBody, Transcript};
 
 use serde::{Deserialize, Serialize};
 

@@ -100,6 +100,10 @@ codes! {
     TaskNotFound = "task_not_found", 404, "There is no such task";
     /// There is no such run.
     RunNotFound = "run_not_found", 404, "There is no such run";
+    /// There is no such ask.
+    AskNotFound = "ask_not_found", 404, "There is no such ask";
+    /// The ask has another answer, or needs none any more.
+    AskAnswered = "ask_answered", 409, "The ask has its answer";
     /// There is no such agent.
     AgentNotFound = "agent_not_found", 404, "There is no such agent";
     /// There is no such system.
@@ -153,9 +157,11 @@ impl From<&Error> for ProblemCode {
                 Noun::Project => Self::ProjectNotFound,
                 Noun::Task => Self::TaskNotFound,
                 Noun::Run => Self::RunNotFound,
+                Noun::Ask => Self::AskNotFound,
                 Noun::Agent => Self::AgentNotFound,
                 Noun::System => Self::SystemNotFound,
             },
+            ErrorKind::WrongState(Noun::Ask) => Self::AskAnswered,
             ErrorKind::WrongState(_) => Self::WrongState,
             ErrorKind::Taken(_) => Self::ProjectTaken,
             ErrorKind::StaleRevision => Self::StaleRevision,

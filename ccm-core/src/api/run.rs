@@ -27,6 +27,10 @@ pub struct Run {
     pub reason: Option<Reason>,
     /// The reason in a sentence.
     pub detail: Option<String>,
+    /// Until when the provider of its model lets it wait, where the coding CLI says so.
+    pub until: Option<Timestamp>,
+    /// How many of its asks wait for a person.
+    pub open_asks: u32,
     /// When its program was started.
     pub started_at: Option<Timestamp>,
     /// When its outcome was committed.
@@ -79,7 +83,9 @@ impl From<&Verdict> for RunStateName {
     fn from(verdict: &Verdict) -> Self {
         match verdict {
             Verdict::Succeeded => Self::Succeeded,
-            Verdict::Failed { .. } | Verdict::NotStarted { .. } => Self::Failed,
+            Verdict::Failed { .. } | Verdict::NotStarted { .. } | Verdict::Refused { .. } => {
+                Self::Failed
+            }
             Verdict::Cancelled => Self::Cancelled,
             Verdict::Lost { .. } => Self::Lost,
             Verdict::Superseded => Self::Superseded,
@@ -99,6 +105,8 @@ impl From<run::Run> for Run {
             state: RunStateName::Launching,
             reason: run.stop.map(|stop| stop.reason),
             detail: None,
+            until: None,
+            open_asks: run.waits.open_asks,
             started_at: None,
             finished_at: None,
             exit_code: None,
@@ -113,6 +121,11 @@ impl From<run::Run> for Run {
             RunState::Running { started_at, held } => {
                 wire.state = RunStateName::Running;
                 wire.started_at = Some(started_at);
+                if let Some(parking) = run.waits.parked.filter(|_| wire.reason.is_none()) {
+                    wire.reason = Some(parking.cause.reason);
+                    wire.detail = parking.cause.detail;
+                    wire.until = parking.until;
+                }
                 wire.reason = held.or(wire.reason);
             }
             RunState::Ended {
@@ -127,6 +140,9 @@ impl From<run::Run> for Run {
                 wire.denied = outcome.denied;
                 wire.reason = None;
                 if outcome.verdict != Verdict::Succeeded {
+                    if let Verdict::Refused { until, .. } = outcome.verdict {
+                        wire.until = until;
+                    }
                     let setback = outcome.verdict.setback();
                     wire.reason = Some(setback.reason);
                     wire.detail = setback.detail;

@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use super::OpenAsk;
 use crate::id::{ProjectId, Revision, RunId, TaskId};
 use crate::reason::Reason;
 use crate::system::SystemKind;
@@ -52,6 +53,8 @@ pub struct Task {
     pub updated_at: Timestamp,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
+    /// What its run waits for a person to answer.
+    pub open_asks: Vec<OpenAsk>,
     /// Its latest run.
     pub run_id: Option<RunId>,
     /// What the agent answered in the end.
@@ -106,6 +109,7 @@ impl Task {
             created_at: task.created_at,
             updated_at: task.updated_at,
             finished_at,
+            open_asks: Vec::new(),
             run_id: task.latest_run,
             result: task.result,
             cost_usd: task.cost_usd,

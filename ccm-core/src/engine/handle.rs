@@ -5,15 +5,18 @@ use super::EngineBuilder;
 use super::reconcile::Shared;
 use crate::agent::{AgentFacts, AgentState};
 use crate::api::{CreateTask, ShutdownReport};
-use crate::id::{ProjectId, RunId, TaskId};
+use crate::ask::{Answer, Ask, AskState};
+use crate::id::{AskId, InputId, ProjectId, RunId, TaskId};
+use crate::input::Input;
 use crate::project::Project;
 use crate::reason::Reason;
 use crate::store::{
-    CreateTasks, Created, EventQuery, IdempotencyKey, NewProject, NewTask, Registered,
+    CreateTasks, Created, EventQuery, IdempotencyKey, Message, NewProject, NewTask, Registered,
+    Reply, ReplyEffect,
 };
 use crate::system::System;
 use crate::task::{CancelEffect, StopIntent, Task, TaskSpec, TaskText, Title};
-use crate::{AgentRuntime, Error, ErrorKind, Result, Store, SyncBackend};
+use crate::{AgentRuntime, Error, ErrorKind, Noun, Result, Store, SyncBackend};
 
 /// A running engine. Clones are the same engine.
 #[derive(Debug, Clone)]
@@ -140,6 +143,58 @@ impl Engine {
         }
         self.shared.dispatch.notify_one();
         Ok((task, effect))
+    }
+
+    /// Answers an ask, once: a later answer gets the ask with the first one.
+    ///
+    /// # Errors
+    /// Those of [`Store::answer_ask`], and `WrongState(Ask)` for another answer than the one that counts.
+    pub async fn answer_ask(&self, id: AskId, answer: Answer, by: &str) -> Result<Ask> {
+        let reply = Reply {
+            answer: answer.clone(),
+            by: by.to_owned(),
+            input_id: InputId::new(),
+            now: self.shared.parts.clock.now(),
+        };
+        let (ask, effect) = self.noting(self.store().answer_ask(id, reply).await)?;
+        self.shared.actors.wake(ask.run_id);
+        if let (
+            ReplyEffect::Unchanged,
+            AskState::Answered {
+                answer: first, by, ..
+            },
+        ) = (effect, &ask.state)
+            && ask.question.resolve(answer).ok().as_ref() != Some(first)
+        {
+            return Err(Error::new(
+                ErrorKind::WrongState(Noun::Ask),
+                format!("{by} answered it before, and that answer counts"),
+            ));
+        }
+        Ok(ask)
+    }
+
+    /// Gives the run that works on a task a further message. Idempotent by `id`.
+    ///
+    /// # Errors
+    /// Those of [`Store::send_message`], and `Invalid` for a text that breaks a rule.
+    pub async fn send_message(
+        &self,
+        task: TaskId,
+        id: InputId,
+        text: String,
+        by: &str,
+    ) -> Result<Input> {
+        let message = Message {
+            id,
+            task,
+            text: TaskText::new(text)?,
+            by: by.to_owned(),
+            now: self.shared.parts.clock.now(),
+        };
+        let input = self.noting(self.store().send_message(message).await)?;
+        self.shared.actors.wake(input.run_id);
+        Ok(input)
     }
 
     /// Queues an ended task again.

@@ -2,13 +2,17 @@
 
 mod outcome;
 
-pub use outcome::{Outcome, Report, Usage, Verdict, judge};
+pub use outcome::{Ending, Outcome, Refusal, Report, Reported, Usage, Verdict, judge};
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{AgentId, FencingToken, ProjectId, RunId, SystemId, TaskId};
+use std::time::Duration;
+
+use crate::ask::Question;
+use crate::id::{AgentId, FencingToken, InputId, ProjectId, RunId, SystemId, TaskId};
+use crate::input;
 use crate::reason::Reason;
-use crate::task::StopIntent;
+use crate::task::{Setback, StopIntent};
 use crate::time::Timestamp;
 
 /// One attempt at a task.
@@ -38,12 +42,94 @@ pub struct Run {
     pub checkpoint: Checkpoint,
     /// The coding CLI's name for the conversation.
     pub session_id: Option<String>,
-    /// What it used.
+    /// What it used so far.
     pub usage: Usage,
-    /// What it cost, if that is known.
+    /// What it cost so far, if that is known.
     pub cost_usd: Option<f64>,
+    /// What it waits for.
+    pub waits: Waits,
+    /// What it was given after its prompt.
+    pub inputs: Inputs,
     /// When it was claimed.
     pub claimed_at: Timestamp,
+}
+
+impl Run {
+    /// Keeps what an observation says of the run itself. Asks and inputs are the store's to keep.
+    pub fn note(&mut self, seen: &Observation) {
+        match seen {
+            Observation::Session { session_id } => self.session_id = Some(session_id.clone()),
+            Observation::Used { usage, cost_usd } => {
+                self.usage = *usage;
+                self.cost_usd = *cost_usd;
+            }
+            Observation::Parked { parking } => self.waits.parked.clone_from(parking),
+            _ => {}
+        }
+    }
+}
+
+/// What a run waits for, and has waited for.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Waits {
+    /// How many of its asks are open.
+    pub open_asks: u32,
+    /// Since when at least one is open.
+    pub since: Option<Timestamp>,
+    /// How long it waited for people before that. A run's time limit does not count this.
+    pub before: Duration,
+    /// The provider of its model lets it wait.
+    pub parked: Option<Parking>,
+}
+
+impl Waits {
+    /// How long the run waited for people until `now`.
+    pub fn total(&self, now: Timestamp) -> Duration {
+        let open = self.since.map(|since| now.since(since));
+        self.before.saturating_add(open.unwrap_or_default())
+    }
+
+    /// One more ask is open.
+    pub fn open(&mut self, now: Timestamp) {
+        self.open_asks += 1;
+        self.since.get_or_insert(now);
+    }
+
+    /// `count` asks are open no longer.
+    pub fn close(&mut self, count: u32, now: Timestamp) {
+        self.open_asks = self.open_asks.saturating_sub(count);
+        if self.open_asks == 0 {
+            self.before = self.total(now);
+            self.since = None;
+        }
+    }
+}
+
+/// Why the provider of an agent's model lets it wait.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parking {
+    /// Why.
+    pub cause: Setback,
+    /// Until when, as far as that is known.
+    pub until: Option<Timestamp>,
+}
+
+/// What a run was given after its prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inputs {
+    /// The number of the last one.
+    pub last: u32,
+    /// Whether it takes no more.
+    pub closed: bool,
+}
+
+impl Default for Inputs {
+    fn default() -> Self {
+        Self {
+            last: input::PROMPT,
+            closed: false,
+        }
+    }
 }
 
 /// Where a run stands.
@@ -128,7 +214,7 @@ pub struct ParserState {
 }
 
 /// One thing that a driver saw in a run's output.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Observation {
@@ -154,5 +240,39 @@ pub enum Observation {
     Session {
         /// Its name for it.
         session_id: String,
+    },
+    /// It asks a person. Told again with the same request id it is the same ask.
+    Asked {
+        /// Its name for the request.
+        request_id: String,
+        /// What it asks.
+        question: Question,
+    },
+    /// It wants no answer to this any more.
+    Withdrawn {
+        /// Its name for the request.
+        request_id: String,
+    },
+    /// It has this message. Its input stays open until it was seen to have every one that was written to it.
+    MessageTaken {
+        /// The input.
+        input_id: InputId,
+    },
+    /// It has the answer to this.
+    AnswerTaken {
+        /// Its name for the request.
+        request_id: String,
+    },
+    /// What the run used so far, from its beginning.
+    Used {
+        /// Tokens.
+        usage: Usage,
+        /// What they cost, if it says so.
+        cost_usd: Option<f64>,
+    },
+    /// The provider of its model lets it wait, or no longer.
+    Parked {
+        /// Why; `None` when it goes on.
+        parking: Option<Parking>,
     },
 }

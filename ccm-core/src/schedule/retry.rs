@@ -4,8 +4,10 @@
 //!
 //! | what happened | first | then | at most |
 //! | --- | --- | --- | --- |
-//! | a false start: no program was started | 1 s | doubled by each in a row | 60 s |
+//! | a false start: no program was started, or its provider refused to work | 1 s | doubled by each in a row | 60 s |
 //! | an attempt that failed or was cut | 10 s | doubled by each attempt | 10 min |
+//!
+//! A provider that names the time until which it refuses is asked again then, a few seconds later.
 //!
 //! A false start is no attempt and is repeated for as long as the task stands, because what hinders it (a program that
 //! is not installed, a host that is down) is mended outside. An attempt is repeated only while the task has retries
@@ -39,7 +41,10 @@ pub fn next_attempt(
         return None;
     }
     let wait = match verdict {
-        Verdict::NotStarted { .. } => {
+        Verdict::Refused {
+            until: Some(until), ..
+        } if *until > now => return Some(until.after(spread(run.id))),
+        Verdict::NotStarted { .. } | Verdict::Refused { .. } => {
             after_false_starts(task.false_starts.saturating_add(1), run.id)
         }
         _ if task.attempts > task.spec.max_retries => return None,
@@ -55,7 +60,7 @@ pub fn next_attempt(
 pub const fn is_retried(verdict: &Verdict) -> bool {
     match verdict {
         Verdict::Succeeded | Verdict::Cancelled | Verdict::Superseded => false,
-        Verdict::NotStarted { .. } => true,
+        Verdict::NotStarted { .. } | Verdict::Refused { .. } => true,
         Verdict::Failed { cause } | Verdict::Lost { cause } => match cause.reason {
             Reason::ExitCode
             | Reason::AgentError
@@ -87,13 +92,21 @@ pub fn after_attempts(count: u32, run: RunId) -> Duration {
     backoff(ATTEMPT, count, run)
 }
 
+/// Up to 10 s after a date that many tasks wait for.
+fn spread(run: RunId) -> Duration {
+    Duration::from_secs(10) * random(run) / (u32::from(u16::MAX) + 1)
+}
+
+fn random(run: RunId) -> u32 {
+    // The last bytes of a UUIDv7 are random.
+    let bytes = run.as_uuid().as_bytes();
+    u32::from(u16::from_be_bytes([bytes[14], bytes[15]]))
+}
+
 fn backoff((first, most): (Duration, Duration), count: u32, run: RunId) -> Duration {
     let doubled = 1_u32
         .checked_shl(count.saturating_sub(1))
         .unwrap_or(u32::MAX);
     let wait = first.saturating_mul(doubled).min(most);
-    // The last bytes of a UUIDv7 are random.
-    let bytes = run.as_uuid().as_bytes();
-    let random = u32::from(u16::from_be_bytes([bytes[14], bytes[15]]));
-    wait - wait * random / (4 * (u32::from(u16::MAX) + 1))
+    wait - wait * random(run) / (4 * (u32::from(u16::MAX) + 1))
 }

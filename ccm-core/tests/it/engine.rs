@@ -23,12 +23,12 @@ use ccm_core::{AgentRuntime, Reason, Store};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A machine whose daemons come and go.
-struct Machine {
-    store: MemoryStore,
-    runtime: MemoryRuntime,
-    clock: FakeClock,
+pub(crate) struct Machine {
+    pub(crate) store: MemoryStore,
+    pub(crate) runtime: MemoryRuntime,
+    pub(crate) clock: FakeClock,
     profiles: Arc<Switch>,
-    system: System,
+    pub(crate) system: System,
     limits: EngineLimits,
 }
 
@@ -50,7 +50,7 @@ impl Profiles for Switch {
 }
 
 impl Machine {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let clock = FakeClock::default();
         let runtime = MemoryRuntime::new(Arc::new(clock.clone()));
         // Does what its prompt says.
@@ -86,7 +86,7 @@ impl Machine {
     }
 
     /// Starts a daemon's engine: a new epoch on the same data.
-    async fn daemon(&self) -> Engine {
+    pub(crate) async fn daemon(&self) -> Engine {
         let store = self.store.another();
         store.begin(&self.system, self.clock.now()).await.unwrap();
         Engine::builder(
@@ -103,19 +103,19 @@ impl Machine {
     }
 
     /// Lets time pass once somebody waits for it to.
-    async fn pass(&self, period: Duration) {
+    pub(crate) async fn pass(&self, period: Duration) {
         within(self.clock.until_sleeping(1)).await;
         self.clock.advance(period);
     }
 }
 
-async fn within<F: Future>(future: F) -> F::Output {
+pub(crate) async fn within<F: Future>(future: F) -> F::Output {
     tokio::time::timeout(PATIENCE, future)
         .await
         .expect("it takes too long")
 }
 
-async fn project(engine: &Engine, name: &str) -> (ProjectId, AgentId) {
+pub(crate) async fn project(engine: &Engine, name: &str) -> (ProjectId, AgentId) {
     let registered = engine
         .register_project(NewProject {
             id: ProjectId::new(),
@@ -130,21 +130,21 @@ async fn project(engine: &Engine, name: &str) -> (ProjectId, AgentId) {
     (registered.project.id, registered.agent.id)
 }
 
-async fn task(engine: &Engine, project: ProjectId, text: &str) -> TaskId {
+pub(crate) async fn task(engine: &Engine, project: ProjectId, text: &str) -> TaskId {
     create(engine, CreateTask::new(project, text)).await
 }
 
-async fn create(engine: &Engine, task: CreateTask) -> TaskId {
+pub(crate) async fn create(engine: &Engine, task: CreateTask) -> TaskId {
     let created = engine.create_tasks(vec![task], "test", None).await.unwrap();
     created.tasks[0].id
 }
 
-async fn done(engine: &Engine, id: TaskId) -> Task {
+pub(crate) async fn done(engine: &Engine, id: TaskId) -> Task {
     within(engine.wait_task(id)).await.unwrap()
 }
 
 /// Waits until the store says what `is` wants to hear of the task.
-async fn until(engine: &Engine, id: TaskId, is: impl Fn(&Task) -> bool) -> Task {
+pub(crate) async fn until(engine: &Engine, id: TaskId, is: impl Fn(&Task) -> bool) -> Task {
     let mut head = engine.store().watch();
     within(async {
         loop {
@@ -160,7 +160,7 @@ async fn until(engine: &Engine, id: TaskId, is: impl Fn(&Task) -> bool) -> Task 
 }
 
 /// Waits until the run's program is known to be started.
-async fn started(engine: &Engine, id: TaskId) -> RunId {
+pub(crate) async fn started(engine: &Engine, id: TaskId) -> RunId {
     let mut head = engine.store().watch();
     within(async {
         loop {
@@ -176,7 +176,7 @@ async fn started(engine: &Engine, id: TaskId) -> RunId {
     .await
 }
 
-async fn until_agent(engine: &Engine, id: AgentId, is: impl Fn(&AgentState) -> bool) {
+pub(crate) async fn until_agent(engine: &Engine, id: AgentId, is: impl Fn(&AgentState) -> bool) {
     within(async {
         while !is(&engine.store().agent(id).await.unwrap().state) {
             tokio::task::yield_now().await;

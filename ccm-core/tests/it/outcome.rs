@@ -2,7 +2,7 @@
 
 use ccm_core::Reason;
 use ccm_core::id::RunId;
-use ccm_core::run::{Report, Verdict, judge};
+use ccm_core::run::{Ending, Outcome, Refusal, Report, Reported, Verdict, judge};
 use ccm_core::runtime::{Exit, RunEnd};
 use ccm_core::task::{Setback, StopIntent, TaskState, TaskStateName};
 use ccm_core::time::Timestamp;
@@ -47,13 +47,31 @@ fn any_end() -> impl Strategy<Value = RunEnd> {
 }
 
 prop_compose! {
+    fn any_refusal()(until in proptest::option::of(0..20_i64), lost_session: bool) -> Refusal {
+        let cause = Setback::new(Reason::RateLimited, "come back later");
+        Refusal { cause, until: until.map(at), lost_session }
+    }
+}
+
+prop_compose! {
     fn any_report()(
         error in proptest::option::weighted(0.3, Just("it broke".to_owned())),
-        unfinished in proptest::bool::weighted(0.2),
+        refusal in proptest::option::weighted(0.2, any_refusal()),
+        unfinished in proptest::option::weighted(0.2, Just("a build goes on".to_owned())),
+        conclusive: bool,
         denied in 0..3_u32,
     ) -> Report {
-        Report { text: "the answer".to_owned(), error, denied, unfinished, ..Report::default() }
+        let text = "the answer".to_owned();
+        Report { text, error, refusal, unfinished, conclusive, denied, ..Report::default() }
     }
+}
+
+fn any_reported() -> impl Strategy<Value = Reported> {
+    prop_oneof![
+        1 => Just(Reported::Nothing),
+        1 => Just(Reported::Cut),
+        4 => any_report().prop_map(Reported::Whole),
+    ]
 }
 
 prop_compose! {
@@ -62,30 +80,106 @@ prop_compose! {
     }
 }
 
+/// What came of it, with these last words.
+fn outcome(end: &RunEnd, reported: &Reported, stop: Option<&StopIntent>) -> Outcome {
+    let ending = Ending {
+        end,
+        reported,
+        last_words: Some("no space left"),
+    };
+    judge(&ending, stop)
+}
+
+fn whole(reported: &Reported) -> Option<&Report> {
+    match reported {
+        Reported::Whole(report) => Some(report),
+        Reported::Nothing | Reported::Cut => None,
+    }
+}
+
 proptest! {
-    /// Success needs all of it.
+    /// Success needs all of it, or the agent's own word before an end by force.
     #[test]
     fn success_needs_all_of_it(
         end in any_end(),
-        report in proptest::option::of(any_report()),
+        reported in any_reported(),
         stop in proptest::option::of(any_stop()),
     ) {
-        let outcome = judge(&end, report.as_ref(), stop.as_ref());
-        let good_report = report.as_ref().is_some_and(|r| r.error.is_none() && !r.unfinished);
+        let outcome = outcome(&end, &reported, stop.as_ref());
+        let good = whole(&reported).is_some_and(|report| {
+            report.error.is_none() && report.refusal.is_none() && report.unfinished.is_none()
+        });
+        let concluded = good && whole(&reported).is_some_and(|report| report.conclusive);
         let good_end = match &end {
             RunEnd::NeverStarted(_) => false,
-            RunEnd::Gone => stop.is_none(),
-            RunEnd::Exited(exit) => exit.code == Some(0) && !exit.stopped && !exit.output_cut,
+            RunEnd::Gone => stop.is_none() || concluded,
+            RunEnd::Exited(exit) => {
+                let by_itself = exit.code == Some(0) && !exit.stopped && !exit.output_cut;
+                by_itself || (concluded && (exit.stopped || exit.signal.is_some()))
+            }
         };
         let success = matches!(outcome.verdict, Verdict::Succeeded);
-        prop_assert_eq!(success, good_report && good_end, "{:?}", outcome);
+        prop_assert_eq!(success, good && good_end, "{:?}", outcome);
         prop_assert_ne!(&outcome.verdict, &Verdict::Superseded, "that is not for evidence to say");
+    }
+
+    /// A run that did not say how it went never did well, however it ended.
+    #[test]
+    fn silence_is_no_success(
+        end in any_end(),
+        reported in prop_oneof![Just(Reported::Nothing), Just(Reported::Cut)],
+        stop in proptest::option::of(any_stop()),
+    ) {
+        let outcome = outcome(&end, &reported, stop.as_ref());
+        prop_assert_ne!(outcome.verdict, Verdict::Succeeded);
+        prop_assert_eq!(outcome.result, None);
+    }
+
+    /// An agent that said itself that it is done is done, whatever was done to it afterwards.
+    #[test]
+    fn a_conclusive_report_wins(
+        exit in any_exit(),
+        by_signal: bool,
+        stop in proptest::option::of(any_stop()),
+    ) {
+        let report = Report { conclusive: true, ..Report::default() };
+        let forced = if by_signal {
+            Exit { code: None, signal: Some(9), ..exit }
+        } else {
+            Exit { stopped: true, ..exit }
+        };
+        for end in [RunEnd::Exited(forced), RunEnd::Gone] {
+            let outcome = outcome(&end, &Reported::Whole(report.clone()), stop.as_ref());
+            prop_assert_eq!(outcome.verdict, Verdict::Succeeded);
+        }
+    }
+
+    /// Only the program's own report says that it was refused, and it says it of a run that ended by itself.
+    #[test]
+    fn a_refusal_is_reported(
+        end in any_end(),
+        reported in any_reported(),
+        stop in proptest::option::of(any_stop()),
+    ) {
+        let refusal = whole(&reported).and_then(|report| report.refusal.as_ref());
+        let by_itself = match &end {
+            RunEnd::Exited(exit) => !exit.stopped && !exit.output_cut,
+            RunEnd::NeverStarted(_) | RunEnd::Gone => false,
+        };
+        match outcome(&end, &reported, stop.as_ref()).verdict {
+            Verdict::Refused { cause, until, lost_session } => {
+                let told = Refusal { cause, until, lost_session };
+                prop_assert_eq!(Some(&told), refusal);
+                prop_assert!(by_itself);
+            }
+            verdict => prop_assert!(refusal.is_none() || !by_itself, "{:?}", verdict),
+        }
     }
 
     /// The evidence is kept beside the verdict.
     #[test]
     fn evidence_is_kept(end in any_end(), report in any_report()) {
-        let outcome = judge(&end, Some(&report), None);
+        let outcome = outcome(&end, &Reported::Whole(report.clone()), None);
         prop_assert_eq!(outcome.result.as_deref(), Some("the answer"));
         prop_assert_eq!(outcome.denied, report.denied);
         let code = match &end {
@@ -99,7 +193,8 @@ proptest! {
     #[test]
     fn nothing_started_is_no_attempt(stop in proptest::option::of(any_stop())) {
         let cause = Setback::new(Reason::NotStarted, "install it");
-        let verdict = judge(&RunEnd::NeverStarted(cause.clone()), None, stop.as_ref()).verdict;
+        let end = RunEnd::NeverStarted(cause.clone());
+        let verdict = outcome(&end, &Reported::Nothing, stop.as_ref()).verdict;
         match stop.filter(StopIntent::is_final).map(|stop| stop.reason) {
             None => prop_assert_eq!(verdict, Verdict::NotStarted { cause }),
             Some(Reason::Cancelled) => prop_assert_eq!(verdict, Verdict::Cancelled),
@@ -113,25 +208,25 @@ proptest! {
     #[test]
     fn a_stop_that_came_too_late_changes_nothing(
         end in any_exit(),
-        report in proptest::option::of(any_report()),
+        reported in any_reported(),
         stop in any_stop(),
     ) {
         let end = RunEnd::Exited(Exit { stopped: false, ..end });
-        let with = judge(&end, report.as_ref(), Some(&stop));
-        prop_assert_eq!(with, judge(&end, report.as_ref(), None));
+        let with = outcome(&end, &reported, Some(&stop));
+        prop_assert_eq!(with, outcome(&end, &reported, None));
     }
 
     /// Together with the states: a cancel never leads to a requeue, and a success before it wins.
     #[test]
     fn a_cancelled_task_is_never_requeued(
         end in any_end(),
-        report in proptest::option::of(any_report()),
+        reported in any_reported(),
         reason in prop_oneof![Just(Reason::Cancelled), Just(Reason::ProjectRemoved)],
         again: bool,
     ) {
         let stop = StopIntent { reason, by: "me".to_owned(), at: at(5) };
         let state = TaskState::Running { run: RunId::new(), stop: Some(stop.clone()) };
-        let outcome = judge(&end, report.as_ref(), Some(&stop));
+        let outcome = outcome(&end, &reported, Some(&stop));
         let next = state.finish(&outcome.verdict, again, at(9)).unwrap().name();
         let success = matches!(outcome.verdict, Verdict::Succeeded);
         prop_assert!(next.is_final());
@@ -139,54 +234,76 @@ proptest! {
     }
 }
 
-fn reason(end: &RunEnd, report: Option<&Report>) -> Reason {
-    judge(end, report, None).verdict.setback().reason
+fn setback(end: &RunEnd, reported: &Reported) -> Setback {
+    outcome(end, reported, None).verdict.setback()
+}
+
+fn exited(code: Option<i32>, signal: Option<i32>) -> RunEnd {
+    RunEnd::Exited(exit(code, signal))
 }
 
 #[test]
 fn failures_have_their_reason() {
-    let good = Report::default();
-    let bad = Report {
+    let reason = |end: &RunEnd, reported: &Reported| setback(end, reported).reason;
+    let good = Reported::Whole(Report::default());
+    let bad = Reported::Whole(Report {
         error: Some("it broke".to_owned()),
         ..Report::default()
-    };
-    let unfinished = Report {
-        unfinished: true,
+    });
+    let unfinished = Reported::Whole(Report {
+        unfinished: Some("a build goes on".to_owned()),
         ..Report::default()
-    };
-    let exited = |code, signal| RunEnd::Exited(exit(code, signal));
-    assert_eq!(
-        reason(&exited(Some(7), None), Some(&good)),
-        Reason::ExitCode
-    );
-    assert_eq!(
-        reason(&exited(None, Some(9)), Some(&good)),
-        Reason::ExitCode
-    );
-    assert_eq!(
-        reason(&exited(Some(1), None), Some(&bad)),
-        Reason::AgentError
-    );
-    assert_eq!(
-        reason(&exited(Some(0), None), Some(&bad)),
-        Reason::AgentError
-    );
-    assert_eq!(
-        reason(&exited(Some(0), None), Some(&unfinished)),
-        Reason::NoResult
-    );
-    assert_eq!(reason(&exited(Some(0), None), None), Reason::NoResult);
-    assert_eq!(reason(&exited(None, None), Some(&good)), Reason::Lost);
-    assert_eq!(reason(&RunEnd::Gone, None), Reason::Lost);
+    });
+    let (nothing, missing) = (Reported::Nothing, Reported::Cut);
+    for (end, reported, want) in [
+        (exited(Some(7), None), &good, Reason::ExitCode),
+        (exited(None, Some(9)), &good, Reason::ExitCode),
+        (exited(Some(1), None), &bad, Reason::AgentError),
+        (exited(Some(0), None), &bad, Reason::AgentError),
+        (exited(Some(0), None), &unfinished, Reason::NoResult),
+        (exited(Some(0), None), &nothing, Reason::NoResult),
+        (exited(Some(0), None), &missing, Reason::LostOutput),
+        (exited(None, None), &good, Reason::Lost),
+        (RunEnd::Gone, &nothing, Reason::Lost),
+    ] {
+        assert_eq!(reason(&end, reported), want, "{end:?} {reported:?}");
+    }
     let cut = RunEnd::Exited(Exit {
         output_cut: true,
         stopped: true,
         ..exit(None, Some(15))
     });
-    assert_eq!(reason(&cut, None), Reason::OutputLimit);
+    assert_eq!(reason(&cut, &nothing), Reason::OutputLimit);
     let stopped = RunEnd::Exited(Exit {
         stopped: true,
         ..exit(Some(0), None)
     });
-    assert_eq!(reason(&stopped, Some(&good)), Reason::Lost);
+    assert_eq!(reason(&stopped, &good), Reason::Lost);
+}
+
+#[test]
+fn last_words_are_told_where_nothing_better_is_known() {
+    let told = |end: &RunEnd, reported: &Reported| {
+        let detail = setback(end, reported).detail.unwrap_or_default();
+        detail.contains("no space left")
+    };
+    for (code, signal) in [(Some(7), None), (Some(0), None), (None, Some(9))] {
+        for reported in [Reported::Nothing, Reported::Cut] {
+            assert!(
+                told(&exited(code, signal), &reported),
+                "{code:?} {signal:?}"
+            );
+        }
+    }
+    let bad = Reported::Whole(Report {
+        error: Some("it broke".to_owned()),
+        ..Report::default()
+    });
+    assert!(!told(&exited(Some(7), None), &bad), "the agent said why");
+    let unfinished = Reported::Whole(Report {
+        unfinished: Some("a build goes on".to_owned()),
+        ..Report::default()
+    });
+    let why = setback(&exited(Some(0), None), &unfinished);
+    assert_eq!(why.detail.as_deref(), Some("a build goes on"));
 }

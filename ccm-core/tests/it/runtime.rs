@@ -42,6 +42,7 @@ mod suite {
             include_str!("../../src/testing/conformance/runtime/agents.rs"),
             include_str!("../../src/testing/conformance/runtime/running.rs"),
             include_str!("../../src/testing/conformance/runtime/reading.rs"),
+            include_str!("../../src/testing/conformance/runtime/inputs.rs"),
             include_str!("../../src/testing/conformance/runtime/stopping.rs"),
         ];
         assert_eq!(crate::cases(&sources), RUNTIME_CASES);

@@ -229,7 +229,7 @@ proptest! {
 
 mod policy {
     use ccm_core::Reason;
-    use ccm_core::run::{Checkpoint, Run, RunState, Usage, Verdict};
+    use ccm_core::run::{Checkpoint, Inputs, Run, RunState, Usage, Verdict, Waits};
     use ccm_core::task::{Setback, Task, TaskSpec, TaskState, TaskText};
 
     use super::*;
@@ -250,6 +250,8 @@ mod policy {
             session_id: None,
             usage: Usage::default(),
             cost_usd: None,
+            waits: Waits::default(),
+            inputs: Inputs::default(),
             claimed_at: at(0),
         };
         let spec = TaskSpec {
@@ -323,6 +325,29 @@ mod policy {
         };
         for (earlier, step) in [(0, 1), (1, 2), (2, 4), (5, 32), (6, 60), (u32::MAX, 60)] {
             within(wait(1, 0, earlier, &verdict), step);
+        }
+    }
+
+    /// A provider that names a date is asked again then, and not by all at once; else a refusal is a false start.
+    #[test]
+    fn a_refusal_waits_for_its_date() {
+        let refused = |until: Option<i64>| Verdict::Refused {
+            cause: Setback::bare(Reason::RateLimited),
+            until: until.map(at),
+            lost_session: false,
+        };
+        for _ in 0..50 {
+            let wait = wait(1, 0, 7, &refused(Some(3600))).expect("another attempt");
+            let date = Duration::from_secs(3600 - 9);
+            assert!(
+                wait >= date && wait <= date + Duration::from_secs(10),
+                "{wait:?}"
+            );
+        }
+        for without in [None, Some(9), Some(0)] {
+            for (earlier, step) in [(0, 1), (1, 2), (6, 60)] {
+                within(wait(1, 0, earlier, &refused(without)), step);
+            }
         }
     }
 

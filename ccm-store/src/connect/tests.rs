@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use sea_orm_migration::{MigrationName, MigrationTrait, SchemaManager, async_trait};
 
 use super::*;
-use crate::migration::Migrations;
+use crate::migration::{Migrations, VERSION};
 
 struct Next {
     fails: bool,
@@ -26,8 +26,11 @@ impl MigrationTrait for Next {
     #[allow(elided_lifetimes_in_paths, reason = "as in the trait")]
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let db = manager.get_connection();
-        db.execute_unprepared("ALTER TABLE meta ADD COLUMN mood TEXT; PRAGMA user_version = 2")
-            .await?;
+        let next = format!(
+            "ALTER TABLE meta ADD COLUMN mood TEXT; PRAGMA user_version = {}",
+            VERSION + 1
+        );
+        db.execute_unprepared(&next).await?;
         if self.fails {
             return Err(DbErr::Migration("it went wrong".to_owned()));
         }
@@ -48,15 +51,20 @@ impl MigratorTraitSelf for Later {
 }
 
 const NOW: Schema<Migrations> = Schema {
-    version: 1,
+    version: VERSION,
     migrations: Migrations,
 };
 
 const fn later(fails: bool) -> Schema<Later> {
     Schema {
-        version: 2,
+        version: VERSION + 1,
         migrations: Later { fails },
     }
+}
+
+/// The name of the copy that is put beside a database of the present schema.
+fn backup(number: &str) -> String {
+    format!("ccm.db.schema-{VERSION}{number}.backup")
 }
 
 async fn version(path: &Path) -> Option<u32> {
@@ -90,11 +98,7 @@ async fn an_older_schema_is_backed_up_first() {
         .unwrap();
     assert_eq!(files(), ["ccm.db"]);
 
-    fs::write(
-        folder.path().join("ccm.db.schema-1.backup"),
-        "of another time",
-    )
-    .unwrap();
+    fs::write(folder.path().join(backup("")), "of another time").unwrap();
     let db = writer(&place, &options, &later(false)).await.unwrap();
     let mood = db.query_all_raw(Statement::from_string(
         DbBackend::Sqlite,
@@ -102,17 +106,10 @@ async fn an_older_schema_is_backed_up_first() {
     ));
     assert_eq!(mood.await.unwrap().len(), 1);
     db.close().await.unwrap();
-    assert_eq!(
-        files(),
-        [
-            "ccm.db",
-            "ccm.db.schema-1-2.backup",
-            "ccm.db.schema-1.backup"
-        ]
-    );
-    assert_eq!(version(&path).await, Some(2));
-    let copy = folder.path().join("ccm.db.schema-1-2.backup");
-    assert_eq!(version(&copy).await, Some(1));
+    assert_eq!(files(), ["ccm.db".to_owned(), backup("-2"), backup("")]);
+    assert_eq!(version(&path).await, Some(VERSION + 1));
+    let copy = folder.path().join(backup("-2"));
+    assert_eq!(version(&copy).await, Some(VERSION));
     let mode = fs::metadata(&copy).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let refused = writer(&place, &options, &NOW).await.unwrap_err();
@@ -132,8 +129,8 @@ async fn a_change_of_schema_that_fails_is_taken_back() {
         .await
         .unwrap();
     writer(&place, &options, &later(true)).await.unwrap_err();
-    assert!(!folder.path().join("ccm.db.schema-1.backup").exists());
-    assert_eq!(version(&path).await, Some(1));
+    assert!(!folder.path().join(backup("")).exists());
+    assert_eq!(version(&path).await, Some(VERSION));
     writer(&place, &options, &NOW)
         .await
         .unwrap()

@@ -7,8 +7,10 @@
 )]
 
 pub(crate) mod agent;
+pub(crate) mod ask;
 pub(crate) mod event;
 pub(crate) mod idempotency_key;
+pub(crate) mod input;
 pub(crate) mod meta;
 pub(crate) mod project;
 pub(crate) mod run;

@@ -35,6 +35,16 @@ pub struct Model {
     pub cost_usd: Option<f64>,
     /// JSON.
     pub outcome: Option<String>,
+    pub open_asks: i64,
+    /// Since when at least one ask is open.
+    pub asked_since: Option<i64>,
+    /// How long it waited for people before that.
+    pub waited: i64,
+    /// Why its model's provider lets it wait, JSON.
+    pub parked: Option<String>,
+    /// The number of the last input.
+    pub last_input: i64,
+    pub inputs_closed: bool,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

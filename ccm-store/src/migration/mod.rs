@@ -1,11 +1,12 @@
 //! How a database comes from any released schema to the present one: one file a version.
 
 mod m0001_initial;
+mod m0002_asks;
 
 use sea_orm_migration::{MigrationTrait, MigratorTraitSelf};
 
 /// The schema's version is the number of migrations that made it; it is kept as SQLite's `user_version`.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// Marks a file as a database of CCM (`CCM1`), as SQLite's `application_id`.
 pub(crate) const APPLICATION_ID: u32 = 0x4343_4d31;
@@ -15,6 +16,9 @@ pub(crate) struct Migrations;
 
 impl MigratorTraitSelf for Migrations {
     fn migrations(&self) -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_initial::Migration)]
+        vec![
+            Box::new(m0001_initial::Migration),
+            Box::new(m0002_asks::Migration),
+        ]
     }
 }

@@ -4,7 +4,7 @@ mod progress;
 
 use ccm_core::event::EventKind;
 use ccm_core::id::{AgentId, FencingToken, ProjectId, RunId, SystemId, TaskId};
-use ccm_core::run::{Checkpoint, ParserState, Run, RunState, Usage};
+use ccm_core::run::{Checkpoint, Inputs, ParserState, Run, RunState, Usage, Waits};
 use ccm_core::store::{Claim, Claimed};
 use ccm_core::task::{Task, TaskState};
 use ccm_core::time::Timestamp;
@@ -16,11 +16,12 @@ use crate::entity::run;
 use crate::error::{corrupt, from_db};
 use crate::tasks::{ending, enter, not_ready};
 use crate::values::{
-    Id, column, count, date, from_json, micros, reason, required_date, small, to_json,
+    Id, column, count, date, from_json, length, length_micros, micros, reason, required_date,
+    small, to_json,
 };
 use crate::writer::{About, Change, Needs, Tracked, Work};
 
-pub(crate) use progress::{End, MarkHeld, MarkStarted, MarkStopping, Renew, TakeIn};
+pub(crate) use progress::{End, MarkHeld, MarkStarted, MarkStopping, Renew, TakeIn, held_by};
 
 /// From a row of the table.
 pub(crate) fn read(row: &QueryResult) -> Result<Run> {
@@ -60,6 +61,20 @@ pub(crate) fn read(row: &QueryResult) -> Result<Run> {
             cache_write_tokens: count(model.cache_write_tokens)?,
         },
         cost_usd: model.cost_usd,
+        waits: Waits {
+            open_asks: small(model.open_asks)?,
+            since: date(model.asked_since),
+            before: length(model.waited)?,
+            parked: model
+                .parked
+                .as_deref()
+                .map(|parked| from_json(parked, "reason to wait"))
+                .transpose()?,
+        },
+        inputs: Inputs {
+            last: small(model.last_input)?,
+            closed: model.inputs_closed,
+        },
         claimed_at: Timestamp::from_micros(model.claimed_at),
     })
 }
@@ -115,6 +130,12 @@ pub(crate) fn model(run: &Run) -> run::Model {
         cache_write_tokens: column(run.usage.cache_write_tokens),
         cost_usd: run.cost_usd,
         outcome: None,
+        open_asks: i64::from(run.waits.open_asks),
+        asked_since: micros(run.waits.since),
+        waited: length_micros(run.waits.before),
+        parked: run.waits.parked.as_ref().map(to_json),
+        last_input: i64::from(run.inputs.last),
+        inputs_closed: run.inputs.closed,
     };
     model.state = match &run.state {
         RunState::Launching => "launching",
@@ -185,6 +206,8 @@ impl Change for Take {
             session_id: None,
             usage: Usage::default(),
             cost_usd: None,
+            waits: Waits::default(),
+            inputs: Inputs::default(),
             claimed_at: claim.now,
         };
         work.runs.insert(run.id, Tracked::new(run.clone()));

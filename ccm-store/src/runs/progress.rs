@@ -2,6 +2,7 @@
 
 use ccm_core::event::EventKind;
 use ccm_core::id::{FencingToken, RunId};
+use ccm_core::input::{InputBody, InputState};
 use ccm_core::run::{Observation, Run, RunState, Verdict};
 use ccm_core::store::{Finish, Intake};
 use ccm_core::task::{StopIntent, Task, TaskState};
@@ -12,13 +13,18 @@ use serde_json::json;
 use super::note_stop;
 use crate::tasks::{ending, enter};
 use crate::writer::{About, Change, Needs, Tracked, Work};
+use crate::{asks, inputs};
 
 fn superseded(why: &str) -> Error {
     Error::new(ErrorKind::Superseded, why)
 }
 
 /// The run, if the caller holds the task and the run has not ended.
-fn held_by(work: &mut Work, id: RunId, token: FencingToken) -> Result<&mut Tracked<Run>> {
+pub(crate) fn held_by(
+    work: &mut Work,
+    id: RunId,
+    token: FencingToken,
+) -> Result<&mut Tracked<Run>> {
     let run = work.run(id)?.get();
     let (task, own) = (run.task_id, run.token);
     if own != token || work.task(task)?.get().token != token {
@@ -163,8 +169,27 @@ pub(crate) struct TakeIn {
 impl Change for TakeIn {
     type Answer = ();
 
+    fn weight(&self) -> usize {
+        let asked = |seen: &Observation| match seen {
+            Observation::Asked { question, .. } => question.detail.len() + question.payload.len(),
+            _ => 0,
+        };
+        1 + self.intake.observations.iter().map(asked).sum::<usize>() / 1024
+    }
+
     fn needs(&self, needs: &mut Needs) {
         needs.run(self.run);
+        for seen in &self.intake.observations {
+            match seen {
+                Observation::Asked { request_id, .. } | Observation::Withdrawn { request_id } => {
+                    needs.request(self.run, request_id);
+                }
+                Observation::MessageTaken { .. } | Observation::AnswerTaken { .. } => {
+                    needs.open_inputs_of(self.run);
+                }
+                _ => {}
+            }
+        }
     }
 
     fn apply(&self, work: &mut Work) -> Result<()> {
@@ -172,23 +197,73 @@ impl Change for TakeIn {
         if row.get().checkpoint != self.intake.from {
             return Err(superseded("this part of the output was taken in already"));
         }
+        if self.intake.asked() != self.intake.ask_ids.len() {
+            return Err(Error::invalid(
+                "a part of the output needs an id for each of its asks",
+            ));
+        }
         let run = row.change();
         run.checkpoint = self.intake.to.clone();
         for seen in &self.intake.observations {
-            if let Observation::Session { session_id } = seen {
-                run.session_id = Some(session_id.clone());
-            }
+            run.note(seen);
         }
-        let about = About::run(run);
+        let run = run.clone();
+        let about = About::run(&run);
+        self.asks_and_inputs(work, &run)?;
         for seen in &self.intake.observations {
             let (kind, data) = match seen {
                 Observation::Output { stream, from, to } => (
                     EventKind::RunOutput,
                     json!({ "stream": stream, "from": from, "to": to }),
                 ),
+                // These have events of their own.
+                Observation::Asked { .. }
+                | Observation::Withdrawn { .. }
+                | Observation::MessageTaken { .. }
+                | Observation::AnswerTaken { .. } => continue,
                 other => (EventKind::RunObserved, json!(other)),
             };
             work.event(self.now, kind, about, &data);
+        }
+        Ok(())
+    }
+}
+
+impl TakeIn {
+    /// What was seen means for what the run asks and what it was given.
+    fn asks_and_inputs(&self, work: &mut Work, run: &Run) -> Result<()> {
+        let now = self.now;
+        let mut ids = self.intake.ask_ids.iter();
+        for seen in &self.intake.observations {
+            match seen {
+                Observation::Asked {
+                    request_id,
+                    question,
+                } => {
+                    // There is one for each, as was looked at before anything was changed.
+                    if let Some(id) = ids.next() {
+                        asks::open(work, run, *id, (request_id, question), now)?;
+                    }
+                }
+                Observation::Withdrawn { request_id } => {
+                    asks::void(work, run.id, now, |ask| ask.request_id == *request_id)?;
+                }
+                Observation::MessageTaken { input_id } => {
+                    inputs::learn(work, run.id, InputState::Delivered, now, |input| {
+                        input.id == *input_id
+                    })?;
+                }
+                Observation::AnswerTaken { request_id } => {
+                    inputs::learn(
+                        work,
+                        run.id,
+                        InputState::Delivered,
+                        now,
+                        |input| matches!(&input.body, InputBody::Answer { request_id: of, .. } if of == request_id),
+                    )?;
+                }
+                _ => {}
+            }
         }
         Ok(())
     }
@@ -207,6 +282,8 @@ impl Change for End {
 
     fn needs(&self, needs: &mut Needs) {
         needs.run(self.run);
+        needs.open_asks_of(self.run);
+        needs.open_inputs_of(self.run);
     }
 
     fn apply(&self, work: &mut Work) -> Result<Task> {
@@ -229,8 +306,9 @@ impl Change for End {
         let again = self.finish.retry_at.is_some();
         let next = record.task.state.finish(verdict, again, self.now)?;
         self.end_run(work, verdict.clone())?;
+        let cost_usd = work.run(self.run)?.get().cost_usd;
         let task = enter(work, id, next, self.now, |record| {
-            self.settle(&mut record.task);
+            self.settle(&mut record.task, cost_usd);
         })?;
         let (kind, data) = ending(&task);
         work.event(self.now, kind, about, &data);
@@ -240,15 +318,15 @@ impl Change for End {
 
 impl End {
     /// What the outcome means for the task beside its state.
-    fn settle(&self, task: &mut Task) {
-        if matches!(self.finish.outcome.verdict, Verdict::NotStarted { .. }) {
+    fn settle(&self, task: &mut Task, cost_usd: Option<f64>) {
+        if self.finish.outcome.verdict.is_no_attempt() {
             task.attempts = task.attempts.saturating_sub(1);
             task.false_starts += 1;
         } else {
             task.false_starts = 0;
         }
-        if let Some(cost) = self.finish.cost_usd {
-            task.cost_usd = Some(task.cost_usd.unwrap_or(0.0) + cost);
+        if let Some(cost) = cost_usd {
+            *task.cost_usd.get_or_insert(0.0) += cost;
         }
         if let TaskState::Queued { .. } = task.state {
             task.due_at = self.finish.retry_at;
@@ -259,6 +337,8 @@ impl End {
     }
 
     fn end_run(&self, work: &mut Work, verdict: Verdict) -> Result<()> {
+        asks::void(work, self.run, self.now, |_| true)?;
+        inputs::end_all(work, self.run, self.now)?;
         let run = work.run(self.run)?.change();
         let mut outcome = self.finish.outcome.clone();
         outcome.verdict = verdict;
@@ -267,7 +347,9 @@ impl End {
             Verdict::Cancelled => ("cancelled", None),
             Verdict::Superseded => ("superseded", None),
             Verdict::Lost { cause } => ("lost", Some(cause)),
-            Verdict::Failed { cause } | Verdict::NotStarted { cause } => ("failed", Some(cause)),
+            Verdict::Failed { cause }
+            | Verdict::NotStarted { cause }
+            | Verdict::Refused { cause, .. } => ("failed", Some(cause)),
         };
         let data = json!({
             "state": state,
@@ -284,8 +366,10 @@ impl End {
             finished_at: self.now,
             outcome,
         };
-        run.usage = self.finish.usage;
-        run.cost_usd = self.finish.cost_usd;
+        run.usage = self.finish.usage.unwrap_or(run.usage);
+        run.cost_usd = self.finish.cost_usd.or(run.cost_usd);
+        run.waits.parked = None;
+        run.inputs.closed = true;
         let about = About::run(run);
         work.event(self.now, EventKind::RunEnded, about, &data);
         Ok(())

@@ -8,12 +8,13 @@ use serde_json::json;
 
 use super::script::Script;
 use super::work::{Abandoned, Work};
-use crate::agents;
-use crate::entity::{agent, event, idempotency_key, project, run, system, task, task_blocker};
+use crate::entity::{
+    agent, ask, event, idempotency_key, input, project, run, system, task, task_blocker,
+};
 use crate::projects::ProjectRecord;
-use crate::runs;
 use crate::tasks::TaskRecord;
 use crate::values::{Id, micros};
+use crate::{agents, asks, inputs, runs};
 
 /// How many tasks leave the index of dates in one transaction.
 const PROMOTED_AT_ONCE: i64 = 1000;
@@ -51,6 +52,8 @@ impl Work {
         self.projects_and_agents(&mut script);
         self.task_rows(&mut script);
         self.run_rows(&mut script);
+        self.ask_rows(&mut script);
+        self.input_rows(&mut script);
         self.key_rows(&mut script);
         self.counters(&mut script);
         if !self.events.is_empty() {
@@ -238,8 +241,53 @@ impl Work {
                 C::CacheWriteTokens,
                 C::CostUsd,
                 C::Outcome,
+                C::OpenAsks,
+                C::AskedSince,
+                C::Waited,
+                C::Parked,
+                C::LastInput,
+                C::InputsClosed,
             ];
             script.update::<run::Entity>(C::Id, &columns, &changed);
+        }
+    }
+
+    fn ask_rows(&self, script: &mut Script) {
+        let rows = || self.asks.values();
+        let new: Vec<ask::Model> = rows()
+            .filter_map(|row| row.to_insert())
+            .map(asks::model)
+            .collect();
+        if !new.is_empty() {
+            script.insert::<ask::Entity>(&new);
+        }
+        let changed: Vec<ask::Model> = rows()
+            .filter_map(|row| row.to_update())
+            .map(asks::model)
+            .collect();
+        if !changed.is_empty() {
+            use ask::Column as C;
+            let columns = [C::State, C::EndedAt, C::AnsweredBy, C::Answer];
+            script.update::<ask::Entity>(C::Id, &columns, &changed);
+        }
+    }
+
+    fn input_rows(&self, script: &mut Script) {
+        let rows = || self.inputs.values();
+        let new: Vec<input::Model> = rows()
+            .filter_map(|row| row.to_insert())
+            .map(inputs::model)
+            .collect();
+        if !new.is_empty() {
+            script.insert::<input::Entity>(&new);
+        }
+        let changed: Vec<input::Model> = rows()
+            .filter_map(|row| row.to_update())
+            .map(inputs::model)
+            .collect();
+        if !changed.is_empty() {
+            use input::Column as C;
+            script.update::<input::Entity>(C::Id, &[C::State], &changed);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ccm_core::id::{AgentId, ProjectId, RunId, TaskId};
+use ccm_core::id::{AgentId, AskId, InputId, ProjectId, RunId, TaskId};
 use sea_orm::sqlx::Sqlite;
 use sea_orm::sqlx::pool::PoolConnection;
 use sea_orm::{FromQueryResult, QueryResult};
@@ -10,16 +10,26 @@ use sea_orm::{FromQueryResult, QueryResult};
 use super::Trouble;
 use super::script::Script;
 use super::work::{KeyName, Tracked, Work};
-use crate::agents;
 use crate::entity::{idempotency_key, meta, system};
 use crate::error::from_db;
 use crate::projects::ProjectRecord;
-use crate::runs;
 use crate::tasks::{self, TaskRecord};
 use crate::values::{Id, id_list};
+use crate::{agents, asks, inputs, runs};
 
 /// SQLite allows 32766 parameters a statement.
 const MAX_IDS: usize = 30_000;
+
+/// How many requests are looked for by one statement.
+const REQUESTS_AT_ONCE: usize = 10_000;
+
+/// What runs ask and wait for. Few of a run's asks are open, but few asks are open at all.
+pub(crate) const OPEN_ASKS_OF: &str =
+    "SELECT 'ask' AS kind_, * FROM ask WHERE state = 'open' AND run_id IN ";
+
+/// What was not seen to arrive of what runs were given.
+pub(crate) const OPEN_INPUTS_OF: &str = "SELECT 'input' AS kind_, * FROM input INDEXED BY input_open \
+     WHERE state IN ('accepted', 'written') AND run_id IN ";
 
 /// The rows that the changes of a group will look at.
 #[derive(Debug, Default)]
@@ -33,6 +43,11 @@ pub(crate) struct Needs {
     runs: BTreeSet<RunId>,
     known_runs: BTreeSet<RunId>,
     running_of: BTreeSet<ProjectId>,
+    asks: BTreeSet<AskId>,
+    requests: BTreeSet<(RunId, String)>,
+    open_asks_of: BTreeSet<RunId>,
+    inputs: BTreeSet<InputId>,
+    open_inputs_of: BTreeSet<RunId>,
     keys: Vec<KeyName>,
 }
 
@@ -81,6 +96,31 @@ impl Needs {
     /// The running tasks of a project, and their runs.
     pub(crate) fn running_of(&mut self, id: ProjectId) {
         self.running_of.insert(id);
+    }
+
+    /// An ask and its run.
+    pub(crate) fn ask(&mut self, id: AskId) {
+        self.asks.insert(id);
+    }
+
+    /// The ask of a run's request, if there is one already.
+    pub(crate) fn request(&mut self, run: RunId, request_id: &str) {
+        self.requests.insert((run, request_id.to_owned()));
+    }
+
+    /// What a run asks and waits for.
+    pub(crate) fn open_asks_of(&mut self, run: RunId) {
+        self.open_asks_of.insert(run);
+    }
+
+    /// An input and its run, if there is one.
+    pub(crate) fn input(&mut self, id: InputId) {
+        self.inputs.insert(id);
+    }
+
+    /// The inputs of a run of which more can become known.
+    pub(crate) fn open_inputs_of(&mut self, run: RunId) {
+        self.open_inputs_of.insert(run);
     }
 
     /// An idempotency key, and the tasks that were created with it.
@@ -148,6 +188,14 @@ impl Work {
             "run" => {
                 let run = runs::read(row)?;
                 self.runs.insert(run.id, Tracked::read(run));
+            }
+            "ask" => {
+                let ask = asks::read(row)?;
+                self.asks.insert(ask.id, Tracked::read(ask));
+            }
+            "input" => {
+                let input = inputs::read(row)?;
+                self.inputs.insert(input.id, Tracked::read(input));
             }
             "key" => {
                 let model = idempotency_key::Model::from_query_result(row, "").map_err(from_db)?;
@@ -231,6 +279,7 @@ impl Needs {
                 [project.bytes().into()],
             );
         }
+        self.write_asks_and_inputs(script);
         for KeyName {
             principal,
             route,
@@ -243,6 +292,53 @@ impl Needs {
             );
         }
     }
+}
+
+impl Needs {
+    fn write_asks_and_inputs(&self, script: &mut Script) {
+        select_in(
+            script,
+            "SELECT 'ask' AS kind_, * FROM ask WHERE id IN ",
+            &self.asks,
+        );
+        for chunk in chunks(&self.asks) {
+            script.push(&run_of("ask", chunk.len()), chunk);
+        }
+        let requests: Vec<_> = self.requests.iter().collect();
+        for chunk in requests.chunks(REQUESTS_AT_ONCE) {
+            let values = chunk
+                .iter()
+                .flat_map(|(run, request)| [run.bytes().into(), request.into()]);
+            script.push(&asks_of_requests(chunk.len()), values);
+        }
+        select_in(script, OPEN_ASKS_OF, &self.open_asks_of);
+        select_in(
+            script,
+            "SELECT 'input' AS kind_, * FROM input WHERE id IN ",
+            &self.inputs,
+        );
+        for chunk in chunks(&self.inputs) {
+            script.push(&run_of("input", chunk.len()), chunk);
+        }
+        select_in(script, OPEN_INPUTS_OF, &self.open_inputs_of);
+    }
+}
+
+/// The runs of `count` asks or inputs.
+pub(crate) fn run_of(table: &str, count: usize) -> String {
+    format!(
+        "SELECT 'run' AS kind_, * FROM run WHERE id IN (SELECT run_id FROM {table} WHERE id IN ({}))",
+        placeholders(count)
+    )
+}
+
+/// The asks that `count` runs' requests led to.
+pub(crate) fn asks_of_requests(count: usize) -> String {
+    format!(
+        "SELECT 'ask' AS kind_, ask.* FROM (VALUES {}) AS request CROSS JOIN ask \
+         ON ask.run_id = request.column1 AND ask.request_id = request.column2",
+        vec!["(?, ?)"; count].join(", ")
+    )
 }
 
 fn select_in<'a, T: Id + 'a>(

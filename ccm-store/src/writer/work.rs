@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use ccm_core::agent::Agent;
+use ccm_core::ask::Ask;
 use ccm_core::event::EventKind;
-use ccm_core::id::{AgentId, ProjectId, RunId, TaskId};
+use ccm_core::id::{AgentId, AskId, InputId, ProjectId, RunId, TaskId};
+use ccm_core::input::Input;
 use ccm_core::run::Run;
 use ccm_core::scheduler::Machine;
 use ccm_core::task::{Task, TaskStateName};
@@ -27,6 +29,8 @@ pub(crate) struct Work {
     pub(crate) agents: BTreeMap<AgentId, Tracked<Agent>>,
     pub(crate) tasks: BTreeMap<TaskId, Tracked<TaskRecord>>,
     pub(crate) runs: BTreeMap<RunId, Tracked<Run>>,
+    pub(crate) asks: BTreeMap<AskId, Tracked<Ask>>,
+    pub(crate) inputs: BTreeMap<InputId, Tracked<Input>>,
     pub(crate) keys: HashMap<KeyName, Tracked<idempotency_key::Model>>,
     /// Tasks that are known to exist, and whether they have succeeded.
     pub(crate) known_tasks: HashMap<TaskId, bool>,
@@ -173,6 +177,8 @@ impl Work {
             agents: BTreeMap::new(),
             tasks: BTreeMap::new(),
             runs: BTreeMap::new(),
+            asks: BTreeMap::new(),
+            inputs: BTreeMap::new(),
             keys: HashMap::new(),
             known_tasks: HashMap::new(),
             known_runs: HashSet::new(),
@@ -217,6 +223,11 @@ impl Work {
     /// A run.
     pub(crate) fn run(&mut self, id: RunId) -> Result<&mut Tracked<Run>> {
         self.runs.get_mut(&id).ok_or_else(|| Error::no_run(id))
+    }
+
+    /// An ask.
+    pub(crate) fn ask(&mut self, id: AskId) -> Result<&mut Tracked<Ask>> {
+        self.asks.get_mut(&id).ok_or_else(|| Error::no_ask(id))
     }
 
     /// Writes a line of the log.

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use ccm_core::id::{FencingToken, RunId, Seq, TaskId};
-use ccm_core::run::Verdict;
-use ccm_core::store::EventQuery;
-use ccm_core::task::{TaskState, TaskStateName};
+use ccm_core::ask::{Answer, AskKind, Question};
+use ccm_core::id::{FencingToken, InputId, RunId, Seq, TaskId};
+use ccm_core::input::InputState;
+use ccm_core::run::{Checkpoint, Observation, Verdict};
+use ccm_core::store::{AskQuery, EventQuery, Intake, Message, Reply, ReplyEffect};
+use ccm_core::task::{TaskState, TaskStateName, TaskText};
 use ccm_core::{ErrorKind, Noun, Store};
 use tokio::task::JoinSet;
 
@@ -331,4 +333,115 @@ async fn a_caller_that_goes_away_leaves_nothing_half_done() {
     let queued = store.counts().await.unwrap().queued;
     assert_eq!(queued % 3, 1);
     check_books(&*store).await;
+}
+
+/// What a run asks is there for those that come after it in the same group, and so is what answered it.
+#[tokio::test]
+async fn asks_and_inputs_of_one_group_see_each_other() {
+    let place = Place::new();
+    let store = place.begin().await;
+    let home = project(&store, "home").await;
+    let task = create(&store, home.project.id, "curious").await;
+    let run = claim(&store, &home, task.id).await.unwrap().run;
+    let part = |from: u64, requests: &[&str]| {
+        let place = |out| Checkpoint {
+            out,
+            ..Checkpoint::default()
+        };
+        let asked = |request: &&str| Observation::Asked {
+            request_id: (*request).to_owned(),
+            question: Question {
+                kind: AskKind::Permission,
+                title: "May I?".to_owned(),
+                detail: String::new(),
+                choices: Vec::new(),
+                payload: String::new(),
+            },
+        };
+        let seen = requests.iter().map(asked).collect();
+        Intake::new(place(from), place(from + 1), seen)
+    };
+    let (first, second) = (part(0, &["a", "b"]), part(1, &["a", "c"]));
+    let (a, c) = (first.ask_ids[0], second.ask_ids[1]);
+    let reply = || Reply {
+        answer: Answer::Allow,
+        by: "me".to_owned(),
+        input_id: InputId::new(),
+        now: at(5),
+    };
+    let message = Message {
+        id: InputId::new(),
+        task: task.id,
+        text: TaskText::new("hello").unwrap(),
+        by: "me".to_owned(),
+        now: at(5),
+    };
+    let (id, token) = (run.id, run.token);
+    let before = store.log().await.unwrap().head;
+    let answers = tokio::join!(
+        store.take_in(id, token, first, at(4)),
+        store.answer_ask(a, reply()),
+        store.answer_ask(a, reply()),
+        store.take_in(id, token, second, at(5)),
+        store.send_message(message.clone()),
+        store.send_message(message.clone()),
+        store.settle_input(id, token, 2, InputState::Written, at(5)),
+        store.close_inputs(id, token),
+        store.finish(id, token, done(Verdict::Succeeded), at(6)),
+        store.answer_ask(c, reply()),
+    );
+    answers.0.unwrap();
+    assert_eq!(answers.1.unwrap().1, ReplyEffect::Answered);
+    assert_eq!(answers.2.unwrap().1, ReplyEffect::Unchanged);
+    answers.3.unwrap();
+    assert_eq!(answers.4.unwrap(), answers.5.unwrap());
+    answers.6.unwrap();
+    assert!(!answers.7.unwrap(), "something is on its way");
+    answers.8.unwrap();
+    assert_eq!(
+        answers.9.unwrap_err().kind(),
+        ErrorKind::WrongState(Noun::Ask)
+    );
+    let query = AskQuery {
+        limit: 9,
+        ..AskQuery::default()
+    };
+    let asks = store.asks(&query).await.unwrap().items;
+    let open = asks.iter().filter(|ask| ask.state.is_open()).count();
+    assert_eq!((asks.len(), open), (3, 0));
+    let inputs = store.inputs(id).await.unwrap();
+    let became: Vec<_> = inputs
+        .iter()
+        .map(|input| (input.number, input.state))
+        .collect();
+    let (unknown, late) = (InputState::Unknown, InputState::TooLate);
+    assert_eq!(became, [(2, unknown), (3, late)]);
+    let kept = store.run(id).await.unwrap();
+    assert_eq!((kept.waits.open_asks, kept.inputs.last), (0, 3));
+    let query = EventQuery {
+        after: before,
+        limit: 100,
+        ..EventQuery::default()
+    };
+    let told = store.events(&query).await.unwrap();
+    let told: Vec<&str> = told.iter().map(|event| event.kind.as_str()).collect();
+    assert_eq!(
+        told,
+        [
+            "ask.created",
+            "ask.created",
+            "ask.answered",
+            "input.accepted",
+            "ask.created",
+            "input.accepted",
+            "input.updated",
+            "ask.voided",
+            "ask.voided",
+            "input.updated",
+            "input.updated",
+            "run.ended",
+            "task.succeeded",
+        ]
+    );
+    check_books(&store).await;
 }

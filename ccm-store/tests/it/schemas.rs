@@ -8,9 +8,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ccm_core::agent::{AgentState, Evidence};
-use ccm_core::id::{AgentId, ProjectId, RunId, SystemId, TaskId};
-use ccm_core::run::{Checkpoint, Observation, ParserState, Stream, Usage, Verdict};
-use ccm_core::store::{Claim, EventQuery, Finish, Intake, NewProject, RunQuery, TaskQuery};
+use ccm_core::ask::{Answer, AskKind, Question};
+use ccm_core::id::{AgentId, AskId, InputId, ProjectId, RunId, SystemId, TaskId};
+use ccm_core::input::InputState;
+use ccm_core::run::{Checkpoint, Observation, Parking, ParserState, Stream, Usage, Verdict};
+use ccm_core::store::{
+    AskQuery, Claim, EventQuery, Finish, Intake, NewProject, Reply, RunQuery, TaskQuery,
+};
 use ccm_core::system::{System, SystemKind};
 use ccm_core::task::{SessionMode, Setback, StopIntent, Title};
 use ccm_core::{ErrorKind, Reason, Store};
@@ -19,6 +23,9 @@ use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
 use uuid::Uuid;
 
 use crate::support::{Place, at, done, key, request, spec};
+
+/// The present schema. Every one up to it has a file.
+const SCHEMA: u32 = 2;
 
 const fn uuid(number: u128) -> Uuid {
     Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0000 + number)
@@ -37,8 +44,74 @@ fn task_id(number: u128) -> TaskId {
     TaskId::from_uuid(uuid(1000 + number))
 }
 
-/// Puts something into every column. The same every time.
-async fn seed(store: &dyn Store) {
+/// Puts something into every column that schema `version` has. The same every time.
+async fn seed(store: &dyn Store, version: u32) {
+    seed_1(store).await;
+    if version >= 2 {
+        seed_2(store).await;
+    }
+}
+
+/// Asks and inputs, of a run that is held and one that goes on.
+async fn seed_2(store: &dyn Store) {
+    let held = store.run(RunId::from_uuid(uuid(2005))).await.unwrap();
+    let question = |kind| Question {
+        kind,
+        title: "May I?".to_owned(),
+        detail: "'quoted' äöü".to_owned(),
+        choices: Vec::new(),
+        payload: "{}".to_owned(),
+    };
+    let asked = |request: &str, kind| Observation::Asked {
+        request_id: request.to_owned(),
+        question: question(kind),
+    };
+    let parking = Parking {
+        cause: Setback::new(Reason::RateLimited, "come back later"),
+        until: Some(at(700)),
+    };
+    let intake = Intake {
+        from: Checkpoint::default(),
+        to: Checkpoint {
+            out: 1,
+            ..Checkpoint::default()
+        },
+        observations: vec![
+            asked("answered", AskKind::Permission),
+            asked("open", AskKind::Text),
+            asked("void", AskKind::Permission),
+            Observation::Withdrawn {
+                request_id: "void".to_owned(),
+            },
+            Observation::Parked {
+                parking: Some(parking),
+            },
+        ],
+        ask_ids: (1..=3).map(|n| AskId::from_uuid(uuid(3000 + n))).collect(),
+    };
+    store
+        .take_in(held.id, held.token, intake, at(30))
+        .await
+        .unwrap();
+    let reply = Reply {
+        answer: Answer::Deny {
+            message: Some("no".to_owned()),
+        },
+        by: "me".to_owned(),
+        input_id: InputId::from_uuid(uuid(4001)),
+        now: at(31),
+    };
+    store
+        .answer_ask(AskId::from_uuid(uuid(3001)), reply)
+        .await
+        .unwrap();
+    store
+        .settle_input(held.id, held.token, 2, InputState::Written, at(32))
+        .await
+        .unwrap();
+}
+
+async fn seed_1(store: &dyn Store) {
     store.begin(&seed_system(), at(0)).await.unwrap();
     let mut homes = Vec::new();
     for (number, name) in ["one", "two", "gone"].into_iter().enumerate() {
@@ -122,18 +195,19 @@ async fn seed(store: &dyn Store) {
                 length: 5,
             },
         ],
+        ask_ids: Vec::new(),
     };
     store
         .take_in(good.id, good.token, intake, at(13))
         .await
         .unwrap();
     let finish = Finish {
-        usage: Usage {
+        usage: Some(Usage {
             input_tokens: 1,
             output_tokens: 2,
             cache_read_tokens: 3,
             cache_write_tokens: 4,
-        },
+        }),
         ..done(Verdict::Succeeded)
     };
     store
@@ -214,13 +288,22 @@ async fn everything(store: &dyn Store) -> String {
         limit: 1000,
         ..EventQuery::default()
     };
+    let asks = AskQuery {
+        limit: 100,
+        ..AskQuery::default()
+    };
     let tasks = store.tasks(&tasks).await.unwrap().items;
+    let runs = store.runs(&runs).await.unwrap().items;
+    let mut inputs = Vec::new();
+    for run in &runs {
+        inputs.extend(store.inputs(run.id).await.unwrap());
+    }
     let texts: Vec<&str> = tasks.iter().map(|task| task.spec.text.as_str()).collect();
     format!(
-        "{:#?}\n{:#?}\n{texts:#?}\n{tasks:#?}\n{:#?}\n{:#?}\n{:#?}\n{:#?}",
+        "{:#?}\n{:#?}\n{texts:#?}\n{tasks:#?}\n{runs:#?}\n{:#?}\n{inputs:#?}\n{:#?}\n{:#?}\n{:#?}",
         store.projects().await.unwrap(),
         store.agents().await.unwrap(),
-        store.runs(&runs).await.unwrap().items,
+        store.asks(&asks).await.unwrap().items,
         store.counts().await.unwrap(),
         store.ready(at(1000), 10).await.unwrap(),
         store.events(&events).await.unwrap(),
@@ -239,21 +322,22 @@ async fn a_seed_can_be_made() {
         let store = SqliteStore::open(path, SqliteOptions::default())
             .await
             .unwrap();
-        seed(&store).await;
+        seed(&store, SCHEMA).await;
         store.close().await;
     }
 }
 
 #[tokio::test]
 async fn every_released_schema_is_brought_up_to_date() {
-    let fresh = Place::new();
-    let fresh = fresh.open().await;
-    seed(&fresh).await;
-    let expected = everything(&fresh).await;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/schemas");
     let mut seen = 0;
     for file in fs::read_dir(folder).unwrap() {
         let file = file.unwrap().path();
+        let version = file.file_stem().unwrap().to_str().unwrap();
+        let fresh = Place::new();
+        let fresh = fresh.open().await;
+        seed(&fresh, version.parse().unwrap()).await;
+        let expected = everything(&fresh).await;
         let place = Place::new();
         let db = raw(&place.path()).await;
         db.execute_unprepared(&fs::read_to_string(&file).unwrap())
@@ -305,7 +389,7 @@ async fn every_released_schema_is_brought_up_to_date() {
         store.claim(claim(6)).await.unwrap();
         seen += 1;
     }
-    assert!(seen > 0);
+    assert_eq!(seen, SCHEMA);
 }
 
 #[tokio::test]
@@ -361,7 +445,7 @@ async fn somebody_elses_database_is_left_as_it_is() {
 async fn a_damaged_database_is_left_as_it_is() {
     let place = Place::new();
     let store = place.open().await;
-    seed(&store).await;
+    seed(&store, SCHEMA).await;
     store.close().await;
     let mut content = fs::read(place.path()).unwrap();
     content[4096..].fill(0xff);

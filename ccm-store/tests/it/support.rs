@@ -132,7 +132,7 @@ pub(crate) fn done(verdict: Verdict) -> Finish {
             denied: 0,
         },
         started_at: Some(at(3)),
-        usage: Usage::default(),
+        usage: Some(Usage::default()),
         cost_usd: Some(0.5),
         retry_at: None,
     }

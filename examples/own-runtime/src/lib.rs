@@ -17,7 +17,8 @@
 //! Ending a run means its *stop set*: the program, its descendants, and every process with `CCM_RUN_ID` of this run in
 //! its environment, wherever it went.
 //!
-//! What it leaves out, so that it stays small: no terminal to attach to; only the driver `command`; no limits on output
+//! What it leaves out, so that it stays small: no terminal to attach to; only the driver `command`, whose programs are given nothing
+//! after their prompt; no limits on output
 //! or memory; a program outlives a wrapper that was killed until a daemon looks; a file that can be found but not
 //! executed is no false start but exit code 126; and a shell can't tell exit code 137 from signal 9. It runs where there
 //! is `/proc`. `ccm-agents` does better with a host program of its own. The contract's suite runs over both.
@@ -36,10 +37,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ccm_core::agent::{AgentFacts, AgentPlace};
 use ccm_core::id::{AgentId, RunId};
+use ccm_core::input::Input;
 use ccm_core::run::{Checkpoint, Stream};
 use ccm_core::runtime::{
-    AgentRuntime, AttachCommand, Batch, Chunk, LaunchOrder, Resources, RunEnd, RunStatus, Stopped,
+    AgentRuntime, AttachCommand, Batch, Chunk, LaunchOrder, Resources, RunEnd, RunStatus, Sent,
+    Stopped,
 };
+use ccm_core::transcript::Transcript;
 use ccm_core::{Error, ErrorKind, Result};
 
 use crate::files::failed;
@@ -132,6 +136,27 @@ impl AgentRuntime for ShellRuntime {
             spool::output(&folder, stream, offset, limit).map_err(failed)
         })
         .await
+    }
+
+    async fn transcript(&self, run: RunId, from: u64, _limit: u32) -> Result<Transcript> {
+        self.work(move |home| {
+            let folder = home.run(run);
+            if !folder.join("order").exists() {
+                return Err(Error::no_run(run));
+            }
+            spool::transcript(&folder, from).map_err(failed)
+        })
+        .await
+    }
+
+    async fn send(&self, _run: RunId, _input: &Input) -> Result<Sent> {
+        let message = "programs read nothing after their prompt here";
+        Err(Error::new(ErrorKind::Unsupported, message))
+    }
+
+    async fn close_input(&self, _run: RunId) -> Result<()> {
+        // The prompt is a file, so a program's input is closed from the start.
+        Ok(())
     }
 
     async fn changed(&self, run: RunId) -> Result<()> {

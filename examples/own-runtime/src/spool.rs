@@ -5,8 +5,9 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use ccm_core::run::{Checkpoint, Observation, Report, Stream};
+use ccm_core::run::{Checkpoint, Observation, Report, Reported, Stream};
 use ccm_core::runtime::{Batch, Chunk, RunEnd};
+use ccm_core::transcript::{Entry, EntryBody, Transcript};
 
 /// How much of a stream one read takes in, unless a single line is longer.
 const WINDOW: u64 = 512 * 1024;
@@ -69,6 +70,31 @@ pub(crate) fn output(run: &Path, stream: Stream, offset: u64, limit: u64) -> io:
     Ok(Chunk { bytes, size })
 }
 
+/// What a program wrote is all that is known of what it did: one entry for each window of lines.
+pub(crate) fn transcript(run: &Path, from: u64) -> io::Result<Transcript> {
+    let spool = Spool::open(run, Stream::Out)?;
+    let mut bytes = spool.bytes(from, WINDOW)?;
+    if from + (bytes.len() as u64) < spool.size
+        && let Some(last) = bytes.iter().rposition(|byte| *byte == b'\n')
+    {
+        bytes.truncate(last + 1);
+    }
+    let next = from + bytes.len() as u64;
+    let body = EntryBody::Output {
+        text: String::from_utf8_lossy(&bytes).into_owned(),
+    };
+    let entry = Entry {
+        offset: from,
+        time: None,
+        body,
+    };
+    Ok(Transcript {
+        entries: Some(entry).filter(|_| next > from).into_iter().collect(),
+        next,
+        complete: next >= spool.size,
+    })
+}
+
 pub(crate) fn read(run: &Path, from: &Checkpoint, end: Option<&RunEnd>) -> io::Result<Batch> {
     let mut out = Spool::open(run, Stream::Out)?;
     let mut err = Spool::open(run, Stream::Err)?;
@@ -100,7 +126,7 @@ pub(crate) fn read(run: &Path, from: &Checkpoint, end: Option<&RunEnd>) -> io::R
         // The window may begin inside a character.
         let inside = tail.iter().take_while(|byte| **byte & 0xc0 == 0x80).count();
         let text = String::from_utf8_lossy(&tail[inside.min(3)..]).into_owned();
-        batch.report = Some(Report {
+        batch.reported = Reported::Whole(Report {
             text,
             ..Report::default()
         });

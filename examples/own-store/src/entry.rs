@@ -1,8 +1,9 @@
 //! One line of the journal: a call that changed something, with all it needs to have the same effect again.
 
 use ccm_core::agent::{AgentState, Evidence};
-use ccm_core::id::{AgentId, FencingToken, LogId, ProjectId, RunId, TaskId};
-use ccm_core::store::{Claim, CreateTasks, Finish, Intake, NewProject};
+use ccm_core::id::{AgentId, AskId, FencingToken, LogId, ProjectId, RunId, TaskId};
+use ccm_core::input::InputState;
+use ccm_core::store::{Claim, CreateTasks, Finish, Intake, Message, NewProject, Reply};
 use ccm_core::system::System;
 use ccm_core::task::{Setback, StopIntent};
 use ccm_core::testing::memory::MemoryStore;
@@ -32,6 +33,10 @@ pub(crate) enum Entry {
     MarkHeld { run: RunId, token: FencingToken, held: Option<Reason>, now: Timestamp },
     TakeIn { run: RunId, token: FencingToken, intake: Intake, now: Timestamp },
     Finish { run: RunId, token: FencingToken, finish: Finish, now: Timestamp },
+    AnswerAsk { id: AskId, reply: Reply },
+    SendMessage(Message),
+    SettleInput { run: RunId, token: FencingToken, number: u32, state: InputState, now: Timestamp },
+    CloseInputs { run: RunId, token: FencingToken },
 }
 
 impl Entry {
@@ -56,6 +61,10 @@ impl Entry {
             Self::MarkHeld { run, token, held, now } => to.mark_held(run, token, held, now).await,
             Self::TakeIn { run, token, intake, now } => to.take_in(run, token, intake, now).await,
             Self::Finish { run, token, finish, now } => to.finish(run, token, finish, now).await.map(drop),
+            Self::AnswerAsk { id, reply } => to.answer_ask(id, reply).await.map(drop),
+            Self::SendMessage(message) => to.send_message(message).await.map(drop),
+            Self::SettleInput { run, token, number, state, now } => to.settle_input(run, token, number, state, now).await,
+            Self::CloseInputs { run, token } => to.close_inputs(run, token).await.map(drop),
         }
     }
 }

@@ -22,13 +22,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use ccm_core::agent::{Agent, AgentState, Evidence};
+use ccm_core::ask::Ask;
 use ccm_core::event::Event;
-use ccm_core::id::{AgentId, Epoch, FencingToken, ProjectId, RunId, Seq, TaskId};
+use ccm_core::id::{AgentId, AskId, Epoch, FencingToken, ProjectId, RunId, Seq, TaskId};
+use ccm_core::input::{Input, InputState};
 use ccm_core::project::Project;
 use ccm_core::run::Run;
 use ccm_core::store::{
-    Claim, Claimed, Counts, CreateTasks, Created, EventQuery, Finish, Intake, LogRange, NewProject,
-    Page, Ready, Registered, RunQuery, TaskQuery,
+    AskQuery, Claim, Claimed, Counts, CreateTasks, Created, EventQuery, Finish, Intake, LogRange,
+    Message, NewProject, Page, Ready, Registered, Reply, ReplyEffect, RunQuery, TaskQuery,
 };
 use ccm_core::system::System;
 use ccm_core::task::{CancelEffect, Setback, StopIntent, Task};
@@ -266,6 +268,45 @@ impl Store for JournalStore {
         turn.keep(entry, task).await
     }
 
+    async fn answer_ask(&self, id: AskId, reply: Reply) -> Result<(Ask, ReplyEffect)> {
+        let turn = self.turn().await?;
+        let answered = turn.memory.answer_ask(id, reply.clone()).await;
+        turn.keep(Entry::AnswerAsk { id, reply }, answered).await
+    }
+
+    async fn send_message(&self, message: Message) -> Result<Input> {
+        let turn = self.turn().await?;
+        let input = turn.memory.send_message(message.clone()).await;
+        turn.keep(Entry::SendMessage(message), input).await
+    }
+
+    async fn settle_input(
+        &self,
+        run: RunId,
+        token: FencingToken,
+        number: u32,
+        state: InputState,
+        now: Timestamp,
+    ) -> Result<()> {
+        let turn = self.turn().await?;
+        let done = turn.memory.settle_input(run, token, number, state, now);
+        let done = done.await;
+        let entry = Entry::SettleInput {
+            run,
+            token,
+            number,
+            state,
+            now,
+        };
+        turn.keep(entry, done).await
+    }
+
+    async fn close_inputs(&self, run: RunId, token: FencingToken) -> Result<bool> {
+        let turn = self.turn().await?;
+        let closed = turn.memory.close_inputs(run, token).await;
+        turn.keep(Entry::CloseInputs { run, token }, closed).await
+    }
+
     // --- what reads: look ---
 
     async fn project(&self, id: ProjectId) -> Result<Project> {
@@ -310,6 +351,18 @@ impl Store for JournalStore {
 
     async fn runs(&self, query: &RunQuery) -> Result<Page<Run>> {
         self.look().await?.memory.runs(query).await
+    }
+
+    async fn ask(&self, id: AskId) -> Result<Ask> {
+        self.look().await?.memory.ask(id).await
+    }
+
+    async fn asks(&self, query: &AskQuery) -> Result<Page<Ask>> {
+        self.look().await?.memory.asks(query).await
+    }
+
+    async fn inputs(&self, run: RunId) -> Result<Vec<Input>> {
+        self.look().await?.memory.inputs(run).await
     }
 
     async fn log(&self) -> Result<LogRange> {

@@ -21,18 +21,17 @@ pub(super) async fn run(shared: Arc<Shared>) {
             settled = reconcile(&shared) => settled,
         };
         let again = match settled {
-            Ok(all_well) => !all_well,
+            Ok(again) => again,
             Err(error) if shared.superseded(&error) => return,
             Err(error) => {
                 tracing::error!(error = chain(&error), "looking after the agents failed");
-                true
+                Some(RETRY)
             }
         };
         let timer = async {
-            if again {
-                shared.parts.clock.sleep(RETRY).await;
-            } else {
-                std::future::pending::<()>().await;
+            match again {
+                Some(period) => shared.parts.clock.sleep(period).await,
+                None => std::future::pending().await,
             }
         };
         tokio::select! {
@@ -43,8 +42,9 @@ pub(super) async fn run(shared: Arc<Shared>) {
     }
 }
 
-/// Starts what is missing and takes away what belongs to no project. Returns whether every agent is up.
-async fn reconcile(shared: &Shared) -> Result<bool> {
+/// Starts what is missing and takes away what belongs to no project. Returns when to look again if nothing wakes it
+/// before: soon if an agent is not up, and when one is no longer parked.
+async fn reconcile(shared: &Shared) -> Result<Option<Duration>> {
     let parts = &shared.parts;
     // What is there is listed before what should be, so that an agent made in between is not taken for a stray.
     let there = parts.runtime.agents().await?;
@@ -71,7 +71,14 @@ async fn reconcile(shared: &Shared) -> Result<bool> {
             all_well &= shared.ensure_agent(project, agent).await;
         }
     }
-    Ok(all_well)
+    let now = parts.clock.now();
+    let until = agents
+        .iter()
+        .filter_map(|agent| agent.state.parked_until(now))
+        .min();
+    let by_date = until.map(|until| until.since(now).max(Duration::from_millis(1)));
+    let by_trouble = (!all_well).then_some(RETRY);
+    Ok([by_date, by_trouble].into_iter().flatten().min())
 }
 
 impl Shared {
@@ -100,8 +107,10 @@ impl Shared {
             }
         };
         let well = !matches!(state, AgentState::Failed { .. });
-        // While a run has the agent, its actor says what the agent does.
-        if !self.actors.speak_for(agent.id) {
+        // While a run has the agent, its actor says what the agent does; and one that is parked stays so until its date.
+        let parked =
+            state == AgentState::Idle && agent.state.parked_until(self.parts.clock.now()).is_some();
+        if !self.actors.speak_for(agent.id) && !parked {
             self.observe_agent(agent.id, state, source).await;
         }
         well

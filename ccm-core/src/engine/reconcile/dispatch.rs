@@ -9,6 +9,7 @@ use crate::id::{AgentId, ProjectId, RunId};
 use crate::project::Profile;
 use crate::scheduler::{Machine, Plan, ProjectLoad, Snapshot, Start};
 use crate::store::{Claim, Ready};
+use crate::time::Timestamp;
 use crate::{ErrorKind, Result, chain};
 
 /// How many tasks of a project a snapshot holds by each order.
@@ -97,7 +98,10 @@ async fn reconcile(shared: &Arc<Shared>) -> Result<Option<Duration>> {
     let due = [wake_at, next_due].into_iter().flatten().min();
     let by_date = due.map(|at| at.since(now).max(Duration::from_millis(1)));
     let by_hold = startable.held.then_some(HELD_RECHECK);
-    Ok([by_date, by_hold].into_iter().flatten().min())
+    let by_parking = startable
+        .parked
+        .map(|until| until.since(now).max(Duration::from_millis(1)));
+    Ok([by_date, by_hold, by_parking].into_iter().flatten().min())
 }
 
 /// The projects of a snapshot that may start a task.
@@ -105,6 +109,8 @@ struct Startable {
     loads: Vec<ProjectLoad>,
     profiles: BTreeMap<ProjectId, (AgentId, Profile)>,
     held: bool,
+    /// When the first agent that is parked may work again.
+    parked: Option<Timestamp>,
 }
 
 impl Startable {
@@ -114,7 +120,9 @@ impl Startable {
             loads: Vec::new(),
             profiles: BTreeMap::new(),
             held: false,
+            parked: None,
         };
+        let parked = parked_agents(shared, &ready).await?;
         for entry in ready.projects {
             let project = entry.project;
             let profile = parts.profiles.profile(&project).await;
@@ -125,6 +133,8 @@ impl Startable {
                     .hold_project(project.id, hold, parts.clock.now())
                     .await?;
             }
+            let until = parked.get(&entry.agent).copied();
+            startable.parked = [startable.parked, until].into_iter().flatten().min();
             match profile {
                 Ok(profile) => {
                     startable
@@ -132,8 +142,8 @@ impl Startable {
                         .insert(project.id, (entry.agent, profile));
                     startable.loads.push(ProjectLoad {
                         id: project.id,
-                        // The dedicated agent does one thing at a time.
-                        slots: u32::from(project.running == 0),
+                        // The dedicated agent does one thing at a time, and nothing while it is parked.
+                        slots: u32::from(project.running == 0 && until.is_none()),
                         running: u32::try_from(project.running).unwrap_or(u32::MAX),
                         last_started: entry.last_started,
                         candidates: entry.candidates,
@@ -144,4 +154,17 @@ impl Startable {
         }
         Ok(startable)
     }
+}
+
+/// The agents that are parked, and until when.
+async fn parked_agents(shared: &Shared, ready: &Ready) -> Result<BTreeMap<AgentId, Timestamp>> {
+    if ready.projects.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let now = shared.parts.clock.now();
+    let agents = shared.parts.store.agents().await?;
+    Ok(agents
+        .into_iter()
+        .filter_map(|agent| Some((agent.id, agent.state.parked_until(now)?)))
+        .collect())
 }

@@ -3,6 +3,8 @@
 mod actors;
 mod agents;
 mod dispatch;
+mod inputs;
+mod order;
 mod runs;
 
 use std::collections::BTreeMap;

@@ -14,15 +14,14 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::Shared;
-use super::agents::place;
 use crate::agent::AgentState;
 use crate::project::Profile;
 use crate::reason::Reason;
-use crate::run::{Report, Run, RunState, judge};
-use crate::runtime::{LaunchOrder, RunEnd, RunStatus, Stopped};
+use crate::run::{Ending, Parking, Reported, Run, RunState, Verdict, judge};
+use crate::runtime::{RunEnd, RunProcess, RunStatus, Stopped};
 use crate::schedule::retry;
-use crate::store::{Claimed, Finish, Intake, RunQuery};
-use crate::task::{SessionMode, Setback, StopIntent, Task};
+use crate::store::{Claimed, Finish, Intake};
+use crate::task::{Setback, StopIntent, Task};
 use crate::time::Timestamp;
 use crate::{Error, ErrorKind, Noun, Result, chain};
 
@@ -134,23 +133,26 @@ fn spawn_noting(
         task,
         launch_error: None,
         stopped: false,
+        input_closed: false,
         said: None,
     };
     shared.tasks.spawn(actor.run(profile));
     true
 }
 
-struct Actor {
-    shared: Arc<Shared>,
+pub(super) struct Actor {
+    pub(super) shared: Arc<Shared>,
     wake: Arc<Notify>,
     first_look: Option<Arc<Notify>>,
-    run: Run,
-    task: Task,
+    pub(super) run: Run,
+    pub(super) task: Task,
     started_at: Option<Timestamp>,
     /// Why the launch failed; it explains a run that turns out never to have started.
     launch_error: Option<Error>,
     /// Whether a stop was carried out.
     stopped: bool,
+    /// Whether the program was told that nothing more comes.
+    pub(super) input_closed: bool,
     /// What was said of the agent last, and when.
     said: Option<(AgentState, Timestamp)>,
 }
@@ -165,6 +167,13 @@ impl Drop for Actor {
             self.shared.runs.notify_one();
         }
     }
+}
+
+/// What a run's output came to, once all of it was taken in.
+struct Taken {
+    reported: Reported,
+    last_words: Option<String>,
+    resting: bool,
 }
 
 /// What an actor does after a look.
@@ -218,39 +227,6 @@ impl Actor {
         }
     }
 
-    async fn order(&self, profile: Profile) -> Result<LaunchOrder> {
-        let store = &self.shared.parts.store;
-        let project = store.project(self.run.project_id).await?;
-        let agent = store.agent(self.run.agent_id).await?;
-        let resume = match self.task.spec.session {
-            SessionMode::Fresh => None,
-            SessionMode::Continue => self.last_session().await?,
-        };
-        let mut limits = profile.limits;
-        limits.timeout = self.task.spec.timeout;
-        Ok(LaunchOrder {
-            run: self.run.id,
-            task: self.task.id,
-            place: place(&project, &agent),
-            profile: profile.agent,
-            limits,
-            prompt: self.task.spec.text.clone(),
-            resume,
-        })
-    }
-
-    /// The conversation of the agent's latest run that had one.
-    async fn last_session(&self) -> Result<Option<String>> {
-        let query = RunQuery {
-            task: None,
-            agent: Some(self.run.agent_id),
-            before: Some(self.run.id),
-            limit: 50,
-        };
-        let runs = self.shared.parts.store.runs(&query).await?;
-        Ok(runs.items.into_iter().find_map(|run| run.session_id))
-    }
-
     /// Compares what the runtime sees with what the store has, and moves the store on.
     async fn look(&mut self) -> Result<Next> {
         let parts = &self.shared.parts;
@@ -263,24 +239,46 @@ impl Actor {
                 if self.started_at.is_none() {
                     self.note_start(process.started_at).await?;
                 }
-                let state = if process.answers {
-                    AgentState::Working { run: self.run.id }
-                } else {
-                    AgentState::Unresponsive {
-                        run: Some(self.run.id),
-                    }
-                };
-                let source = if process.answers { "host" } else { "lock" };
+                let taken = self.take_in(None).await?;
+                let (state, source) = self.state_of(&process);
                 self.say(state, source).await;
-                self.take_in(None).await?;
+                if process.answers && self.run.stop.is_none() {
+                    self.deliver().await?;
+                    if taken.resting {
+                        self.let_end().await?;
+                    }
+                }
                 self.stop_if_wanted().await
             }
             RunStatus::Ended { end, started_at } => {
-                let report = self.take_in(Some(&end)).await?;
-                self.finish(&end, report, started_at).await?;
+                let taken = self.take_in(Some(&end)).await?;
+                self.deliver().await?;
+                self.finish(&end, taken, started_at).await?;
                 Ok(Next::Over)
             }
             RunStatus::Unstoppable(pids) => self.hold(&pids).await,
+        }
+    }
+
+    /// What an agent with a live run does, and how that is known. It never works while a person is asked.
+    fn state_of(&self, process: &RunProcess) -> (AgentState, &'static str) {
+        let run = self.run.id;
+        if !process.answers {
+            return (AgentState::Unresponsive { run: Some(run) }, "lock");
+        }
+        if self.run.waits.open_asks > 0 {
+            return (AgentState::Waiting { run }, "stream");
+        }
+        match &self.run.waits.parked {
+            Some(Parking { cause, until }) => {
+                let state = AgentState::Parked {
+                    run: Some(run),
+                    cause: cause.clone(),
+                    until: *until,
+                };
+                (state, "stream")
+            }
+            None => (AgentState::Working { run }, "host"),
         }
     }
 
@@ -316,26 +314,29 @@ impl Actor {
         Ok(())
     }
 
-    /// Takes in everything that is there now. Returns the report, at the end.
-    async fn take_in(&mut self, end: Option<&RunEnd>) -> Result<Option<Report>> {
+    /// Takes in everything that is there now.
+    async fn take_in(&mut self, end: Option<&RunEnd>) -> Result<Taken> {
         let parts = &self.shared.parts;
         loop {
             let from = self.run.checkpoint.clone();
             let batch = parts.runtime.read(self.run.id, &from, end).await?;
             if batch.checkpoint != from {
-                let intake = Intake {
-                    from,
-                    to: batch.checkpoint.clone(),
-                    observations: batch.observations,
-                };
+                let intake = Intake::new(from, batch.checkpoint, batch.observations);
+                crate::barrier!("intake.read");
                 parts
                     .store
                     .take_in(self.run.id, self.run.token, intake, parts.clock.now())
                     .await?;
-                self.run.checkpoint = batch.checkpoint;
+                crate::barrier!("intake.committed");
+                // What was taken in may have changed what the run waits for.
+                self.run = parts.store.run(self.run.id).await?;
             }
             if batch.complete {
-                return Ok(batch.report);
+                return Ok(Taken {
+                    reported: batch.reported,
+                    last_words: batch.last_words,
+                    resting: batch.resting,
+                });
             }
         }
     }
@@ -372,12 +373,14 @@ impl Actor {
         }
     }
 
-    /// How much of the task's time is left: the clock runs from the gate, also over an adoption.
+    /// How much of the task's time is left: the clock runs from the gate, also over an adoption, but not while a person
+    /// is asked.
     fn time_left(&self) -> Option<Duration> {
         let timeout = self.task.spec.timeout?;
         let started_at = self.started_at?;
         let now = self.shared.parts.clock.now();
-        Some(timeout.saturating_sub(now.since(started_at)))
+        let used = now.since(started_at);
+        Some(timeout.saturating_sub(used.saturating_sub(self.run.waits.total(now))))
     }
 
     async fn hold(&mut self, pids: &[u32]) -> Result<Next> {
@@ -403,7 +406,7 @@ impl Actor {
     async fn finish(
         &mut self,
         end: &RunEnd,
-        report: Option<Report>,
+        taken: Taken,
         started_at: Option<Timestamp>,
     ) -> Result<()> {
         let parts = &self.shared.parts;
@@ -414,21 +417,48 @@ impl Actor {
             RunEnd::Gone => (AgentState::Starting, "lock"),
         };
         let end = self.explain(end);
-        let outcome = judge(&end, report.as_ref(), self.run.stop.as_ref());
+        let ending = Ending {
+            end: &end,
+            reported: &taken.reported,
+            last_words: taken.last_words.as_deref(),
+        };
+        let outcome = judge(&ending, self.run.stop.as_ref());
+        let report = match &taken.reported {
+            Reported::Whole(report) if report.conclusive => Some(report),
+            _ => None,
+        };
         let now = parts.clock.now();
         let task = parts.store.task(self.task.id).await?;
         let finish = Finish {
             retry_at: retry::next_attempt(&task, &self.run, &outcome.verdict, now),
             started_at: self.started_at.or(started_at),
-            usage: report
-                .as_ref()
-                .map(|report| report.usage)
-                .unwrap_or_default(),
-            cost_usd: report.as_ref().and_then(|report| report.cost_usd),
+            usage: report.map(|report| report.usage),
+            cost_usd: report.and_then(|report| report.cost_usd),
             outcome,
         };
+        let (state, source) = match &finish.outcome.verdict {
+            // Its provider would refuse the next task as well.
+            Verdict::Refused {
+                cause,
+                lost_session: false,
+                ..
+            } => {
+                let state = AgentState::Parked {
+                    run: None,
+                    cause: cause.clone(),
+                    until: finish.retry_at,
+                };
+                (state, "stream")
+            }
+            _ => (state, source),
+        };
+        if matches!(state, AgentState::Parked { .. }) {
+            // Before its task waits again, so that nothing else is started in between.
+            self.say(state.clone(), source).await;
+        }
         crate::barrier!("launch.8.finishing");
-        parts
+        self.shared
+            .parts
             .store
             .finish(self.run.id, self.run.token, finish, now)
             .await?;
@@ -455,7 +485,9 @@ impl Actor {
         let parts = &self.shared.parts;
         let deadline = async {
             match self.time_left() {
-                Some(left) if self.run.stop.is_none() => parts.clock.sleep(left).await,
+                Some(left) if self.run.stop.is_none() && self.run.waits.open_asks == 0 => {
+                    parts.clock.sleep(left).await;
+                }
                 _ => std::future::pending().await,
             }
         };

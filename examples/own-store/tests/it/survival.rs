@@ -79,7 +79,7 @@ fn end() -> Finish {
             denied: 0,
         },
         started_at: Some(now()),
-        usage: Usage::default(),
+        usage: Some(Usage::default()),
         cost_usd: Some(0.1 + 0.2),
         retry_at: None,
     }

@@ -1,6 +1,7 @@
 //! What every [`AgentRuntime`] must do.
 
 mod agents;
+mod inputs;
 mod programs;
 mod reading;
 mod running;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use agents::*;
+pub use inputs::*;
 pub(crate) use programs::VALUE;
 pub use programs::{Program, Programs, ShellPrograms};
 pub use reading::*;
@@ -24,7 +26,7 @@ use crate::ErrorKind;
 use crate::agent::AgentPlace;
 use crate::id::{AgentId, ProjectId, RunId, TaskId};
 use crate::project::RunLimits;
-use crate::run::{Checkpoint, Stream};
+use crate::run::{Checkpoint, Report, Reported, Stream};
 use crate::runtime::{AgentRuntime, Batch, Exit, LaunchOrder, RunEnd, RunProcess, RunStatus};
 use crate::task::TaskText;
 
@@ -69,6 +71,10 @@ macro_rules! for_each_runtime_case {
             changed_wakes_a_follower
             changed_does_not_spin
             discard_deletes_what_is_over
+            a_transcript_tells_all_output
+            a_transcript_goes_on
+            what_is_not_read_is_refused
+            close_input_is_harmless
             stop_empties_the_stop_set
             stop_is_idempotent
             stop_touches_no_other_run
@@ -264,4 +270,12 @@ async fn read_all(runtime: &dyn AgentRuntime, run: RunId, end: &RunEnd) -> Vec<B
 
 fn kind_of<T: std::fmt::Debug>(answer: crate::Result<T>) -> ErrorKind {
     super::refused(answer)
+}
+
+/// What a program reported, if this batch tells.
+fn report_of(batch: &Batch) -> Option<&Report> {
+    match &batch.reported {
+        Reported::Whole(report) => Some(report),
+        Reported::Nothing | Reported::Cut => None,
+    }
 }

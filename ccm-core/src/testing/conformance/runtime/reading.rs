@@ -3,6 +3,7 @@
 use super::*;
 use crate::Noun;
 use crate::run::Observation;
+use crate::transcript::{EntryBody, Transcript};
 
 /// "In whole lines ... Reading the same place twice gives the same answer"; "then an unterminated last line counts".
 pub async fn read_is_repeatable_and_in_lines(place: &dyn RuntimePlace) {
@@ -11,7 +12,7 @@ pub async fn read_is_repeatable_and_in_lines(place: &dyn RuntimePlace) {
     let (run, _) = bench.waiting("lines").await;
     let first = bench.runtime.read(run, &start, None).await.unwrap();
     assert_eq!((first.checkpoint.out, first.checkpoint.err), (6, 0));
-    assert!(first.complete && first.report.is_none());
+    assert!(first.complete && first.reported == Reported::Nothing);
     let seen = Observation::Output {
         stream: Stream::Out,
         from: 0,
@@ -38,7 +39,7 @@ pub async fn read_is_repeatable_and_in_lines(place: &dyn RuntimePlace) {
         "an unterminated line counts only at the end"
     );
     assert_eq!(open.checkpoint.err, 4);
-    assert_eq!(open.report, None);
+    assert_eq!(open.reported, Reported::Nothing);
     let last = bench
         .runtime
         .read(run, &first.checkpoint, Some(&end))
@@ -47,7 +48,7 @@ pub async fn read_is_repeatable_and_in_lines(place: &dyn RuntimePlace) {
     assert_eq!((last.checkpoint.out, last.checkpoint.err), (9, 4));
     assert!(last.complete);
     assert_eq!(
-        last.report.as_ref().map(|report| report.text.as_str()),
+        report_of(&last).map(|report| report.text.as_str()),
         Some("ready\nout")
     );
     assert_eq!(
@@ -66,7 +67,7 @@ pub async fn read_is_repeatable_and_in_lines(place: &dyn RuntimePlace) {
     assert_eq!(again.checkpoint, last.checkpoint);
     assert_eq!(again.observations, []);
     assert_eq!(
-        again.report, last.report,
+        again.reported, last.reported,
         "the end can be reached again after a crash"
     );
     bench.close().await;
@@ -111,8 +112,12 @@ pub async fn read_is_bounded(place: &dyn RuntimePlace) {
     }
     assert_eq!(read, BYTES);
     let (last, others) = batches.split_last().unwrap();
-    assert!(others.iter().all(|batch| batch.report.is_none()));
-    assert!(last.report.as_ref().unwrap().text.ends_with("49999\nend"));
+    assert!(
+        others
+            .iter()
+            .all(|batch| batch.reported == Reported::Nothing)
+    );
+    assert!(report_of(last).unwrap().text.ends_with("49999\nend"));
     bench.close().await;
 }
 
@@ -201,5 +206,80 @@ pub async fn discard_deletes_what_is_over(place: &dyn RuntimePlace) {
     bench.runtime.discard(RunId::new()).await.unwrap();
     let kind = kind_of(bench.runtime.output(run, Stream::Out, 0, 10).await);
     assert_eq!(kind, ErrorKind::NotFound(Noun::Run));
+    bench.close().await;
+}
+
+/// The text of a part of a plain program's transcript, without its line breaks.
+fn text_of(part: &Transcript) -> String {
+    let texts = part.entries.iter().filter_map(|entry| match &entry.body {
+        EntryBody::Output { text } => Some(text.replace('\n', "")),
+        _ => None,
+    });
+    texts.collect()
+}
+
+/// "What the agent said and did after a place", in parts that follow on each other: of a program that is no coding CLI,
+/// its whole output, once.
+pub async fn a_transcript_tells_all_output(place: &dyn RuntimePlace) {
+    const LINES: u32 = 20_000;
+    let bench = Bench::new(place);
+    let run = bench.launch(&Program::Lines(LINES)).await;
+    let end = over(&*bench.runtime, run).await;
+    assert!(matches!(end, RunEnd::Exited(_)));
+    let size = u64::from(LINES) * 63 + 3;
+    let (mut text, mut next) = (String::new(), 0);
+    loop {
+        let part = bench.runtime.transcript(run, next, 100).await.unwrap();
+        let offsets = part.entries.iter().map(|entry| entry.offset);
+        let offsets: Vec<u64> = offsets.collect();
+        assert!(offsets.is_sorted(), "{offsets:?}");
+        let within = offsets.iter().all(|at| (next..part.next).contains(at));
+        assert!(within, "{offsets:?} of {next} to {}", part.next);
+        text.push_str(&text_of(&part));
+        assert!(part.complete || part.next > next, "it does not get on");
+        next = part.next;
+        if part.complete {
+            break;
+        }
+    }
+    assert_eq!(next, size);
+    let want: String = (0..LINES).map(|line| format!("{line:062}")).collect();
+    assert!(
+        text == want + "end",
+        "the transcript differs from the output"
+    );
+    bench.close().await;
+}
+
+/// "Made from the output as it is now": while the program goes on, from where the last part ended, and until the run is
+/// discarded. "`NotFound(Run)` when the run has no data, or no longer."
+pub async fn a_transcript_goes_on(place: &dyn RuntimePlace) {
+    let bench = Bench::new(place);
+    let missing = ErrorKind::NotFound(Noun::Run);
+    let nobody = bench.runtime.transcript(RunId::new(), 0, 100).await;
+    assert_eq!(kind_of(nobody), missing);
+    let (run, _) = bench.waiting("telling").await;
+    let first = bench.runtime.transcript(run, 0, 100).await.unwrap();
+    assert_eq!((text_of(&first).as_str(), first.next), ("ready", 6));
+    assert!(first.complete);
+    let nothing = bench
+        .runtime
+        .transcript(run, first.next, 100)
+        .await
+        .unwrap();
+    assert_eq!((nothing.entries.len(), nothing.next), (0, 6));
+    assert!(nothing.complete);
+    place.programs().release("telling");
+    over(&*bench.runtime, run).await;
+    for runtime in [&bench.runtime, &place.another().await] {
+        let rest = runtime.transcript(run, first.next, 100).await.unwrap();
+        assert_eq!((text_of(&rest).as_str(), rest.next), ("out", 9));
+        assert!(rest.complete);
+        let again = runtime.transcript(run, 0, 100).await.unwrap();
+        assert_eq!(text_of(&again), "readyout");
+    }
+    bench.runtime.discard(run).await.unwrap();
+    let gone = bench.runtime.transcript(run, 0, 100).await;
+    assert_eq!(kind_of(gone), missing);
     bench.close().await;
 }

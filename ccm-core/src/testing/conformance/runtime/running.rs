@@ -3,7 +3,6 @@
 use super::*;
 use crate::Noun;
 use crate::reason::Reason;
-use crate::run::Report;
 use crate::task::MAX_TEXT_BYTES;
 
 /// A program that ended: its whole output, and the report of the read that reached its end.
@@ -11,7 +10,7 @@ async fn outcome(bench: &Bench<'_>, run: RunId) -> (Exit, Vec<u8>, Option<Report
     let exit = exit(&*bench.runtime, run).await;
     let out = all_output(&*bench.runtime, run, Stream::Out).await;
     let batches = read_all(&*bench.runtime, run, &RunEnd::Exited(exit.clone())).await;
-    let report = batches.into_iter().next_back().and_then(|last| last.report);
+    let report = batches.iter().next_back().and_then(report_of).cloned();
     (exit, out, report)
 }
 
@@ -331,7 +330,11 @@ pub async fn a_killed_host_leaves_nothing(place: &dyn RuntimePlace) {
         "the program outlived its host"
     );
     let batches = read_all(&*bench.runtime, run, &end).await;
-    assert!(batches.iter().all(|batch| batch.report.is_none()));
+    assert!(
+        batches
+            .iter()
+            .all(|batch| batch.reported == Reported::Nothing)
+    );
     assert_eq!(
         all_output(&*bench.runtime, run, Stream::Out).await,
         b"ready\n"

@@ -96,7 +96,7 @@ pub async fn finish_follows_the_states(place: &dyn StorePlace) {
                 };
                 assert_eq!(kept.state, ended, "{case}");
                 assert_eq!(
-                    (kept.usage, kept.cost_usd),
+                    (Some(kept.usage), kept.cost_usd),
                     (end(verdict.clone()).usage, Some(0.25)),
                     "{case}"
                 );

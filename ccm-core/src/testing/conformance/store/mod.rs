@@ -1,7 +1,9 @@
 //! What every [`Store`] must do.
 
+mod asks;
 mod dispatch;
 mod finish;
+mod inputs;
 mod log;
 mod projects;
 mod runs;
@@ -13,8 +15,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub use asks::*;
 pub use dispatch::*;
 pub use finish::*;
+pub use inputs::*;
 pub use log::*;
 pub use projects::*;
 pub use runs::*;
@@ -120,6 +124,30 @@ macro_rules! for_each_store_case {
             the_first_outcome_counts
             a_late_finish_is_superseded
             a_wrong_token_ends_no_run
+            take_in_makes_asks
+            a_request_is_asked_once
+            every_ask_needs_an_id
+            a_withdrawn_ask_is_void
+            an_answer_becomes_an_input
+            the_first_answer_counts
+            an_answer_fits_its_ask
+            a_void_ask_takes_no_answer
+            waits_are_counted
+            take_in_notes_use_and_parking
+            a_refusal_is_no_attempt
+            asks_are_listed
+            a_message_becomes_an_input
+            inputs_are_numbered
+            a_repeated_message_is_one
+            an_answer_needs_an_input_of_its_own
+            messages_need_a_run_that_listens
+            an_input_never_goes_back
+            what_was_taken_is_delivered
+            close_inputs_waits_for_what_is_open
+            no_message_slips_through_a_closing
+            finish_ends_asks_and_inputs
+            a_stale_token_touches_no_input
+            an_older_epoch_sends_nothing
             the_log_has_an_extent
             events_are_filtered
             events_carry_their_data
@@ -311,12 +339,12 @@ fn end(verdict: Verdict) -> Finish {
     Finish {
         outcome: outcome(verdict),
         started_at: None,
-        usage: Usage {
+        usage: Some(Usage {
             input_tokens: 1,
             output_tokens: 2,
             cache_read_tokens: 3,
             cache_write_tokens: 4,
-        },
+        }),
         cost_usd: Some(0.25),
         retry_at: None,
     }

@@ -115,6 +115,7 @@ pub async fn an_older_epoch_writes_nothing(place: &dyn StorePlace) {
             ..Checkpoint::default()
         },
         observations: Vec::new(),
+        ask_ids: Vec::new(),
     };
     assert_eq!(refused(old.take_in(run, token, intake, at(5)).await), gone);
     assert_eq!(bench.head().await, before);

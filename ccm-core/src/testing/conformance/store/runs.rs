@@ -36,6 +36,7 @@ fn part(from: Checkpoint, out: u64) -> Intake {
             to: out,
         }],
         from,
+        ask_ids: Vec::new(),
     }
 }
 
@@ -287,6 +288,7 @@ pub async fn take_in_keeps_what_was_seen(place: &dyn StorePlace) {
         from: Checkpoint::default(),
         to: to.clone(),
         observations: seen.clone(),
+        ask_ids: Vec::new(),
     };
     bench
         .store

@@ -5,16 +5,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Host, LaunchFault, MemoryRuntime, Phase, RunData, State};
+use super::{Host, Inputs, LaunchFault, MemoryRuntime, Phase, RunData, State, Step};
 use crate::agent::{AgentFacts, AgentPlace};
 use crate::id::{AgentId, RunId};
+use crate::input::Input;
 use crate::reason::Reason;
-use crate::run::{Checkpoint, Observation, Report, Stream};
+use crate::run::{Checkpoint, Observation, Report, Reported, Stream};
 use crate::runtime::{
     AgentRuntime, AttachCommand, Batch, Chunk, LaunchOrder, Resources, RunEnd, RunProcess,
-    RunStatus, Stopped,
+    RunStatus, Sent, Stopped,
 };
 use crate::task::Setback;
+use crate::transcript::{Entry, EntryBody, Transcript};
 use crate::{Error, ErrorKind, Noun, Result};
 
 /// The most bytes of each stream in one batch.
@@ -84,6 +86,10 @@ impl State {
             phase: Phase::Ended(end),
             steps: Default::default(),
             prompt: String::new(),
+            inputs: Default::default(),
+            said: Vec::new(),
+            report: None,
+            reports: false,
             out: Vec::new(),
             err: Vec::new(),
             family: Vec::new(),
@@ -106,12 +112,22 @@ impl MemoryRuntime {
             let end = never_started(format!("there is no program {name:?}: install it"));
             return state.void(order.run, order.place.id, end);
         };
+        let steps = program(order);
+        let reads = |step: &Step| matches!(step, Step::Take | Step::Rest);
+        let reports = |step: &Step| matches!(step, Step::Report(_));
         let run = RunData {
             agent: order.place.id,
             pid: state.new_pid(),
             started_at: Some(self.shared.clock.now()),
             phase: Phase::Alive,
-            steps: program(order).into(),
+            inputs: Inputs {
+                read: steps.iter().any(reads),
+                ..Inputs::default()
+            },
+            said: Vec::new(),
+            report: None,
+            reports: steps.iter().any(reports),
+            steps: steps.into(),
             prompt: order.prompt.as_str().to_owned(),
             out: Vec::new(),
             err: Vec::new(),
@@ -247,16 +263,17 @@ impl AgentRuntime for MemoryRuntime {
                     Stream::Err => batch.checkpoint.err = to,
                 }
             }
+            if let Stream::Out = stream {
+                let new = data.said.iter().filter(|(at, _)| *at > offset && *at <= to);
+                batch.observations.extend(new.map(|(_, seen)| seen.clone()));
+            }
         }
-        if batch.complete && matches!(end, Some(RunEnd::Exited(_))) {
-            let tail = data.out.len().saturating_sub(REPORT_BYTES);
-            let text = String::from_utf8_lossy(data.out.get(tail..).unwrap_or_default());
-            batch.report = Some(Report {
-                text: text
-                    .trim_start_matches(char::REPLACEMENT_CHARACTER)
-                    .to_owned(),
-                ..Report::default()
-            });
+        if batch.complete {
+            batch.resting = data.is_resting();
+            if let Some(end) = end {
+                batch.reported = data.reported(end);
+                batch.last_words = data.last_words();
+            }
         }
         Ok(batch)
     }
@@ -270,6 +287,58 @@ impl AgentRuntime for MemoryRuntime {
             bytes: spool.get(from..to).unwrap_or_default().to_vec(),
             size: spool.len() as u64,
         })
+    }
+
+    async fn transcript(&self, run: RunId, from: u64, _limit: u32) -> Result<Transcript> {
+        let chunk = self.output(run, Stream::Out, from, BATCH_BYTES).await?;
+        let next = from + chunk.bytes.len() as u64;
+        let text = String::from_utf8_lossy(&chunk.bytes).into_owned();
+        let entry = Entry {
+            offset: from,
+            time: None,
+            body: EntryBody::Output { text },
+        };
+        Ok(Transcript {
+            entries: (!chunk.bytes.is_empty())
+                .then_some(entry)
+                .into_iter()
+                .collect(),
+            next,
+            complete: next >= chunk.size,
+        })
+    }
+
+    async fn send(&self, run: RunId, input: &Input) -> Result<Sent> {
+        let mut state = self.lock();
+        let Some(data) = state.runs.get_mut(&run) else {
+            return Ok(Sent::TooLate);
+        };
+        let (alive, inputs) = (matches!(data.phase, Phase::Alive), &mut data.inputs);
+        if inputs.written.contains(&input.number) {
+            return Ok(Sent::Written);
+        }
+        if !alive || inputs.closed {
+            return Ok(Sent::TooLate);
+        }
+        if !inputs.read {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "the program takes nothing after its prompt",
+            ));
+        }
+        inputs.written.insert(input.number);
+        inputs.unread.push_back(input.clone());
+        self.advance(&mut state, run);
+        Ok(Sent::Written)
+    }
+
+    async fn close_input(&self, run: RunId) -> Result<()> {
+        let mut state = self.lock();
+        if let Some(data) = state.runs.get_mut(&run) {
+            data.inputs.closed = true;
+            self.advance(&mut state, run);
+        }
+        Ok(())
     }
 
     async fn changed(&self, run: RunId) -> Result<()> {
@@ -336,6 +405,35 @@ impl AgentRuntime for MemoryRuntime {
 }
 
 impl RunData {
+    /// Whether it has reported and waits for more.
+    fn is_resting(&self) -> bool {
+        let waits = self.inputs.unread.is_empty() && !self.inputs.closed;
+        matches!(self.phase, Phase::Alive) && waits && self.steps.front() == Some(&Step::Rest)
+    }
+
+    fn reported(&self, end: &RunEnd) -> Reported {
+        match (&self.report, end) {
+            (Some(report), _) => Reported::Whole(report.clone()),
+            (None, RunEnd::Exited(_)) if !self.reports => {
+                let tail = self.out.len().saturating_sub(REPORT_BYTES);
+                let text = String::from_utf8_lossy(self.out.get(tail..).unwrap_or_default());
+                Reported::Whole(Report {
+                    text: text
+                        .trim_start_matches(char::REPLACEMENT_CHARACTER)
+                        .to_owned(),
+                    ..Report::default()
+                })
+            }
+            (None, _) => Reported::Nothing,
+        }
+    }
+
+    fn last_words(&self) -> Option<String> {
+        let text = String::from_utf8_lossy(&self.err);
+        let mut lines = text.lines().rev().map(str::trim);
+        lines.find(|line| !line.is_empty()).map(str::to_owned)
+    }
+
     /// Where a batch that begins at `offset` ends: in whole lines, and with at most the bytes of one batch unless a
     /// single line is longer.
     fn part(&self, stream: Stream, offset: u64, readable: u64) -> u64 {

@@ -12,7 +12,8 @@ use tokio::sync::watch;
 pub use programs::Step;
 
 use crate::id::{AgentId, RunId};
-use crate::run::Stream;
+use crate::input::Input;
+use crate::run::{Observation, Report, Stream};
 use crate::runtime::{Exit, LaunchOrder, RunEnd};
 use crate::task::Setback;
 use crate::time::{Clock, Timestamp};
@@ -63,6 +64,14 @@ struct RunData {
     /// What the program has still to do.
     steps: VecDeque<Step>,
     prompt: String,
+    /// What it was given after its prompt.
+    inputs: Inputs,
+    /// What its driver sees in the lines of standard output that end here.
+    said: Vec<(u64, Observation)>,
+    /// How it says that it went.
+    report: Option<Report>,
+    /// Whether it says itself how it went, so that output alone is no report.
+    reports: bool,
     out: Vec<u8>,
     err: Vec<u8>,
     /// Processes of the run beside its program.
@@ -71,6 +80,21 @@ struct RunData {
     unstoppable: Vec<u32>,
     launches: usize,
     changed: u64,
+}
+
+/// The input of a program after its prompt.
+#[derive(Default)]
+struct Inputs {
+    /// Whether the program reads it at all.
+    read: bool,
+    /// Whether there is nothing more to come.
+    closed: bool,
+    /// What was written and not read yet.
+    unread: VecDeque<Input>,
+    /// What the program has read.
+    taken: Vec<Input>,
+    /// The numbers of what was written.
+    written: BTreeSet<u32>,
 }
 
 enum Phase {
@@ -193,6 +217,13 @@ impl MemoryRuntime {
             data.unstoppable = pids;
         }
         self.touch(&mut state, Some(run));
+    }
+
+    /// What a run's program has read of its inputs: each at most once, if the runtime keeps its word.
+    pub fn taken(&self, run: RunId) -> Vec<Input> {
+        let state = self.lock();
+        let data = state.runs.get(&run);
+        data.map_or_else(Vec::new, |run| run.inputs.taken.clone())
     }
 
     /// Has a run's program write.

@@ -1,13 +1,14 @@
 //! What programs without processes do.
 
-use super::{MemoryRuntime, Phase, State};
+use super::{MemoryRuntime, Phase, RunData, State};
 use crate::id::RunId;
+use crate::input::{Input, InputBody};
 use crate::project::AgentProfile;
-use crate::run::Stream;
+use crate::run::{Observation, Report, Stream};
 use crate::testing::conformance::runtime::{Program, Programs};
 
 /// One thing that a program does. A program that has done everything ends with exit code 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Step {
     /// Writes to standard output.
     Out(Vec<u8>),
@@ -23,6 +24,14 @@ pub enum Step {
     Pid,
     /// Waits until a test calls [`MemoryRuntime::release`] with this name.
     Wait(String),
+    /// Has its driver see this, in a line of standard output of its own.
+    Say(Observation),
+    /// Waits for an input, reads it, and says that it has it. Goes on without one if there is none to come.
+    Take,
+    /// Says how it went. What it is given afterwards makes that a thing of the past.
+    Report(Report),
+    /// Waits for an input without reading it, as a program does that has reported. Ends well if there is none to come.
+    Rest,
     /// Stays until it is stopped or killed.
     Stay,
     /// Ends with this code.
@@ -45,6 +54,23 @@ impl Step {
     /// Waits until `name` is released.
     pub fn wait(name: &str) -> Self {
         Self::Wait(name.to_owned())
+    }
+}
+
+impl RunData {
+    fn say(&mut self, seen: Observation) {
+        self.out.extend(format!("{seen:?}\n").bytes());
+        self.said.push((self.out.len() as u64, seen));
+    }
+
+    fn take(&mut self, input: Input) {
+        self.say(match &input.body {
+            InputBody::Message { .. } => Observation::MessageTaken { input_id: input.id },
+            InputBody::Answer { request_id, .. } => Observation::AnswerTaken {
+                request_id: request_id.clone(),
+            },
+        });
+        self.inputs.taken.push(input);
     }
 }
 
@@ -71,7 +97,18 @@ impl MemoryRuntime {
                 }
                 Some(Step::Pid) => data.out.extend(format!("{}\n", data.pid).bytes()),
                 Some(Step::Wait(name)) if state.released.contains(&name) => continue,
-                Some(step @ (Step::Wait(_) | Step::Stay)) => {
+                Some(Step::Say(seen)) => data.say(seen),
+                Some(Step::Report(report)) => data.report = Some(report),
+                Some(Step::Take) => match data.inputs.unread.pop_front() {
+                    Some(input) => data.take(input),
+                    None if data.inputs.closed => {}
+                    None => return data.steps.push_front(Step::Take),
+                },
+                Some(Step::Rest) if !data.inputs.unread.is_empty() => data.report = None,
+                Some(Step::Rest) if data.inputs.closed => {
+                    return self.end_with(state, run, Some(0), None, false);
+                }
+                Some(step @ (Step::Wait(_) | Step::Rest | Step::Stay)) => {
                     data.steps.push_front(step);
                     return;
                 }
@@ -175,7 +212,7 @@ impl Programs for MemoryRuntime {
     }
 }
 
-impl super::RunData {
+impl RunData {
     /// How much of a stream is in whole lines, or all of it once the run is over.
     pub(super) fn readable(&self, stream: Stream, over: bool) -> u64 {
         let spool = self.spool(stream);

@@ -6,14 +6,16 @@ use tokio::sync::watch;
 
 use super::{About, MemoryStore};
 use crate::agent::{Agent, AgentState, Evidence};
+use crate::ask::Ask;
 use crate::event::{Event, EventKind};
-use crate::id::{AgentId, Epoch, FencingToken, ProjectId, RunId, Seq, TaskId};
+use crate::id::{AgentId, AskId, Epoch, FencingToken, ProjectId, RunId, Seq, TaskId};
+use crate::input::{Input, InputState};
 use crate::project::Project;
 use crate::reason::Reason;
 use crate::run::Run;
 use crate::store::{
-    Claim, Claimed, Counts, CreateTasks, Created, EventQuery, Finish, Intake, LogRange, NewProject,
-    Page, Ready, Registered, RunQuery, Store, TaskQuery,
+    AskQuery, Claim, Claimed, Counts, CreateTasks, Created, EventQuery, Finish, Intake, LogRange,
+    Message, NewProject, Page, Ready, Registered, Reply, ReplyEffect, RunQuery, Store, TaskQuery,
 };
 use crate::system::System;
 use crate::task::{CancelEffect, Setback, StopIntent, Task};
@@ -202,6 +204,41 @@ impl Store for MemoryStore {
 
     async fn runs(&self, query: &RunQuery) -> Result<Page<Run>> {
         Ok(self.lock().runs(query))
+    }
+
+    async fn ask(&self, id: AskId) -> Result<Ask> {
+        self.lock().ask(id)
+    }
+
+    async fn asks(&self, query: &AskQuery) -> Result<Page<Ask>> {
+        Ok(self.lock().asks(query))
+    }
+
+    async fn answer_ask(&self, id: AskId, reply: Reply) -> Result<(Ask, ReplyEffect)> {
+        self.write(|state| state.answer(id, reply))
+    }
+
+    async fn send_message(&self, message: Message) -> Result<Input> {
+        self.write(|state| state.send(message))
+    }
+
+    async fn inputs(&self, run: RunId) -> Result<Vec<Input>> {
+        Ok(self.lock().inputs(run))
+    }
+
+    async fn settle_input(
+        &self,
+        run: RunId,
+        token: FencingToken,
+        number: u32,
+        state: InputState,
+        now: Timestamp,
+    ) -> Result<()> {
+        self.write(|kept| kept.settle(run, token, number, state, now))
+    }
+
+    async fn close_inputs(&self, run: RunId, token: FencingToken) -> Result<bool> {
+        self.write(|state| state.close_inputs(run, token))
     }
 
     async fn log(&self) -> Result<LogRange> {

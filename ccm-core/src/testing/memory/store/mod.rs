@@ -1,5 +1,6 @@
 //! A complete store in memory: durable as long as one handle lives.
 
+mod asks;
 mod contract;
 mod projects;
 mod reads;
@@ -14,8 +15,12 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::agent::Agent;
+use crate::ask::Ask;
 use crate::event::{Event, EventKind};
-use crate::id::{AgentId, Epoch, FencingToken, LogId, ProjectId, RunId, Seq, TaskId};
+use crate::id::{
+    AgentId, AskId, Epoch, FencingToken, InputId, LogId, ProjectId, RunId, Seq, TaskId,
+};
+use crate::input::Input;
 use crate::project::Project;
 use crate::run::Run;
 use crate::system::System;
@@ -46,6 +51,8 @@ struct State {
     agents: BTreeMap<AgentId, Agent>,
     tasks: BTreeMap<TaskId, TaskRow>,
     runs: BTreeMap<RunId, Run>,
+    asks: BTreeMap<AskId, Ask>,
+    inputs: BTreeMap<InputId, Input>,
     keys: HashMap<KeyName, KeyRow>,
 }
 
@@ -114,6 +121,8 @@ impl MemoryStore {
             agents: BTreeMap::new(),
             tasks: BTreeMap::new(),
             runs: BTreeMap::new(),
+            asks: BTreeMap::new(),
+            inputs: BTreeMap::new(),
             keys: HashMap::new(),
         };
         Self {

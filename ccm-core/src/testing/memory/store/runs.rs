@@ -6,7 +6,7 @@ use super::{About, State, touch};
 use crate::event::EventKind;
 use crate::id::{FencingToken, RunId};
 use crate::reason::Reason;
-use crate::run::{Checkpoint, Observation, Run, RunState, Usage, Verdict};
+use crate::run::{Checkpoint, Inputs, Observation, Run, RunState, Usage, Verdict, Waits};
 use crate::store::{Claim, Claimed, Finish, Intake};
 use crate::task::{StopIntent, Task, TaskState};
 use crate::time::Timestamp;
@@ -58,6 +58,8 @@ impl State {
             session_id: None,
             usage: Usage::default(),
             cost_usd: None,
+            waits: Waits::default(),
+            inputs: Inputs::default(),
             claimed_at: claim.now,
         };
         self.runs.insert(run.id, run.clone());
@@ -166,19 +168,28 @@ impl State {
         if run.checkpoint != intake.from {
             return Err(superseded("another taking-in came first"));
         }
-        run.checkpoint = intake.to;
+        if intake.asked() != intake.ask_ids.len() {
+            return Err(Error::invalid(
+                "a part of the output needs an id for each of its asks",
+            ));
+        }
+        run.checkpoint = intake.to.clone();
         for seen in &intake.observations {
-            if let Observation::Session { session_id } = seen {
-                run.session_id = Some(session_id.clone());
-            }
+            run.note(seen);
         }
         let run = run.clone();
+        self.observe_run(&run, &intake, now)?;
         for seen in intake.observations {
             let (kind, data) = match seen {
                 Observation::Output { stream, from, to } => (
                     EventKind::RunOutput,
                     json!({ "stream": stream, "from": from, "to": to }),
                 ),
+                // These have events of their own.
+                Observation::Asked { .. }
+                | Observation::Withdrawn { .. }
+                | Observation::MessageTaken { .. }
+                | Observation::AnswerTaken { .. } => continue,
                 other => (EventKind::RunObserved, json!(other)),
             };
             self.event(now, kind, About::run(&run), data);
@@ -201,7 +212,7 @@ impl State {
         if token != row.token || token != run.token || !holder {
             // A run whose own claim still counts is not ended by a caller with a wrong token.
             if !holder && !run.state.is_ended() {
-                self.end_run(id, &finish, Verdict::Superseded, now);
+                self.end_run(id, &finish, Verdict::Superseded, now)?;
             }
             return Err(superseded("the claim is no longer the current one"));
         }
@@ -211,10 +222,11 @@ impl State {
         let verdict = finish.outcome.verdict.clone();
         let again = finish.retry_at.is_some();
         let next = row.task.state.finish(&verdict, again, now)?;
-        self.end_run(id, &finish, verdict.clone(), now);
+        self.end_run(id, &finish, verdict.clone(), now)?;
+        let cost_usd = self.runs.get(&id).and_then(|run| run.cost_usd);
         let task = &mut self.task_row(task_id)?.task;
         task.state = next;
-        if matches!(verdict, Verdict::NotStarted { .. }) {
+        if verdict.is_no_attempt() {
             task.attempts = task.attempts.saturating_sub(1);
             task.false_starts += 1;
         } else {
@@ -227,7 +239,7 @@ impl State {
         if task.state.name().is_final() {
             task.result = finish.outcome.result;
         }
-        if let Some(cost) = finish.cost_usd {
+        if let Some(cost) = cost_usd {
             *task.cost_usd.get_or_insert(0.0) += cost;
         }
         touch(task, now);
@@ -237,10 +249,15 @@ impl State {
         Ok(task)
     }
 
-    fn end_run(&mut self, id: RunId, finish: &Finish, verdict: Verdict, now: Timestamp) {
-        let Some(run) = self.runs.get_mut(&id) else {
-            return;
-        };
+    fn end_run(
+        &mut self,
+        id: RunId,
+        finish: &Finish,
+        verdict: Verdict,
+        now: Timestamp,
+    ) -> Result<()> {
+        self.end_asks_and_inputs(id, now)?;
+        let run = self.runs.get_mut(&id).ok_or_else(|| Error::no_run(id))?;
         let noted = match run.state {
             RunState::Running { started_at, .. } => Some(started_at),
             _ => None,
@@ -250,7 +267,9 @@ impl State {
             Verdict::Cancelled => ("cancelled", None),
             Verdict::Superseded => ("superseded", None),
             Verdict::Lost { cause } => ("lost", Some(cause)),
-            Verdict::Failed { cause } | Verdict::NotStarted { cause } => ("failed", Some(cause)),
+            Verdict::Failed { cause }
+            | Verdict::NotStarted { cause }
+            | Verdict::Refused { cause, .. } => ("failed", Some(cause)),
         };
         let data = json!({
             "state": state,
@@ -265,10 +284,13 @@ impl State {
             finished_at: now,
             outcome,
         };
-        run.usage = finish.usage;
-        run.cost_usd = finish.cost_usd;
+        run.usage = finish.usage.unwrap_or(run.usage);
+        run.cost_usd = finish.cost_usd.or(run.cost_usd);
+        run.waits.parked = None;
+        run.inputs.closed = true;
         let about = About::run(run);
         self.event(now, EventKind::RunEnded, about, data);
+        Ok(())
     }
 }
 
