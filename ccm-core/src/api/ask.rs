@@ -85,6 +85,7 @@ pub struct OpenAsk {
 /// A message to a running agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
 pub struct SendMessage {
     /// What it says, at most 1 MiB.
     pub text: String,
