@@ -38,6 +38,8 @@ pub struct Status {
     pub agents: u64,
     /// Projects that are registered.
     pub projects: u64,
+    /// Questions of running agents that wait for a person.
+    pub open_asks: u64,
     /// The queue.
     pub queue: QueueStatus,
     /// The end of the event log.

@@ -5,9 +5,11 @@ use ccm_core::api;
 use ccm_core::id::{AgentId, ProjectId};
 use ccm_core::project::Project;
 use ccm_core::runtime::AttachCommand;
+use ccm_core::store::AskQuery;
 use ccm_core::{Error, Result};
 
 use super::App;
+use super::asks::OpenAsks;
 
 impl App {
     pub(crate) async fn agents(&self, project: Option<ProjectId>) -> Result<Vec<api::Agent>> {
@@ -19,11 +21,12 @@ impl App {
         }
         let projects = store.projects().await?;
         let projects: HashMap<_, _> = projects.iter().map(|p| (p.id, p)).collect();
+        let asks = self.asks_of(project).await?;
         let seen = self.seen().await;
         let mut answers = Vec::with_capacity(agents.len());
         for agent in agents {
             let project = projects.get(&agent.project_id).copied();
-            answers.push(self.agent_answer(agent, project, &seen).await);
+            answers.push(self.agent_answer(agent, project, &asks, &seen).await);
         }
         Ok(answers)
     }
@@ -31,8 +34,10 @@ impl App {
     pub(crate) async fn agent(&self, id: AgentId) -> Result<api::Agent> {
         let agent = self.engine().store().agent(id).await?;
         let project = self.engine().store().project(agent.project_id).await.ok();
+        let asks = self.asks_of(Some(agent.project_id)).await?;
         let seen = self.seen().await;
-        Ok(self.agent_answer(agent, project.as_ref(), &seen).await)
+        let project = project.as_ref();
+        Ok(self.agent_answer(agent, project, &asks, &seen).await)
     }
 
     pub(crate) async fn attach_command(&self, id: AgentId) -> Result<AttachCommand> {
@@ -40,14 +45,25 @@ impl App {
         self.engine().runtime().attach_command(id).await
     }
 
-    /// What the store knows of an agent, with what the runtime sees of it now.
+    /// What the runs of a project's agents ask, or of all agents.
+    pub(super) async fn asks_of(&self, project: Option<ProjectId>) -> Result<OpenAsks> {
+        self.open_asks(AskQuery {
+            project,
+            ..AskQuery::default()
+        })
+        .await
+    }
+
+    /// What the store knows of an agent, with what it asks and what the runtime sees of it now.
     pub(super) async fn agent_answer(
         &self,
         agent: Agent,
         project: Option<&Project>,
+        asks: &OpenAsks,
         seen: &HashMap<AgentId, AgentFacts>,
     ) -> api::Agent {
-        let mut answer = api::Agent::from(agent);
+        let asks = asks.of_agent(agent.id);
+        let mut answer = api::Agent::from(agent).with_open_asks(asks);
         if let Some(project) = project
             && let Ok(profile) = self.parts.profiles.profile(project).await
         {

@@ -1,6 +1,8 @@
 //! What the daemon does when it is asked, apart from how it is asked: the HTTP handlers are thin shells around this.
 
 mod agents;
+mod asks;
+mod inputs;
 mod projects;
 mod runs;
 mod status;

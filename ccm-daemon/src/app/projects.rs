@@ -93,9 +93,10 @@ impl App {
                 now: self.parts.clock.now(),
             })
             .await?;
+        let asks = self.asks_of(Some(registered.project.id)).await?;
         let seen = self.seen().await;
         let agent = registered.agent;
-        let agent = self.agent_answer(agent, Some(&registered.project), &seen);
+        let agent = self.agent_answer(agent, Some(&registered.project), &asks, &seen);
         Ok(RegisteredProject {
             agent: agent.await,
             project: registered.project.into(),

@@ -2,6 +2,7 @@ use ccm_core::id::RunId;
 use ccm_core::run::{Run, Stream};
 use ccm_core::runtime::Chunk;
 use ccm_core::store::{Page, RunQuery};
+use ccm_core::transcript::Transcript;
 use ccm_core::{Error, ErrorKind, Noun, Result};
 
 use super::App;
@@ -25,21 +26,35 @@ impl App {
     ) -> Result<Chunk> {
         let run = self.run(id).await?;
         let output = self.engine().runtime().output(id, stream, offset, limit);
-        match output.await {
-            // It was claimed a moment ago, and its first byte is still to come.
-            Err(error)
-                if error.kind() == ErrorKind::NotFound(Noun::Run) && !run.state.is_ended() =>
-            {
-                Ok(Chunk {
-                    bytes: Vec::new(),
-                    size: 0,
-                })
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound(Noun::Run) => Err(Error::new(
-                error.kind(),
-                format!("the output of run {id} is no longer kept"),
-            )),
-            output => output,
-        }
+        let none = Chunk {
+            bytes: Vec::new(),
+            size: 0,
+        };
+        kept(&run, output.await, none)
+    }
+
+    /// A part of what a run's agent said and did.
+    pub(crate) async fn transcript(&self, id: RunId, after: u64, limit: u32) -> Result<Transcript> {
+        let run = self.run(id).await?;
+        let transcript = self.engine().runtime().transcript(id, after, limit);
+        let none = Transcript {
+            entries: Vec::new(),
+            next: after,
+            complete: true,
+        };
+        kept(&run, transcript.await, none)
+    }
+}
+
+/// What the runtime has of a run; `none` for one that was claimed a moment ago and whose first byte is still to come.
+fn kept<T>(run: &Run, found: Result<T>, none: T) -> Result<T> {
+    match found {
+        Err(error) if error.kind() != ErrorKind::NotFound(Noun::Run) => Err(error),
+        Err(_) if !run.state.is_ended() => Ok(none),
+        Err(error) => Err(Error::new(
+            error.kind(),
+            format!("the output of run {} is no longer kept", run.id),
+        )),
+        found => found,
     }
 }

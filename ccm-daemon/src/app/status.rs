@@ -10,6 +10,8 @@ impl App {
         let counts = store.counts().await?;
         let log = store.log().await?;
         let projects = store.projects().await?.len() as u64;
+        let runs = store.open_runs().await?;
+        let open_asks = runs.iter().map(|run| u64::from(run.waits.open_asks)).sum();
         let mut problems = self.engine().problems();
         if let Some(windows) = &self.parts.windows
             && let Err(error) = windows.check().await
@@ -38,6 +40,7 @@ impl App {
             runtime: facts.runtime.clone(),
             agents,
             projects,
+            open_asks,
             queue: QueueStatus {
                 queued: counts.queued,
                 running: counts.running,

@@ -3,11 +3,12 @@ use std::collections::HashMap;
 use ccm_core::Result;
 use ccm_core::api::{self, CancelAnswer, CreateTask};
 use ccm_core::id::{ProjectId, TaskId};
-use ccm_core::store::{IdempotencyKey, Page, TaskQuery};
+use ccm_core::store::{AskQuery, IdempotencyKey, Page, TaskQuery};
 use ccm_core::task::{Setback, Task, TaskState, TaskStateName};
 use sha2::{Digest, Sha256};
 
 use super::App;
+use super::asks::OpenAsks;
 
 /// What repeated creations of tasks have in common.
 const CREATE_ROUTE: &str = "POST /api/v1/tasks";
@@ -42,9 +43,14 @@ impl App {
     pub(crate) async fn tasks(&self, query: &TaskQuery) -> Result<Page<api::Task>> {
         let page = self.engine().store().tasks(query).await?;
         let holds = self.holds(&page.items).await?;
+        let of = AskQuery {
+            project: query.project,
+            ..AskQuery::default()
+        };
+        let asks = self.asked(&page.items, of).await?;
         let wire = |task: Task| {
             let hold = holds.get(&task.project_id);
-            self.wire(task, hold)
+            self.wire(task, hold, &asks)
         };
         Ok(Page {
             items: page.items.into_iter().map(wire).collect(),
@@ -66,15 +72,24 @@ impl App {
     }
 
     async fn task_answer(&self, task: Task) -> Result<api::Task> {
-        let holds = self.holds(std::slice::from_ref(&task)).await?;
+        let tasks = std::slice::from_ref(&task);
+        let holds = self.holds(tasks).await?;
+        let of = AskQuery {
+            task: Some(task.id),
+            ..AskQuery::default()
+        };
+        let asks = self.asked(tasks, of).await?;
         let hold = holds.get(&task.project_id);
-        Ok(self.wire(task, hold))
+        Ok(self.wire(task, hold, &asks))
     }
 
-    /// The wire form of `task`, which also says when it waits for another machine than this one.
-    fn wire(&self, task: Task, hold: Option<&Setback>) -> api::Task {
+    /// The wire form of `task`, which also says what its run asks, and when it waits for another machine than this one.
+    fn wire(&self, task: Task, hold: Option<&Setback>, asks: &OpenAsks) -> api::Task {
         let missing = self.missing_here(&task);
         let mut wire = api::Task::new(task, hold);
+        if wire.state == TaskStateName::Running {
+            wire.open_asks = asks.of_task(wire.id);
+        }
         if wire.state == TaskStateName::Queued && wire.reason.is_none() {
             wire.detail = missing;
         }
@@ -103,6 +118,15 @@ impl App {
         })
     }
 
+    /// What the running ones of `tasks` ask, looked for among the asks that `of` is about.
+    async fn asked(&self, tasks: &[Task], of: AskQuery) -> Result<OpenAsks> {
+        if tasks.iter().any(|task| task.state.run().is_some()) {
+            self.open_asks(of).await
+        } else {
+            Ok(OpenAsks::default())
+        }
+    }
+
     /// The holds of the projects of which a task waits.
     async fn holds(&self, tasks: &[Task]) -> Result<HashMap<ProjectId, Setback>> {
         let waits = |task: &Task| matches!(task.state, TaskState::Queued { .. });
@@ -117,7 +141,7 @@ impl App {
     }
 }
 
-fn digest(bytes: &[u8]) -> String {
+pub(super) fn digest(bytes: &[u8]) -> String {
     let digest = Sha256::digest(bytes);
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

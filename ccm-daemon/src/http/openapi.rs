@@ -40,6 +40,7 @@ pub const OPENAPI_PATH: &str = "/api/v1/openapi.json";
         (name = "runs", description = "Attempts at tasks."),
         (name = "projects", description = "Folders on machines, and whether their settings are trusted."),
         (name = "agents", description = "Projects' workers."),
+        (name = "asks", description = "Questions of running agents to people."),
         (name = "events", description = "The log of everything."),
         (name = "systems", description = "Machines."),
         (name = "daemon", description = "The daemon itself."),
@@ -55,6 +56,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(routes::projects::routes())
         .merge(routes::trust::routes())
         .merge(routes::agents::routes())
+        .merge(routes::asks::routes())
         .merge(routes::tasks::routes())
         .merge(routes::runs::routes())
         .merge(routes::events::routes())

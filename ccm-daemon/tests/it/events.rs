@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ccm_core::api::{CreateTask, Event, Status};
+use ccm_core::api::{CreateTask, Event, EventKind, Status};
 use ccm_core::event::Cursor;
 use ccm_core::id::{LogId, ProjectId, Seq, TaskId};
 use ccm_core::store::{CreateTasks, NewTask};
@@ -107,6 +107,18 @@ async fn create(server: &Server, project: ProjectId, count: usize, text: &str) {
         .engine()
         .create_tasks(tasks.collect(), "test", None);
     created.await.unwrap();
+}
+
+#[tokio::test]
+async fn every_kind_of_event_can_be_asked_for() {
+    let server = Server::start().await;
+    for kind in EventKind::ALL {
+        let frame = Stream::open(&server, &format!("?kind={kind}"), None)
+            .await
+            .next()
+            .await;
+        assert!(frame.is_some(), "{kind}");
+    }
 }
 
 #[tokio::test]

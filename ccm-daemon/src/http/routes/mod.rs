@@ -1,6 +1,7 @@
 //! One file a resource: each route's description and its handler.
 
 pub(super) mod agents;
+pub(super) mod asks;
 pub(super) mod events;
 pub(super) mod health;
 pub(super) mod projects;

@@ -4,14 +4,14 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderName, header};
 use axum::response::{IntoResponse, Response};
-use ccm_core::api::{Page, Run, Stream};
+use ccm_core::api::{Input, Page, Run, Stream, Transcript};
 use ccm_core::id::{AgentId, RunId, TaskId};
 use ccm_core::store::RunQuery;
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::routes;
 
-use super::{Answer, App, Id, Query, Routes, openapi};
+use super::{Answer, App, Id, Query, Routes, openapi, whole};
 use crate::http::error::ApiError;
 use crate::http::page::{PageSize, PageToken, page};
 
@@ -21,12 +21,16 @@ const LOG_OFFSET: HeaderName = HeaderName::from_static("x-log-offset");
 const LOG_SIZE: HeaderName = HeaderName::from_static("x-log-size");
 /// The most bytes of one answer.
 const MOST_BYTES: u64 = 1024 * 1024;
+/// The most entries of one answer.
+const MOST_ENTRIES: u32 = 1000;
 
 pub(crate) fn routes() -> Routes {
     Routes::new()
         .routes(routes!(list_runs))
         .routes(routes!(get_run))
         .routes(routes!(get_run_log))
+        .routes(routes!(list_inputs))
+        .routes(routes!(get_transcript))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -151,4 +155,70 @@ async fn get_run_log(
         (LOG_SIZE, chunk.size.to_string()),
     ];
     Ok((headers, chunk.bytes).into_response())
+}
+
+/// What a running agent was given
+///
+/// Messages and answers after its prompt in their order, with what became of each.
+#[utoipa::path(
+    get,
+    path = "/runs/{id}/inputs",
+    operation_id = "list_inputs",
+    tag = "runs",
+    params(("id" = RunId, Path, description = "The run's id")),
+    responses(
+        (status = 200, description = "The inputs", body = Page<Input>),
+        openapi::BadRequest, openapi::NotFound, openapi::Unavailable,
+    ),
+)]
+async fn list_inputs(State(app): State<Arc<App>>, Id(id): Id<RunId>) -> Answer<Json<Page<Input>>> {
+    let inputs = app.inputs(id).await?;
+    Ok(Json(whole(inputs.into_iter().map(Input::from).collect())))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Entries {
+    /// Only after this place: the `next` of the part before; from the beginning without it.
+    #[serde(default)]
+    #[param(value_type = Option<u64>, minimum = 0, default = 0)]
+    after: u64,
+    /// About how many entries.
+    #[serde(default = "most_entries")]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 1000)]
+    limit: u32,
+}
+
+const fn most_entries() -> u32 {
+    MOST_ENTRIES
+}
+
+/// What an agent said and did
+///
+/// The same kinds of entries whatever coding CLI it is; a program of one's own has its output in entries of type
+/// `output`. Also while the run goes on: ask again with `next` as `after` until it is `complete` and the run has ended.
+#[utoipa::path(
+    get,
+    path = "/runs/{id}/transcript",
+    operation_id = "get_transcript",
+    tag = "runs",
+    params(("id" = RunId, Path, description = "The run's id"), Entries),
+    responses(
+        (status = 200, description = "The entries; none beyond the end", body = Transcript),
+        openapi::BadRequest, openapi::NotFound, openapi::Unavailable,
+    ),
+)]
+async fn get_transcript(
+    State(app): State<Arc<App>>,
+    Id(id): Id<RunId>,
+    Query(part): Query<Entries>,
+) -> Answer<Json<Transcript>> {
+    if !(1..=MOST_ENTRIES).contains(&part.limit) {
+        return Err(ApiError::bad_request(format!(
+            "limit must be 1 to {MOST_ENTRIES}, found {}",
+            part.limit
+        )));
+    }
+    Ok(Json(app.transcript(id, part.after, part.limit).await?))
 }

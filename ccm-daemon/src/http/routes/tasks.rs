@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use ccm_core::api::{CancelAnswer, CreateTask, Page, Task, TaskStateName};
+use ccm_core::api::{CancelAnswer, CreateTask, Input, Page, SendMessage, Task, TaskStateName};
 use ccm_core::id::{ProjectId, TaskId};
 use ccm_core::store::TaskQuery;
 use serde::Deserialize;
@@ -23,6 +23,7 @@ pub(crate) fn routes() -> Routes {
         .routes(routes!(get_task))
         .routes(routes!(cancel_task))
         .routes(routes!(retry_task))
+        .routes(routes!(send_message))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -177,4 +178,37 @@ async fn retry_task(
     Id(id): Id<TaskId>,
 ) -> Answer<Json<Task>> {
     Ok(Json(app.retry_task(id, &by).await?))
+}
+
+/// Tell a running agent something
+///
+/// The run that works on the task now gets it as a further message. Whether it still took it is what the run's inputs
+/// say later.
+#[utoipa::path(
+    post,
+    path = "/tasks/{id}/messages",
+    operation_id = "send_message",
+    tag = "tasks",
+    request_body = SendMessage,
+    params(
+        ("id" = TaskId, Path, description = "The task's id"),
+        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]+$",
+            description = "Makes repeating the request harmless: the same key is the same message, as it stands by then, \
+                           and with another text it is refused."),
+    ),
+    responses(
+        (status = 201, description = "The message, accepted", body = Input),
+        openapi::BadRequest, openapi::NotFound, openapi::Timeout, openapi::Conflict, openapi::TooLarge,
+        openapi::UnsupportedMediaType, openapi::Invalid, openapi::Unavailable, openapi::DiskFull,
+    ),
+)]
+async fn send_message(
+    State(app): State<Arc<App>>,
+    Client(by): Client,
+    Id(id): Id<TaskId>,
+    Key(key): Key,
+    Body(message): Body<SendMessage>,
+) -> Answer<(StatusCode, Json<Input>)> {
+    let input = app.send_message(id, message.text, &by, key).await?;
+    Ok((StatusCode::CREATED, Json(Input::from(input))))
 }

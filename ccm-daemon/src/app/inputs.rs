@@ -1,0 +1,52 @@
+use ccm_core::id::{InputId, RunId, TaskId};
+use ccm_core::input::Input;
+use ccm_core::{Error, ErrorKind, Noun, Result};
+use sha2::{Digest, Sha256};
+use uuid::Builder;
+
+use super::App;
+use super::tasks::digest;
+
+impl App {
+    /// What a run was given after its prompt, in its order.
+    pub(crate) async fn inputs(&self, run: RunId) -> Result<Vec<Input>> {
+        let store = self.engine().store();
+        store.run(run).await?;
+        store.inputs(run).await
+    }
+
+    /// Gives the run that works on a task a further message.
+    pub(crate) async fn send_message(
+        &self,
+        task: TaskId,
+        text: String,
+        by: &str,
+        key: Option<String>,
+    ) -> Result<Input> {
+        let id = key.map_or_else(InputId::new, |key| self.input_id(task, &key));
+        let sent = self.engine().send_message(task, id, text, by).await;
+        sent.map_err(|error| match error.kind() {
+            ErrorKind::WrongState(Noun::Task) => Error::new(
+                error.kind(),
+                format!(
+                    "{error}; create a task with `session` set to `continue` to go on in the agent's conversation"
+                ),
+            ),
+            ErrorKind::KeyReused => Error::new(
+                error.kind(),
+                "the idempotency key was used for another message",
+            ),
+            _ => error,
+        })
+    }
+
+    /// The id of the message that a caller names so: the same request always means the same message.
+    fn input_id(&self, task: TaskId, key: &str) -> InputId {
+        let principal = digest(self.token().as_bytes());
+        let route = format!("POST /api/v1/tasks/{task}/messages");
+        let digest = Sha256::digest(format!("{principal}\n{route}\n{key}"));
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&digest[..16]);
+        InputId::from_uuid(Builder::from_custom_bytes(bytes).into_uuid())
+    }
+}
