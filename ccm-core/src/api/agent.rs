@@ -31,6 +31,8 @@ pub struct Agent {
     /// Until when it is parked, as far as that is known.
     pub until: Option<Timestamp>,
     /// What it waits for a person to answer.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub open_asks: Vec<OpenAsk>,
     /// The run it has in hand.
     pub run_id: Option<RunId>,

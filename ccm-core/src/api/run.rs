@@ -30,6 +30,8 @@ pub struct Run {
     /// Until when the provider of its model lets it wait, where the coding CLI says so.
     pub until: Option<Timestamp>,
     /// How many of its asks wait for a person.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub open_asks: u32,
     /// When its program was started.
     pub started_at: Option<Timestamp>,

@@ -39,6 +39,8 @@ pub struct Status {
     /// Projects that are registered.
     pub projects: u64,
     /// Questions of running agents that wait for a person.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub open_asks: u64,
     /// The queue.
     pub queue: QueueStatus,

@@ -54,6 +54,8 @@ pub struct Task {
     /// When it ended.
     pub finished_at: Option<Timestamp>,
     /// What its run waits for a person to answer.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub open_asks: Vec<OpenAsk>,
     /// Its latest run.
     pub run_id: Option<RunId>,
