@@ -143,9 +143,11 @@ fn of_problem(problem: &Problem) -> Failure {
         | P::ProjectNotFound
         | P::TaskNotFound
         | P::RunNotFound
+        | P::AskNotFound
         | P::AgentNotFound
         | P::SystemNotFound => Code::NotFound,
         P::WrongState
+        | P::AskAnswered
         | P::ProjectTaken
         | P::TrustChanged
         | P::StaleRevision

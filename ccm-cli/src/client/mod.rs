@@ -31,12 +31,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ccm_core::api::{
-    Agent, AttachCommand, CancelAnswer, CreateProject, CreateTask, Health, Project,
-    RegisteredProject, Run, Shutdown, ShutdownReport, Status, Stream, System, Task, TaskStateName,
-    Trust, TrustProject,
+    Agent, Answer, Ask, AttachCommand, CancelAnswer, CreateProject, CreateTask, Health, Input,
+    Project, RegisteredProject, Run, SendMessage, Shutdown, ShutdownReport, Status, Stream, System,
+    Task, TaskStateName, Transcript, Trust, TrustProject,
 };
 use ccm_core::event::Cursor;
-use ccm_core::id::{AgentId, ProjectId, RunId, TaskId};
+use ccm_core::id::{AgentId, AskId, ProjectId, RunId, TaskId};
 
 use transport::{Call, Transport};
 
@@ -56,6 +56,21 @@ pub struct TaskFilter {
     pub project_id: Option<ProjectId>,
     /// Only those in this state.
     pub state: Option<TaskStateName>,
+    /// How many to fetch at once.
+    pub page_size: Option<u32>,
+}
+
+/// Which questions of agents are wanted. Empty means all of them, newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AskFilter {
+    /// Only those of this project.
+    pub project_id: Option<ProjectId>,
+    /// Only those of this task.
+    pub task_id: Option<TaskId>,
+    /// Only those of this run.
+    pub run_id: Option<RunId>,
+    /// Only those that wait for an answer.
+    pub open: bool,
     /// How many to fetch at once.
     pub page_size: Option<u32>,
 }
@@ -93,22 +108,22 @@ impl Client {
 
     /// Whether the daemon is alive.
     pub async fn health(&self) -> Result<Health> {
-        self.ask(Call::get("/health")).await
+        self.call(Call::get("/health")).await
     }
 
     /// Whether the daemon can do its work.
     pub async fn ready(&self) -> Result<Health> {
-        self.ask(Call::get("/ready")).await
+        self.call(Call::get("/ready")).await
     }
 
     /// The daemon at a glance.
     pub async fn status(&self) -> Result<Status> {
-        self.ask(Call::get("/api/v1/status")).await
+        self.call(Call::get("/api/v1/status")).await
     }
 
     /// Stops the daemon.
     pub async fn shutdown(&self, how: &Shutdown) -> Result<ShutdownReport> {
-        self.ask(Call::post("/api/v1/shutdown").json(how)).await
+        self.call(Call::post("/api/v1/shutdown").json(how)).await
     }
 
     /// The machines.
@@ -130,12 +145,12 @@ impl Client {
 
     /// A project.
     pub async fn project(&self, id: ProjectId) -> Result<Project> {
-        self.ask(Call::get(format!("/api/v1/projects/{id}"))).await
+        self.call(Call::get(format!("/api/v1/projects/{id}"))).await
     }
 
     /// Registers a folder that was set up.
     pub async fn create_project(&self, wish: &CreateProject) -> Result<RegisteredProject> {
-        self.ask(Call::create("/api/v1/projects").json(wish)).await
+        self.call(Call::create("/api/v1/projects").json(wish)).await
     }
 
     /// Removes a project; with `force` also when tasks wait or run.
@@ -146,25 +161,25 @@ impl Client {
 
     /// Lets a project's queue rest.
     pub async fn pause_project(&self, id: ProjectId) -> Result<Project> {
-        self.ask(Call::put(format!("/api/v1/projects/{id}/pause")))
+        self.call(Call::put(format!("/api/v1/projects/{id}/pause")))
             .await
     }
 
     /// Lets a project's queue move again.
     pub async fn resume_project(&self, id: ProjectId) -> Result<Project> {
-        self.ask(Call::put(format!("/api/v1/projects/{id}/resume")))
+        self.call(Call::put(format!("/api/v1/projects/{id}/resume")))
             .await
     }
 
     /// Has the daemon look at the project's folder and settings now.
     pub async fn refresh_project(&self, id: ProjectId) -> Result<Project> {
-        self.ask(Call::put(format!("/api/v1/projects/{id}/refresh")))
+        self.call(Call::put(format!("/api/v1/projects/{id}/refresh")))
             .await
     }
 
     /// A project's settings, as far as they can run code.
     pub async fn trust(&self, id: ProjectId) -> Result<Trust> {
-        self.ask(Call::get(format!("/api/v1/projects/{id}/trust")))
+        self.call(Call::get(format!("/api/v1/projects/{id}/trust")))
             .await
     }
 
@@ -173,7 +188,7 @@ impl Client {
         let call = Call::put(format!("/api/v1/projects/{id}/trust")).json(&TrustProject {
             digest: digest.to_owned(),
         });
-        self.ask(call).await
+        self.call(call).await
     }
 
     /// The agents, or those of one project.
@@ -183,18 +198,18 @@ impl Client {
 
     /// An agent.
     pub async fn agent(&self, id: AgentId) -> Result<Agent> {
-        self.ask(Call::get(format!("/api/v1/agents/{id}"))).await
+        self.call(Call::get(format!("/api/v1/agents/{id}"))).await
     }
 
     /// What a person on the daemon's machine runs to see an agent's terminal.
     pub async fn attach_command(&self, id: AgentId) -> Result<AttachCommand> {
-        self.ask(Call::get(format!("/api/v1/agents/{id}/attach")))
+        self.call(Call::get(format!("/api/v1/agents/{id}/attach")))
             .await
     }
 
     /// Accepts a task. When this returns, the task is durable.
     pub async fn create_task(&self, wish: &CreateTask) -> Result<Task> {
-        self.ask(Call::create("/api/v1/tasks").json(wish)).await
+        self.call(Call::create("/api/v1/tasks").json(wish)).await
     }
 
     /// Tasks, newest first.
@@ -209,19 +224,50 @@ impl Client {
 
     /// A task.
     pub async fn task(&self, id: TaskId) -> Result<Task> {
-        self.ask(Call::get(format!("/api/v1/tasks/{id}"))).await
+        self.call(Call::get(format!("/api/v1/tasks/{id}"))).await
     }
 
     /// Calls a task off.
     pub async fn cancel_task(&self, id: TaskId) -> Result<CancelAnswer> {
-        self.ask(Call::put(format!("/api/v1/tasks/{id}/cancel")))
+        self.call(Call::put(format!("/api/v1/tasks/{id}/cancel")))
             .await
     }
 
     /// Has an ended task done again.
     pub async fn retry_task(&self, id: TaskId) -> Result<Task> {
-        self.ask(Call::post(format!("/api/v1/tasks/{id}/retry")))
+        self.call(Call::post(format!("/api/v1/tasks/{id}/retry")))
             .await
+    }
+
+    /// Tells the run that works on a task something. When this returns, the message is durable.
+    pub async fn send_message(&self, id: TaskId, text: &str) -> Result<Input> {
+        let call = Call::create(format!("/api/v1/tasks/{id}/messages")).json(&SendMessage {
+            text: text.to_owned(),
+        });
+        self.call(call).await
+    }
+
+    /// Questions of agents, newest first.
+    pub fn asks(&self, filter: &AskFilter) -> Pages<Ask> {
+        self.pages(
+            Call::get("/api/v1/asks")
+                .query("state", filter.open.then_some("open"))
+                .query("project_id", filter.project_id)
+                .query("task_id", filter.task_id)
+                .query("run_id", filter.run_id)
+                .query("page_size", filter.page_size),
+        )
+    }
+
+    /// A question of an agent.
+    pub async fn ask(&self, id: AskId) -> Result<Ask> {
+        self.call(Call::get(format!("/api/v1/asks/{id}"))).await
+    }
+
+    /// Answers a question. The first answer counts; the same one again is harmless.
+    pub async fn answer(&self, id: AskId, answer: &Answer) -> Result<Ask> {
+        let call = Call::put(format!("/api/v1/asks/{id}/answer")).json(answer);
+        self.call(call).await
     }
 
     /// The attempts at a task, newest first.
@@ -231,7 +277,7 @@ impl Client {
 
     /// An attempt.
     pub async fn run(&self, id: RunId) -> Result<Run> {
-        self.ask(Call::get(format!("/api/v1/runs/{id}"))).await
+        self.call(Call::get(format!("/api/v1/runs/{id}"))).await
     }
 
     /// A run's output from `offset` on, at most `limit` bytes of it.
@@ -254,12 +300,25 @@ impl Client {
         })
     }
 
+    /// What a run was given after its prompt, in its order.
+    pub fn inputs(&self, id: RunId) -> Pages<Input> {
+        self.pages(Call::get(format!("/api/v1/runs/{id}/inputs")))
+    }
+
+    /// What a run's agent said and did after a place, about `limit` entries of it.
+    pub async fn transcript(&self, id: RunId, after: u64, limit: u32) -> Result<Transcript> {
+        let call = Call::get(format!("/api/v1/runs/{id}/transcript"))
+            .query("after", Some(after))
+            .query("limit", Some(limit));
+        self.call(call).await
+    }
+
     /// The events after a place in the log; without one, what happens from now on.
     pub fn events(&self, after: Option<Cursor>, filter: &EventFilter) -> EventStream {
         EventStream::new(Arc::clone(&self.transport), after, filter)
     }
 
-    async fn ask<T: serde::de::DeserializeOwned>(&self, call: Call) -> Result<T> {
+    async fn call<T: serde::de::DeserializeOwned>(&self, call: Call) -> Result<T> {
         self.transport.send(&call).await?.json()
     }
 
