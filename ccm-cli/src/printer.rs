@@ -97,6 +97,17 @@ impl Printer {
         wide: Option<usize>,
         rows: Vec<Vec<String>>,
     ) -> Result<(), Failure> {
+        let lines = self.table_lines(headings, wide, rows);
+        lines.iter().try_for_each(|line| self.line(line))
+    }
+
+    /// The lines of such a table: the headings, then one for each row.
+    pub(crate) fn table_lines(
+        &self,
+        headings: &[&str],
+        wide: Option<usize>,
+        rows: Vec<Vec<String>>,
+    ) -> Vec<String> {
         let mut table = Table::new();
         table
             .load_style(comfy_table::presets::NOTHING)
@@ -123,9 +134,8 @@ impl Printer {
                 column.set_constraint(ColumnConstraint::ContentWidth);
             }
         }
-        table
-            .lines()
-            .try_for_each(|line| self.line(line.trim_end()))
+        let lines = table.lines();
+        lines.map(|line| line.trim_end().to_owned()).collect()
     }
 
     fn width(&self) -> Option<u16> {

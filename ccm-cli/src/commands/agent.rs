@@ -1,11 +1,13 @@
+mod send;
+
 use std::os::unix::process::CommandExt;
 
 use ccm_agents::terminal;
-use ccm_core::api::{Agent, AttachCommand};
+use ccm_core::api::{Agent, AgentStateName, AttachCommand};
 use clap::{Args, Subcommand};
 
 use super::project::hold;
-use super::{Outcome, select, time};
+use super::{Outcome, asks, select, time};
 use crate::context::Context;
 use crate::exit::{Code, Failure};
 
@@ -13,6 +15,7 @@ use crate::exit::{Code, Failure};
 pub(super) enum Command {
     /// List agents
     List(List),
+    Send(send::Send),
     /// Open an agent's terminal; closing it never ends a run
     Attach(Attach),
 }
@@ -33,6 +36,7 @@ pub(super) struct Attach {
 pub(super) fn run(command: Command, context: &Context) -> Outcome {
     match command {
         Command::List(args) => list(&args, context),
+        Command::Send(args) => send::run(args, context),
         Command::Attach(args) => attach(&args, context),
     }
 }
@@ -59,6 +63,7 @@ fn list(args: &List, context: &Context) -> Outcome {
         let headings = ["NAME", "STATE", "SINCE", "RUN", "WINDOW", "MEMORY"];
         context.printer.table(&headings, None, rows)?;
         for agent in &agents {
+            asks::tell(context, &agent.name, &agent.open_asks);
             if let Some(detail) = &agent.detail {
                 context
                     .printer
@@ -80,12 +85,22 @@ fn row(agent: &Agent) -> Vec<String> {
     let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
     vec![
         agent.name.clone(),
-        agent.state.as_str().to_owned(),
+        state(agent),
         time::age(agent.since),
         or_dash(agent.run_id.map(|run| run.to_string())),
         or_dash(agent.window.clone()),
         or_dash(agent.memory_bytes.map(time::size)),
     ]
+}
+
+fn state(agent: &Agent) -> String {
+    let state = agent.state.as_str();
+    match agent.until {
+        Some(until) if agent.state == AgentStateName::Parked => {
+            format!("{state} (until {})", time::clock(until))
+        }
+        _ => state.to_owned(),
+    }
 }
 
 fn attach(args: &Attach, context: &Context) -> Outcome {

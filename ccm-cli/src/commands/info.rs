@@ -1,9 +1,14 @@
+use std::time::Duration;
+
 use ccm_daemon::machine::{Config, setup};
 use serde::Serialize;
 
 use super::Outcome;
 use crate::context::Context;
 use crate::exit::{Code, Failure};
+
+/// How long the daemon may take to say what it knows.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What `info` shows; also without a daemon, and with a broken config.
 #[derive(Serialize)]
@@ -22,6 +27,7 @@ struct Info {
     runtime: Option<String>,
     tmux: Option<String>,
     daemon: Option<ccm_daemon::machine::DaemonInfo>,
+    open_asks: Option<u64>,
 }
 
 pub(super) fn run(context: &Context) -> Outcome {
@@ -49,6 +55,7 @@ pub(super) fn run(context: &Context) -> Outcome {
         runtime: config.map(|config| format!("{:?}", config.agents.runtime).to_ascii_lowercase()),
         tmux: tmux_version(),
         daemon: home.running_daemon(),
+        open_asks: open_asks(context),
     };
     if context.printer.json {
         context.printer.object(&info)?;
@@ -92,7 +99,24 @@ fn print(context: &Context, info: &Info) -> Result<(), Failure> {
         Some(daemon) => format!("running, pid {}, {}", daemon.pid, daemon.url()),
         None => "stopped".to_owned(),
     };
-    field("daemon", &daemon)
+    field("daemon", &daemon)?;
+    match info.open_asks {
+        None | Some(0) => Ok(()),
+        Some(n) => field("asks", &format!("{n} open; `ccm asks` shows them")),
+    }
+}
+
+/// What agents wait for people to answer, if this machine's daemon can say so.
+fn open_asks(context: &Context) -> Option<u64> {
+    if context.is_elsewhere() || context.daemon().ok()?.is_none() {
+        return None;
+    }
+    let client = context.client().ok()?;
+    let status = context.block_on(async {
+        let status = tokio::time::timeout(PATIENCE, client.status()).await;
+        Ok(status.ok().and_then(Result::ok))
+    });
+    Some(status.ok()??.open_asks)
 }
 
 fn tmux_version() -> Option<String> {

@@ -2,6 +2,7 @@
 
 mod agent;
 mod ask;
+mod asks;
 mod config;
 mod daemon;
 mod info;
@@ -9,6 +10,7 @@ mod init;
 mod project;
 mod select;
 mod task;
+mod text;
 mod time;
 mod version;
 
@@ -69,6 +71,7 @@ enum Command<I: Args> {
     /// The workers of projects
     #[command(subcommand)]
     Agent(agent::Command),
+    Asks(asks::Asks),
     /// Settings of this machine and of projects
     #[command(subcommand)]
     Config(config::Command),
@@ -156,6 +159,7 @@ fn run<I: Init>(command: Command<I>, context: &Context) -> Outcome {
         Command::Project(command) => project::run(command, context),
         Command::Task(command) => task::run(command, context),
         Command::Agent(command) => agent::run(command, context),
+        Command::Asks(args) => asks::run(&args, context),
         Command::Config(command) => config::run(command, context),
         Command::Daemon(command) => daemon::run(command, context),
         Command::Info => info::run(context),

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use ccm_core::api::{Agent, Project, Task};
-use ccm_core::id::TaskId;
+use ccm_core::api::{Agent, Ask, ProblemCode, Project, Task};
+use ccm_core::id::{AskId, TaskId};
 
-use crate::client::{Client, TaskFilter};
+use super::asks::short;
+use crate::client::{AskFilter, Client, TaskFilter};
 use crate::context::Context;
 use crate::exit::{Code, Failure};
 
@@ -104,16 +105,7 @@ pub(super) async fn task(client: &Client, text: &str) -> Result<Task, Failure> {
 }
 
 async fn task_by_end(client: &Client, text: &str) -> Result<Task, Failure> {
-    let end = text.to_ascii_lowercase();
-    if !end.chars().all(|c| c.is_ascii_hexdigit() || c == '-') || end.len() > 36 {
-        return Err(Failure::usage(format!("{text:?} is not a task id"))
-            .hint("`ccm task list` shows the ids; the last characters of one are enough"));
-    }
-    if end.len() < SHORTEST {
-        return Err(Failure::usage(format!(
-            "{text:?} is too short: give the id's last {SHORTEST} characters or more"
-        )));
-    }
+    let end = end_of_id(text, "a task id", "ccm task list")?;
     let filter = TaskFilter {
         page_size: Some(200),
         ..TaskFilter::default()
@@ -136,6 +128,107 @@ async fn task_by_end(client: &Client, text: &str) -> Result<Task, Failure> {
         }
     }
     found.ok_or_else(|| Failure::new(Code::NotFound, format!("there is no task {text}")))
+}
+
+/// What ends like an id, in lower case. `list` is the command that shows such ids.
+fn end_of_id(text: &str, what: &str, list: &str) -> Result<String, Failure> {
+    let end = text.to_ascii_lowercase();
+    if !end.chars().all(|c| c.is_ascii_hexdigit() || c == '-') || end.len() > 36 {
+        return Err(
+            Failure::usage(format!("{text:?} is not {what}")).hint(format!(
+                "`{list}` shows the ids; the last characters of one are enough"
+            )),
+        );
+    }
+    if end.len() < SHORTEST {
+        return Err(Failure::usage(format!(
+            "{text:?} is too short: give the id's last {SHORTEST} characters or more"
+        )));
+    }
+    Ok(end)
+}
+
+/// The ask that `text` is the id of, or the end of its id; or the one that the task of this id asks.
+pub(super) async fn ask(client: &Client, text: &str) -> Result<Ask, Failure> {
+    if let Ok(id) = text.parse::<AskId>() {
+        match client.ask(id).await {
+            Err(error) if error.code() == Some(ProblemCode::AskNotFound) => {}
+            found => return Ok(found?),
+        }
+        let task = client.task(TaskId::from_uuid(*id.as_uuid())).await;
+        let task = task.map_err(|error| match error.code() {
+            Some(ProblemCode::TaskNotFound) => no_ask(text),
+            _ => error.into(),
+        })?;
+        let filter = AskFilter {
+            task_id: Some(task.id),
+            open: true,
+            ..AskFilter::default()
+        };
+        return only(client.asks(&filter).all().await?);
+    }
+    let end = end_of_id(text, "the id of an ask or a task", "ccm asks")?;
+    let open = AskFilter {
+        open: true,
+        page_size: Some(200),
+        ..AskFilter::default()
+    };
+    let asks = client.asks(&open).all().await?;
+    let (named, rest): (Vec<_>, Vec<_>) = asks
+        .into_iter()
+        .partition(|ask| ask.id.to_string().ends_with(&end));
+    if !named.is_empty() {
+        return only(named);
+    }
+    let ends = |ask: &Ask| ask.task_id.to_string().ends_with(&end);
+    let of_task: Vec<_> = rest.into_iter().filter(ends).collect();
+    if !of_task.is_empty() {
+        return only(of_task);
+    }
+    // Whoever answers what was answered before gets to know whose answer counts.
+    let all = AskFilter {
+        open: false,
+        ..open
+    };
+    let mut pages = client.asks(&all);
+    while let Some(asks) = pages.next_page().await? {
+        let named = |ask: &Ask| ask.id.to_string().ends_with(&end);
+        if let Some(ask) = asks.into_iter().find(named) {
+            return Ok(ask);
+        }
+    }
+    match task_by_end(client, text).await {
+        Ok(_) => only(Vec::new()),
+        Err(failure) if failure.code == Code::NotFound => Err(no_ask(text)),
+        Err(failure) => Err(failure),
+    }
+}
+
+fn no_ask(text: &str) -> Failure {
+    Failure::new(
+        Code::NotFound,
+        format!("there is no ask and no task {text}"),
+    )
+    .hint("`ccm asks` shows what is asked")
+}
+
+/// The single one of these asks.
+fn only(mut asks: Vec<Ask>) -> Result<Ask, Failure> {
+    match (asks.pop(), &asks[..]) {
+        (Some(only), []) => Ok(only),
+        (None, _) => Err(Failure::new(Code::Refused, "the task asks nothing now")
+            .hint("`ccm asks` shows what is asked")),
+        (Some(oldest), others) => {
+            let all = std::iter::once(&oldest).chain(others.iter().rev());
+            let all: Vec<_> = all
+                .map(|ask| format!("{} ({})", short(ask.id), ask.title))
+                .collect();
+            Err(
+                Failure::usage(format!("more than one ask is meant: {}", all.join(", ")))
+                    .hint("give the id of one of them"),
+            )
+        }
+    }
 }
 
 /// The agent called `name`, or of the project called so; without a name the current project's.

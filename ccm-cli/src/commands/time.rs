@@ -67,6 +67,20 @@ pub(super) fn age(of: Timestamp) -> String {
     period(now().since(of))
 }
 
+/// A moment soon as a clock on the wall shows it: `22:53`, or with its day if that is another one.
+pub(super) fn clock(at: Timestamp) -> String {
+    let local = |at: Timestamp| {
+        let at = jiff::Timestamp::from_microsecond(at.as_micros()).unwrap_or_default();
+        at.to_zoned(jiff::tz::TimeZone::system())
+    };
+    let (now, at) = (local(now()), local(at));
+    if now.date() == at.date() {
+        at.strftime("%H:%M").to_string()
+    } else {
+        at.strftime("%Y-%m-%d %H:%M").to_string()
+    }
+}
+
 /// Bytes in the largest unit that leaves at least one.
 pub(super) fn size(bytes: u64) -> String {
     match bytes {
@@ -117,6 +131,13 @@ mod tests {
             assert_eq!(period(Duration::from_secs(seconds)), text);
         }
         assert_eq!(size(12 * 1024 * 1024), "12 MiB");
+    }
+
+    #[test]
+    fn a_moment_of_another_day_has_its_day() {
+        assert_eq!(clock(now()).len(), 5);
+        let later = clock(now().after(Duration::from_secs(72 * 3600)));
+        assert_eq!(later.len(), 16);
     }
 
     #[test]

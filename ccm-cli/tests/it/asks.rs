@@ -108,7 +108,10 @@ fn shown(turns: Vec<Turn>, line: &[&str]) -> String {
             let number = word.strip_suffix(['d', 'h', 'm', 's']).unwrap_or_default();
             number.parse::<u32>().is_ok()
         };
-        let words: Vec<_> = line.split_whitespace().filter(|word| !is_age(word)).collect();
+        let words: Vec<_> = line
+            .split_whitespace()
+            .filter(|word| !is_age(word))
+            .collect();
         settled.push_str(&words.join(" "));
         settled.push('\n');
     }
@@ -290,9 +293,16 @@ fn succeeded() -> Value {
 fn waiting_tells_once_what_is_asked_and_goes_on() {
     let asking = || ok(&task(&[open_ask(&permission()), open_ask(&choice())]));
     let turns = vec![asking(), events(), asking(), events(), ok(&succeeded())];
-    let text = shown(turns, &["task", "wait", TASK]);
-    assert_eq!(text.matches("asks: Bash").count(), 1, "{text}");
-    assert_snapshot!("task_wait_asks", text);
+    let (ran, _) = against(turns, &["task", "wait", TASK]);
+    assert_eq!(ran.ok(), format!("{TASK} succeeded"));
+    for told in [
+        &*format!(
+            "{TASK} asks: Bash\nhint: answer with `ccm task answer 3f2a9c1b7d4e --allow`, or --deny\n"
+        ),
+        "asks: Which database?\nhint: answer with `ccm task answer 77aa00000001 --text TEXT`\n",
+    ] {
+        assert_eq!(ran.stderr.matches(told).count(), 1, "{ran}");
+    }
 }
 
 #[test]

@@ -26,9 +26,12 @@ fn help_tells_commands_options_and_exit_codes() {
         &["task", "logs"],
         &["task", "cancel"],
         &["task", "retry"],
+        &["task", "answer"],
         &["agent"],
         &["agent", "list"],
         &["agent", "attach"],
+        &["agent", "send"],
+        &["asks"],
         &["config"],
         &["config", "set"],
         &["config", "get"],
@@ -75,6 +78,22 @@ fn wrong_command_lines_exit_2_and_name_the_nearest() {
         (&["task", "wait"], "<ID>"),
         (&["task", "create", "--timeout", "5 minutes", "x"], "1h30m"),
         (&["task", "create", "--not-before", "soon", "x"], "+2h"),
+        (&["task", "create", "--session", "new", "x"], "continue"),
+        (&["task", "answer", "abcd"], "--allow"),
+        (&["task", "answer", "abcd", "--allow", "--deny"], "--deny"),
+        (
+            &["task", "answer", "abcd", "--allow", "--text", "x"],
+            "--text",
+        ),
+        (
+            &["task", "answer", "abcd", "--deny", "--text", "x"],
+            "--text",
+        ),
+        (
+            &["task", "answer", "abcd", "--allow", "--message", "x"],
+            "--message",
+        ),
+        (&["task", "answer", "abcd", "--message", "x"], "--deny"),
     ] {
         let told = machine.ccm(line).fails(2);
         assert!(told.contains(word), "{line:?}: {told}");
@@ -116,6 +135,9 @@ fn without_a_daemon_commands_exit_3() {
         &["agent", "attach"],
         &["task", "create", "--project", "x", "hello"],
         &["task", "wait", "abcd"],
+        &["task", "answer", "abcd", "--allow"],
+        &["agent", "send", "x", "hello"],
+        &["asks"],
     ] {
         machine.ccm(line).fails(3);
     }

@@ -260,7 +260,11 @@ fn a_cancel_that_is_repeated_says_that_the_run_is_still_being_stopped() {
     let machine = Machine::new();
     let _daemon = machine.daemon();
     let id = stubborn(&machine);
-    let cancel = || machine.ccm(&["task", "cancel", "--json", &id]).json();
+    let cancel = || {
+        machine
+            .ccm(&["task", "cancel", "--no-wait", "--json", &id])
+            .json()
+    };
     assert_eq!(cancel()["stopping"], true);
     assert_eq!(cancel()["stopping"], true);
     machine.ccm(&["task", "wait", &id]).fails(1);
@@ -269,11 +273,31 @@ fn a_cancel_that_is_repeated_says_that_the_run_is_still_being_stopped() {
 }
 
 #[test]
+fn a_cancel_waits_for_the_end_and_tells_it() {
+    let machine = Machine::new();
+    let _daemon = machine.daemon();
+    let project = machine.project("demo", &["sh", "-c", "echo up; exec sleep 600"]);
+    let (first, second) = (project.task("a"), project.task("b"));
+    until("the first one works", || {
+        machine.ccm(&["task", "logs", &first]).stdout == b"up\n"
+    });
+    let told = machine.ccm(&["task", "cancel", &first, &second]);
+    assert_eq!((told.ok().as_str(), told.code), ("", 0), "{told}");
+    for id in [&first, &second] {
+        assert!(
+            told.stderr.contains(&format!("{id} is cancelled.\n")),
+            "{told}"
+        );
+        assert_eq!(task_of(&machine, id).state, TaskStateName::Cancelled);
+    }
+}
+
+#[test]
 fn a_cancel_outlives_the_daemon_and_does_not_hold_up_the_next_one() {
     let machine = Machine::new();
     let daemon = machine.daemon();
     let id = stubborn(&machine);
-    machine.ccm(&["task", "cancel", &id]).ok();
+    machine.ccm(&["task", "cancel", "--no-wait", &id]).ok();
     daemon.kill();
     let _daemon = machine.daemon();
     assert_eq!(task_of(&machine, &id).reason, Some(Reason::Cancelled));

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::pty::{Winsize, openpty};
 
+use crate::server::{Server, json};
 use crate::support::{Machine, until};
 
 /// A program on a terminal of 80 columns.
@@ -259,4 +260,59 @@ fn an_agent_is_joined_and_left_without_ending_its_run() {
     assert_eq!(task["state"], "running");
     std::fs::write(project.folder.join("go"), "").unwrap();
     machine.ccm(&["task", "wait", &id]).ok();
+}
+
+#[test]
+fn a_question_is_shown_and_asked() {
+    let ask = |kind: &str, questions: &str| {
+        let id = "019aa7a0-0000-7000-8000-3f2a9c1b7d4e";
+        let body = format!(
+            r#"{{"id":"{id}","run_id":"{id}","task_id":"{id}","project_id":"{id}","agent_id":"{id}","kind":"{kind}",
+            "title":"Clean up?","detail":"rm -rf build","options":[],"questions":{questions},"state":"open",
+            "answer":null,"answered_by":null,"created_at":"2020-01-31T12:00:00Z","answered_at":null}}"#
+        );
+        json("200 OK", "application/json", &body)
+    };
+    let questions = r#"[{"question":"How?","header":"","multiple":false,"options":[
+        {"label":"all","description":""},{"label":"some","description":"the old ones"}]}]"#;
+    for (kind, questions, dialogue, sent) in [
+        (
+            "permission",
+            "[]",
+            &[("Allow it? [y/n]", "\n"), ("answer y or n.", "y\n")][..],
+            r#"{"answer":"allow"}"#,
+        ),
+        (
+            "permission",
+            "[]",
+            &[("Allow it? [y/n]", "n\n"), ("[nothing]", "wait\n")],
+            r#"{"answer":"deny","message":"wait"}"#,
+        ),
+        (
+            "choice",
+            questions,
+            &[("2. some (the old ones)", ""), ("Your choice", "2\n")],
+            r#"{"answer":"text","text":["2"]}"#,
+        ),
+        (
+            "text",
+            "[]",
+            &[("Answer: ", "all of it\n")],
+            r#"{"answer":"text","text":["all of it"]}"#,
+        ),
+    ] {
+        let machine = Machine::bare();
+        let server = Server::new(vec![ask(kind, questions), ask(kind, questions)]);
+        let id = "019aa7a0-0000-7000-8000-3f2a9c1b7d4e";
+        let mut command = machine.command("ccm", &["task", "answer", id]);
+        command.env("CCM_URL", &server.url).env("CCM_TOKEN", "x");
+        let mut terminal = Terminal::new(command);
+        for (words, keys) in dialogue {
+            terminal.answer(words, keys);
+        }
+        let (code, screen) = terminal.end();
+        assert_eq!(code, 0, "{screen}");
+        assert!(screen.contains("  rm -rf build"), "{screen}");
+        assert!(server.requests()[1].ends_with(sent), "{screen}");
+    }
 }

@@ -67,6 +67,10 @@ fn print(context: &Context, status: &Status) -> Result<(), Failure> {
             queue.queued, queue.max_queued, queue.running, queue.max_running
         ),
     )?;
+    if status.open_asks > 0 {
+        let open = format!("{} open; `ccm asks` shows them", status.open_asks);
+        field("asks", open)?;
+    }
     tell_problems(printer, status);
     Ok(())
 }

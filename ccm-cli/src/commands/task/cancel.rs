@@ -1,30 +1,87 @@
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use ccm_core::api::{CancelAnswer, Task, TaskStateName};
+use ccm_core::id::TaskId;
 use clap::Args;
 
 use super::super::Outcome;
 use super::each;
+use super::ends::until_ended;
+use crate::client::Client;
 use crate::context::Context;
+use crate::exit::Failure;
+
+/// How long a run that is being stopped is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Call tasks off
+///
+/// Waits a while for a run that has to be stopped first, and tells what came of it.
 #[derive(Debug, Args)]
 pub(crate) struct Cancel {
     /// The tasks' ids, or at least their last 4 characters
     #[arg(value_name = "ID", required = true)]
     ids: Vec<String>,
+    /// Don't wait for the end of what runs
+    #[arg(long)]
+    no_wait: bool,
 }
 
 pub(super) fn run(args: &Cancel, context: &Context) -> Outcome {
     let client = context.client()?;
-    context.block_on(each(context, &client, &args.ids, async |id| {
-        let answer = client.cancel_task(id).await?;
-        if context.printer.json {
-            context.printer.object(&answer)?;
-        } else if answer.stopping {
-            context.printer.note(format!(
-                "{id} is being stopped; `ccm task wait {id}` waits for it."
-            ));
+    context.block_on(async {
+        let mut stopping = BTreeSet::new();
+        let outcome = each(context, &client, &args.ids, async |id| {
+            let answer = client.cancel_task(id).await?;
+            if answer.stopping && !args.no_wait {
+                stopping.insert(id);
+                return Ok(());
+            }
+            tell(context, answer.task)
+        })
+        .await;
+        see_off(context, &client, stopping).await?;
+        outcome
+    })
+}
+
+/// Waits for the end of tasks that are being stopped, and tells of each what came of it.
+async fn see_off(
+    context: &Context,
+    client: &Client,
+    mut stopping: BTreeSet<TaskId>,
+) -> Result<(), Failure> {
+    let ended = until_ended(context, client, &mut stopping, |task| {
+        if task.state.is_final() {
+            tell(context, task.clone())
         } else {
-            context.printer.note(format!("{id} is cancelled."));
+            Ok(())
         }
-        Ok(())
-    }))
+    });
+    if let Ok(ended) = tokio::time::timeout(PATIENCE, ended).await {
+        return ended;
+    }
+    for id in stopping {
+        tell(context, client.task(id).await?)?;
+    }
+    Ok(())
+}
+
+fn tell(context: &Context, task: Task) -> Result<(), Failure> {
+    let (id, state) = (task.id, task.state);
+    if context.printer.json {
+        return context.printer.object(&CancelAnswer {
+            stopping: state == TaskStateName::Running,
+            task,
+        });
+    }
+    context.printer.note(match state {
+        TaskStateName::Cancelled => format!("{id} is cancelled."),
+        TaskStateName::Succeeded | TaskStateName::Failed => {
+            format!("{id} had {state} before it could be stopped.")
+        }
+        _ => format!("{id} is being stopped; `ccm task wait {id}` waits for it."),
+    });
+    Ok(())
 }

@@ -1,14 +1,14 @@
 use std::ffi::OsString;
-use std::io::{IsTerminal, Read, stdin};
 use std::time::Duration;
 
 use ccm_core::api::CreateTask;
 use ccm_core::system::SystemKind;
-use ccm_core::task::{MAX_TEXT_BYTES, TaskText, Title, is_tag};
+use ccm_core::task::{SessionMode, Title, is_tag};
 use ccm_core::time::Timestamp;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
+use super::super::text::text;
 use super::super::{Outcome, select, time};
 use crate::context::Context;
 use crate::exit::{Code, Failure};
@@ -39,6 +39,9 @@ pub(crate) struct Create {
     /// Stop an attempt that takes longer: 90s, 5m, 1h30m [default: the project's, else none]
     #[arg(long, value_name = "DURATION", value_parser = time::duration)]
     timeout: Option<Duration>,
+    /// Begin a conversation, or go on with the agent's last one [default: the project's, else fresh]
+    #[arg(long, value_name = "MODE", value_parser = session())]
+    session: Option<SessionMode>,
     /// Run it only on a machine with this tag (repeatable)
     #[arg(long, value_name = "TAG")]
     tag: Vec<String>,
@@ -52,9 +55,16 @@ fn system_type() -> impl TypedValueParser<Value = SystemKind> {
         .try_map(|name| name.parse::<SystemKind>())
 }
 
+fn session() -> impl TypedValueParser<Value = SessionMode> {
+    PossibleValuesParser::new(["fresh", "continue"]).map(|name| match &*name {
+        "continue" => SessionMode::Continue,
+        _ => SessionMode::Fresh,
+    })
+}
+
 pub(super) fn run(args: Create, context: &Context) -> Outcome {
     // What is wrong with the input is told without asking anybody.
-    let text = text(args.text, context)?;
+    let text = text(args.text, "task", context)?;
     if let Some(title) = &args.title {
         Title::new(title.as_str())?;
     }
@@ -80,6 +90,7 @@ pub(super) fn run(args: Create, context: &Context) -> Outcome {
             blocked_by,
             max_retries: args.retries,
             timeout_s: args.timeout.map(|timeout| timeout.as_secs()),
+            session: args.session,
             tags: args.tag,
             system_type: args.system_type,
             ..CreateTask::new(project.id, text)
@@ -92,46 +103,4 @@ pub(super) fn run(args: Create, context: &Context) -> Outcome {
         }
         Ok(Code::Done)
     })
-}
-
-fn text(words: Vec<OsString>, context: &Context) -> Result<String, Failure> {
-    let bytes = if words.is_empty() {
-        read(context)?
-    } else {
-        let joined = words.join(std::ffi::OsStr::new(" "));
-        std::os::unix::ffi::OsStringExt::into_vec(joined)
-    };
-    let text = String::from_utf8(bytes).map_err(|e| {
-        let at = e.utf8_error().valid_up_to();
-        Failure::usage(format!(
-            "the task text is not UTF-8: byte {at} begins no character"
-        ))
-    })?;
-    let text = TaskText::new(text).map_err(|e| {
-        let failure = Failure::from(e);
-        Failure::usage(failure.message)
-    })?;
-    Ok(text.into())
-}
-
-fn read(context: &Context) -> Result<Vec<u8>, Failure> {
-    if stdin().is_terminal() {
-        context
-            .printer
-            .note("Type the task, then Ctrl-D on an empty line.");
-    }
-    let mut bytes = Vec::new();
-    // One byte more than allowed is enough to know.
-    stdin()
-        .lock()
-        .take(MAX_TEXT_BYTES as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|e| Failure::new(Code::Failed, format!("standard input can't be read: {e}")))?;
-    if bytes.len() > MAX_TEXT_BYTES {
-        return Err(Failure::usage(format!(
-            "the task text has more than {MAX_TEXT_BYTES} bytes (1 MiB)"
-        ))
-        .hint("put it in a file in the project and let the task name that file"));
-    }
-    Ok(bytes)
 }

@@ -55,6 +55,15 @@ pub(super) fn run(args: &List, context: &Context) -> Outcome {
         let rows = tasks.iter().map(row).collect();
         let headings = ["ID", "PROJECT", "STATE", "AGE", "TITLE", "REASON"];
         context.printer.table(&headings, Some(4), rows)?;
+        match tasks.iter().filter(|task| asks(task)).count() {
+            0 => {}
+            1 => context
+                .printer
+                .hint("a task waits for an answer; `ccm asks` shows its question"),
+            n => context.printer.hint(format!(
+                "{n} tasks wait for answers; `ccm asks` shows their questions"
+            )),
+        }
     }
     Ok(Code::Done)
 }
@@ -67,10 +76,16 @@ fn row(task: &Task) -> Vec<String> {
         time::age(task.created_at),
         task.title.clone(),
         match (task.reason, &task.detail) {
+            (None, _) if asks(task) => "asks".to_owned(),
             (Some(reason), _) => reason.to_string(),
             (None, detail) => detail.clone().unwrap_or_default(),
         },
     ]
+}
+
+/// Whether its run waits for a person.
+fn asks(task: &Task) -> bool {
+    !task.open_asks.is_empty()
 }
 
 /// A state's colour.

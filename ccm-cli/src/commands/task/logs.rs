@@ -1,17 +1,20 @@
 use std::io::{IsTerminal, stdout};
 
 use ccm_agents::terminal::Filter;
-use ccm_core::api::{EventKind, Stream, Task};
+use ccm_core::api::{Entry, EntryBody, EventKind, ProblemCode, Stream, Task};
 use ccm_core::id::{RunId, TaskId};
 use clap::Args;
 
 use super::super::{Outcome, select};
+use super::entries::Entries;
 use crate::client::{Client, EventFilter, Notice};
 use crate::context::Context;
 use crate::exit::{Code, Failure};
 use crate::printer::Printer;
 
-/// Show what a task's latest run printed
+/// Show what a task's latest run said and did
+///
+/// A program of one's own is shown byte for byte, a coding CLI as what its agent said and which tools it used.
 #[derive(Debug, Args)]
 pub(crate) struct Logs {
     /// The task's id, or at least its last 4 characters
@@ -19,11 +22,18 @@ pub(crate) struct Logs {
     /// Go on until the run ends
     #[arg(short, long)]
     follow: bool,
-    /// Standard error instead of standard output
+    /// The bytes of the program's output as they are
+    #[arg(long)]
+    raw: bool,
+    /// The bytes of standard error instead
     #[arg(long)]
     stderr: bool,
 }
 
+/// The driver of programs of one's own.
+const COMMAND: &str = "command";
+/// How many entries tell what kind of run it is.
+const FEW: u32 = 20;
 /// How much is asked for at once.
 const PIECE: u64 = 1024 * 1024;
 
@@ -48,15 +58,36 @@ pub(super) fn run(args: &Logs, context: &Context) -> Outcome {
                 });
             }
         };
-        let mut log = Log::new(context.printer, client, run, stream);
-        if args.follow {
-            log.follow().await?;
+        let bytes = args.raw || args.stderr;
+        let mut reader = if !bytes && (context.printer.json || has_entries(&client, run).await?) {
+            Reader::Entries(Entries::new(context.printer, client.clone(), run))
         } else {
-            log.read().await?;
+            Reader::Bytes(Log::new(context.printer, client.clone(), run, stream))
+        };
+        if args.follow {
+            follow(&client, run, &mut reader).await?;
+        } else {
+            reader.read().await?;
         }
-        log.end()?;
+        reader.end()?;
         Ok(Code::Done)
     })
+}
+
+/// Whether a run is told in more than its bare output. Before it has said anything, its agent's driver tells.
+async fn has_entries(client: &Client, run: RunId) -> Result<bool, Failure> {
+    let begin = client.transcript(run, 0, FEW).await?.entries;
+    if !begin.is_empty() {
+        let is_output = |entry: &Entry| matches!(entry.body, EntryBody::Output { .. });
+        return Ok(!begin.iter().all(is_output));
+    }
+    let agent = client.run(run).await?.agent_id;
+    match client.agent(agent).await {
+        Ok(agent) => Ok(agent.driver.is_some_and(|driver| driver != COMMAND)),
+        // Its project was removed.
+        Err(error) if error.code() == Some(ProblemCode::AgentNotFound) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Waits until a run takes the task.
@@ -92,6 +123,65 @@ fn never_started(task: &Task) -> Failure {
         Code::Refused,
         format!("the task is {state} and no run of it was started"),
     )
+}
+
+/// Prints what comes until the run has ended.
+async fn follow(client: &Client, run: RunId, reader: &mut Reader) -> Result<(), Failure> {
+    let filter = EventFilter {
+        run_id: Some(run),
+        kinds: reader.kinds(),
+        ..EventFilter::default()
+    };
+    let mut events = client.events(None, &filter);
+    loop {
+        let ended = match events.next().await? {
+            Notice::Open => match client.run(run).await {
+                Ok(run) => run.finished_at.is_some(),
+                Err(error) if error.is_unreachable() => continue,
+                Err(error) => return Err(error.into()),
+            },
+            Notice::Event { event, .. } => event.kind == EventKind::RunEnded,
+            _ => continue,
+        };
+        match reader.read().await {
+            Ok(()) if ended => return Ok(()),
+            Ok(()) => {}
+            // The stream tells when the daemon is back.
+            Err(failure) if failure.code == Code::Unreachable => {}
+            Err(failure) => return Err(failure),
+        }
+    }
+}
+
+/// What is read of a run.
+enum Reader {
+    Bytes(Log),
+    Entries(Entries),
+}
+
+impl Reader {
+    /// Prints what is there by now.
+    async fn read(&mut self) -> Result<(), Failure> {
+        match self {
+            Self::Bytes(log) => log.read().await,
+            Self::Entries(entries) => entries.read().await,
+        }
+    }
+
+    /// The events after which there may be more; empty for all.
+    fn kinds(&self) -> Vec<EventKind> {
+        match self {
+            Self::Bytes(_) => vec![EventKind::RunOutput, EventKind::RunEnded],
+            Self::Entries(_) => Vec::new(),
+        }
+    }
+
+    fn end(&mut self) -> Result<(), Failure> {
+        match self {
+            Self::Bytes(log) => log.end(),
+            Self::Entries(_) => Ok(()),
+        }
+    }
 }
 
 struct Log {
@@ -137,33 +227,6 @@ impl Log {
             self.offset = end;
             if part.bytes.is_empty() || end >= part.size {
                 return Ok(());
-            }
-        }
-    }
-
-    async fn follow(&mut self) -> Result<(), Failure> {
-        let filter = EventFilter {
-            run_id: Some(self.run),
-            kinds: vec![EventKind::RunOutput, EventKind::RunEnded],
-            ..EventFilter::default()
-        };
-        let mut events = self.client.events(None, &filter);
-        loop {
-            let ended = match events.next().await? {
-                Notice::Open => match self.client.run(self.run).await {
-                    Ok(run) => run.finished_at.is_some(),
-                    Err(error) if error.is_unreachable() => continue,
-                    Err(error) => return Err(error.into()),
-                },
-                Notice::Event { event, .. } => event.kind == EventKind::RunEnded,
-                _ => continue,
-            };
-            match self.read().await {
-                Ok(()) if ended => return Ok(()),
-                Ok(()) => {}
-                // The stream tells when the daemon is back.
-                Err(failure) if failure.code == Code::Unreachable => {}
-                Err(failure) => return Err(failure),
             }
         }
     }

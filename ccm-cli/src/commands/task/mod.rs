@@ -1,5 +1,8 @@
+mod answer;
 mod cancel;
 mod create;
+mod ends;
+mod entries;
 mod list;
 mod logs;
 mod retry;
@@ -21,6 +24,7 @@ pub(super) enum Command {
     Show(show::Show),
     Wait(wait::Wait),
     Logs(logs::Logs),
+    Answer(answer::Answer),
     Cancel(cancel::Cancel),
     Retry(retry::Retry),
 }
@@ -32,6 +36,7 @@ pub(super) fn run(command: Command, context: &Context) -> Outcome {
         Command::Show(args) => show::run(&args, context),
         Command::Wait(args) => wait::run(&args, context),
         Command::Logs(args) => logs::run(&args, context),
+        Command::Answer(args) => answer::run(args, context),
         Command::Cancel(args) => cancel::run(&args, context),
         Command::Retry(args) => retry::run(&args, context),
     }

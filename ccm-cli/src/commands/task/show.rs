@@ -1,8 +1,9 @@
 use ccm_agents::terminal;
-use ccm_core::api::Task;
+use ccm_core::api::{Run, Task};
+use ccm_core::run::Usage;
 use clap::Args;
 
-use super::super::{Outcome, select, time};
+use super::super::{Outcome, asks, select, time};
 use super::list::colour;
 use crate::context::Context;
 use crate::exit::{Code, Failure};
@@ -17,21 +18,29 @@ pub(crate) struct Show {
 
 pub(super) fn run(args: &Show, context: &Context) -> Outcome {
     let client = context.client()?;
-    let task = context.block_on(select::task(&client, &args.id))?;
+    let (task, run) = context.block_on(async {
+        let task = select::task(&client, &args.id).await?;
+        let run = match task.run_id {
+            Some(run) if !context.printer.json => Some(client.run(run).await?),
+            _ => None,
+        };
+        Ok((task, run))
+    })?;
     if context.printer.json {
         context.printer.object(&task)?;
     } else {
-        print(context.printer, &task)?;
+        print(context.printer, &task, run.as_ref())?;
     }
     Ok(Code::Done)
 }
 
-fn print(printer: Printer, task: &Task) -> Result<(), Failure> {
+fn print(printer: Printer, task: &Task, run: Option<&Run>) -> Result<(), Failure> {
     let field = |name: &str, value: &str| {
         if value.is_empty() {
             return Ok(());
         }
-        let name = format!("{:<12}", format!("{name}:"));
+        let colon = if name.is_empty() { "" } else { ":" };
+        let name = format!("{:<12}", format!("{name}{colon}"));
         printer.line(format!("{name}{}", terminal::line(value)))
     };
     let number = |n: i64| if n == 0 { String::new() } else { n.to_string() };
@@ -44,12 +53,24 @@ fn print(printer: Printer, task: &Task) -> Result<(), Failure> {
         "state:",
         printer.paint_out(colour(task.state), task.state.as_str())
     ))?;
-    let reason = match (task.reason, &task.detail) {
+    // What lets a run wait is no concern of its task's state, but of whoever wonders about it.
+    let held = run.filter(|run| run.finished_at.is_none() && task.reason.is_none());
+    let (reason, detail) = match held {
+        Some(run) => (run.reason, &run.detail),
+        None => (task.reason, &task.detail),
+    };
+    let reason = match (reason, detail) {
         (Some(reason), Some(detail)) => Some(format!("{reason}: {detail}")),
         (Some(reason), None) => Some(reason.to_string()),
         (None, detail) => detail.clone(),
     };
+    let until = run.filter(|_| reason.is_some()).and_then(|run| run.until);
     field("reason", &optional(reason))?;
+    field("until", &optional(until.map(|until| until.to_string())))?;
+    for ask in &task.open_asks {
+        field("asks", &ask.title)?;
+        field("", &asks::how(ask.id, ask.kind))?;
+    }
     field("priority", &number(i64::from(task.priority)))?;
     field(
         "not before",
@@ -83,12 +104,33 @@ fn print(printer: Printer, task: &Task) -> Result<(), Failure> {
         "cost",
         &optional(task.cost_usd.map(|cost| format!("{cost:.4} USD"))),
     )?;
+    if let Some(run) = run {
+        field("tokens", &tokens(&run.usage))?;
+        field("session", run.session_id.as_deref().unwrap_or_default())?;
+        let denied = match run.denied {
+            0 => String::new(),
+            1 => "1 permission".to_owned(),
+            n => format!("{n} permissions"),
+        };
+        field("denied", &denied)?;
+    }
     block(printer, "text", &task.text)?;
     block(
         printer,
         "result",
         task.result.as_deref().unwrap_or_default(),
     )
+}
+
+/// What the latest run read and wrote.
+fn tokens(usage: &Usage) -> String {
+    let cached = usage.cache_read_tokens;
+    let read = usage.input_tokens + usage.cache_write_tokens + cached;
+    match (read, usage.output_tokens) {
+        (0, 0) => String::new(),
+        (read, wrote) if cached == 0 => format!("{read} in, {wrote} out"),
+        (read, wrote) => format!("{read} in ({cached} from the cache), {wrote} out"),
+    }
 }
 
 fn block(printer: Printer, name: &str, text: &str) -> Result<(), Failure> {

@@ -2,18 +2,19 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ccm_agents::terminal;
-use ccm_core::api::{EventKind, Task, TaskStateName};
-use ccm_core::id::TaskId;
+use ccm_core::api::{OpenAsk, Task, TaskStateName};
+use ccm_core::id::AskId;
 use clap::Args;
 
-use super::super::{Outcome, select, time};
-use crate::client::{Client, EventFilter, Notice};
+use super::super::{Outcome, asks, select, time};
+use super::ends::until_ended;
 use crate::context::Context;
 use crate::exit::{Code, Failure};
 
 /// Wait until tasks have ended
 ///
-/// Exits 0 if all succeeded, 1 if one failed or was cancelled, 7 if it took too long.
+/// Exits 0 if all succeeded, 1 if one failed or was cancelled, 7 if it took too long. Tells when one of them asks
+/// something, and goes on waiting.
 #[derive(Debug, Args)]
 pub(crate) struct Wait {
     /// The tasks' ids, or at least their last 4 characters
@@ -28,104 +29,61 @@ pub(super) fn run(args: &Wait, context: &Context) -> Outcome {
     let client = context.client()?;
     context.block_on(async {
         // What has ended by now is told however little time is given.
-        let mut waits = Waits {
+        let mut looks = Looks {
             context,
-            open: BTreeSet::new(),
             code: Code::Done,
+            told: BTreeSet::new(),
         };
+        let mut open = BTreeSet::new();
         let mut seen = BTreeSet::new();
         for id in &args.ids {
             let task = select::task(&client, id).await?;
             if seen.insert(task.id) {
-                waits.open.insert(task.id);
-                waits.look_at(&task)?;
+                if !task.state.is_final() {
+                    open.insert(task.id);
+                }
+                looks.look_at(&task)?;
             }
         }
-        let waiting = wait(waits, &client);
-        let Some(limit) = args.timeout else {
-            return waiting.await;
-        };
-        match tokio::time::timeout(limit, waiting).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(Failure::new(
-                Code::TimedOut,
-                format!("not all tasks ended within {}", time::period(limit)),
-            )
-            .hint("they go on; wait again, or call them off with `ccm task cancel`")),
+        let waiting = until_ended(context, &client, &mut open, |task| looks.look_at(task));
+        match args.timeout {
+            None => waiting.await?,
+            Some(limit) => match tokio::time::timeout(limit, waiting).await {
+                Ok(waited) => waited?,
+                Err(_) => {
+                    return Err(Failure::new(
+                        Code::TimedOut,
+                        format!("not all tasks ended within {}", time::period(limit)),
+                    )
+                    .hint("they go on; wait again, or call them off with `ccm task cancel`"));
+                }
+            },
         }
+        Ok(looks.code)
     })
 }
 
-/// The tasks that are waited for.
-struct Waits<'a> {
+/// What is said of the tasks that are waited for.
+struct Looks<'a> {
     context: &'a Context,
-    open: BTreeSet<TaskId>,
     /// How it ends if the rest succeeds.
     code: Code,
+    told: BTreeSet<AskId>,
 }
 
-impl Waits<'_> {
-    /// Tells of a task that has ended, and is done with it.
+impl Looks<'_> {
     fn look_at(&mut self, task: &Task) -> Result<(), Failure> {
+        let new = |ask: &&OpenAsk| self.told.insert(ask.id);
+        let asked: Vec<OpenAsk> = task.open_asks.iter().filter(new).cloned().collect();
+        asks::tell(self.context, &task.id.to_string(), &asked);
         if !task.state.is_final() {
             return Ok(());
         }
-        self.open.remove(&task.id);
         if task.state != TaskStateName::Succeeded {
             self.code = Code::Failed;
         }
         tell(self.context, task)
     }
-}
-
-async fn wait(mut waits: Waits<'_>, client: &Client) -> Outcome {
-    let open = &waits.open;
-    let filter = EventFilter {
-        task_id: open.first().copied().filter(|_| open.len() == 1),
-        kinds: vec![
-            EventKind::TaskSucceeded,
-            EventKind::TaskFailed,
-            EventKind::TaskCancelled,
-        ],
-        ..EventFilter::default()
-    };
-    let mut events = client.events(None, &filter);
-    let mut lost = false;
-    while !waits.open.is_empty() {
-        let affected: Vec<TaskId> = match events.next().await? {
-            // What happened before the stream was open is in the tasks.
-            Notice::Open => {
-                if std::mem::take(&mut lost) {
-                    waits.context.printer.note("The daemon is back.");
-                }
-                waits.open.iter().copied().collect()
-            }
-            Notice::Event { event, .. } => event.task_id.into_iter().collect(),
-            Notice::Lost(error) => {
-                if !std::mem::replace(&mut lost, true) {
-                    waits
-                        .context
-                        .printer
-                        .note(format!("{error}; still waiting until it is back."));
-                }
-                continue;
-            }
-            _ => continue,
-        };
-        for id in affected {
-            if !waits.open.contains(&id) {
-                continue;
-            }
-            let task = match client.task(id).await {
-                Ok(task) => task,
-                // The stream tells when it is back.
-                Err(error) if error.is_unreachable() => continue,
-                Err(error) => return Err(error.into()),
-            };
-            waits.look_at(&task)?;
-        }
-    }
-    Ok(waits.code)
 }
 
 fn tell(context: &Context, task: &Task) -> Result<(), Failure> {
