@@ -220,14 +220,14 @@ fn tasks_and_agents_show_that_they_wait_for_a_person() {
 fn a_message_goes_to_the_run_that_an_agent_has_in_hand() {
     let working = || list(&[agent("working", Some(RUN), &[])]);
     let input = json!({"id": ASK, "run_id": RUN, "number": 2, "kind": "message", "text": "go on", "ask_id": null,
-        "state": "accepted", "by": "cli", "created_at": LONG_AGO});
+        "state": "written", "by": "cli", "created_at": LONG_AGO});
     let turns = vec![
         working(),
         ok(&run()),
         turn("201 Created", "application/json", &input.to_string()),
     ];
     let (ran, requests) = against(turns, &["agent", "send", "demo", "go", "on"]);
-    assert_eq!(ran.ok(), format!("{ASK} accepted"));
+    assert_eq!(ran.ok(), format!("{ASK} written"));
     assert!(requests[2].starts_with(&format!("POST /api/v1/tasks/{TASK}/messages ")));
     assert!(requests[2].ends_with(r#"{"text":"go on"}"#));
     assert!(crate::server::header(&requests[2], "idempotency-key").is_some());

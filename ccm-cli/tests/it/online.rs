@@ -412,6 +412,23 @@ fn agents_are_listed() {
 }
 
 #[test]
+fn a_program_that_takes_nothing_after_its_task_is_told_nothing() {
+    let machine = Machine::new();
+    let _daemon = machine.daemon();
+    let project = machine.project("demo", &["sh", "-c", "echo up; exec sleep 600"]);
+    let id = project.task("x");
+    until("it works", || {
+        machine.ccm(&["task", "logs", &id]).stdout == b"up\n"
+    });
+    for line in [&["go on"][..], &["demo", "go", "on"]] {
+        let sent = project.ccm(&[&["agent", "send"], line].concat());
+        assert_eq!(sent.code, 5, "{sent}");
+        machine.snapshots(|| assert_snapshot!("send_too_late", sent));
+    }
+    machine.ccm(&["task", "cancel", &id]).ok();
+}
+
+#[test]
 fn the_token_is_asked_for() {
     let machine = Machine::new();
     let _daemon = machine.daemon();

@@ -1,13 +1,17 @@
 use std::ffi::OsString;
+use std::time::Duration;
 
-use ccm_core::api::Agent;
+use ccm_core::api::{Agent, EventKind, Input, InputState};
 use clap::Args;
 
 use super::super::text::text;
 use super::super::{Outcome, select};
-use crate::client::Client;
+use crate::client::{self, Client, EventFilter, Notice};
 use crate::context::Context;
 use crate::exit::{Code, Failure};
+
+/// How long the message is watched on its way.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Tell a running agent something
 ///
@@ -33,12 +37,15 @@ pub(super) fn run(args: Send, context: &Context) -> Outcome {
             Code::Refused,
             format!("the agent {} has no run to tell that", agent.name),
         )
-        .hint("`ccm task create --session continue` gives it a task in its last conversation"));
+        .hint(NEW_TASK));
     };
     let text = text(words, "message", context)?;
     let input = context.block_on(async {
         let run = client.run(run).await?;
-        Ok(client.send_message(run.task_id, &text).await?)
+        let input = client.send_message(run.task_id, &text).await?;
+        // The message is durable by now, whatever comes in between.
+        let watched = tokio::time::timeout(PATIENCE, watch(&client, &input)).await;
+        Ok(watched.ok().and_then(Result::ok).unwrap_or(input))
     })?;
     if context.printer.json {
         context.printer.object(&input)?;
@@ -46,7 +53,41 @@ pub(super) fn run(args: Send, context: &Context) -> Outcome {
         let state = input.state.as_str();
         context.printer.line(format!("{} {state}", input.id))?;
     }
+    if input.state == InputState::TooLate {
+        return Err(Failure::new(
+            Code::Refused,
+            format!("the agent {} takes no more in this run", agent.name),
+        )
+        .hint(NEW_TASK));
+    }
     Ok(Code::Done)
+}
+
+const NEW_TASK: &str =
+    "`ccm task create --session continue` gives it a task in its last conversation";
+
+/// The message once more became of it than that it was accepted.
+async fn watch(client: &Client, input: &Input) -> client::Result<Input> {
+    if input.state != InputState::Accepted {
+        return Ok(input.clone());
+    }
+    let filter = EventFilter {
+        run_id: Some(input.run_id),
+        kinds: vec![EventKind::InputUpdated],
+        ..EventFilter::default()
+    };
+    let mut events = client.events(None, &filter);
+    loop {
+        match events.next().await? {
+            Notice::Open | Notice::Event { .. } => {}
+            _ => continue,
+        }
+        let inputs = client.inputs(input.run_id).all().await?;
+        let is_it = |found: &Input| found.id == input.id && found.state != InputState::Accepted;
+        if let Some(found) = inputs.into_iter().find(is_it) {
+            return Ok(found);
+        }
+    }
 }
 
 /// The agent that is meant, and the words that are for it. A single word that names no agent is for the agent of the
