@@ -3,7 +3,7 @@
 //! These files are read by later versions of this program: fields may be added, none may change its meaning.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -106,6 +106,27 @@ impl ExitRecord {
             Self::NotStarted { cause, .. } => (RunEnd::NeverStarted(cause), None),
         }
     }
+}
+
+/// A line of `inputs`: what became of something that the program was given.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct InputNote {
+    /// Its number; the prompt is 1.
+    pub(crate) input: u32,
+    pub(crate) state: Noted,
+    pub(crate) at: Timestamp,
+}
+
+/// What is noted of an input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Noted {
+    /// From here on the program may have seen something of it.
+    Begun,
+    /// All of it was written.
+    Delivered,
+    /// Nothing of it was written, and nothing will be.
+    TooLate,
 }
 
 /// `place.json` of an agent: what its host must know before any run.
@@ -253,6 +274,46 @@ impl RunDir {
         let here =
             Folder::at(&self.path).map_err(|error| durable::error("look at", &self.path, error))?;
         Ok(folder.is_copied_to(&here))
+    }
+
+    /// What is noted of the run's inputs.
+    pub(crate) fn inputs(&self) -> PathBuf {
+        self.file("inputs")
+    }
+
+    /// The bytes of an input on their way to the host.
+    pub(crate) fn input(&self, number: u32) -> PathBuf {
+        self.file(&format!("input-{number}"))
+    }
+
+    /// Adds a note, durably.
+    pub(crate) fn note_input(&self, note: &InputNote) -> io::Result<()> {
+        let mut line = serde_json::to_vec(note)?;
+        line.push(b'\n');
+        let mut file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(self.inputs())?;
+        file.write_all(&line)?;
+        file.sync_data()
+    }
+
+    /// What is noted last of an input, if it ever came to the host. A line that was cut says nothing.
+    pub(crate) fn noted_of(&self, number: u32) -> Result<Option<Noted>> {
+        let path = self.inputs();
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(durable::error("read", &path, error)),
+        };
+        let notes = text
+            .lines()
+            .filter_map(|line| serde_json::from_str::<InputNote>(line).ok());
+        Ok(notes
+            .filter(|note| note.input == number)
+            .last()
+            .map(|note| note.state))
     }
 
     /// Whether nobody holds the run's lock.

@@ -18,6 +18,10 @@ pub(crate) enum Request {
     Launch { run: RunId },
     /// End everything of the run. Answered once it is ended, or can't be.
     Stop { run: RunId, grace_ms: u64 },
+    /// Give the program what is in the run's folder as input `number`. Answered once it is written, or never will be.
+    Send { run: RunId, number: u32 },
+    /// Nothing more comes for the program. Answered at once.
+    Close { run: RunId },
     /// What the host does.
     Status,
     /// From here on the connection carries the readable log and nothing else. Needs no hello.
@@ -34,6 +38,8 @@ pub(crate) enum Answer {
     Host(Status),
     /// It is done; what came of it is in the run's folder.
     Done,
+    /// The program takes no more input.
+    TooLate,
     /// These processes can't be ended.
     Unstoppable { pids: Vec<u32> },
     /// Another run is in hand.

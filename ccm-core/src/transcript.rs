@@ -154,7 +154,7 @@ impl Entry {
                 let version = version.as_deref().unwrap_or("?");
                 line(&mut out, DIM, &format!("{model}, version {version}"));
             }
-            EntryBody::Prompt { text } => block(&mut out, "› ", BOLD, text),
+            EntryBody::Prompt { text } => excerpt(&mut out, "› ", BOLD, text),
             EntryBody::Text { text } | EntryBody::Output { text } => block(&mut out, "", "", text),
             EntryBody::Thinking { text } => excerpt(&mut out, "  ", DIM, text),
             EntryBody::ToolUse { name, input, .. } => {

@@ -1,21 +1,16 @@
 //! The driver `command`: any program that reads the prompt on standard input; its exit code decides.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
-use ccm_core::run::{Checkpoint, Observation, ParserState, Report, Reported, Stream};
+use ccm_core::run::{Checkpoint, Observation, ParserState, Report, Reported};
 use ccm_core::runtime::{Batch, LaunchOrder, RunEnd};
 use ccm_core::task::Setback;
+use ccm_core::transcript::{Entry, EntryBody, Transcript};
 use ccm_core::{Error, Reason, Result};
-use serde::{Deserialize, Serialize};
 
+use super::lines::{self, Skipping, read_at};
 use super::{Plan, Spool};
 
-/// How much of a stream one read takes in, unless a single line is longer.
-const BATCH: u64 = 512 * 1024;
-/// A line with more bytes is not looked at.
-const MAX_LINE: u64 = 64 * 1024 * 1024;
 /// How much of standard output is the result.
 const RESULT: u64 = 64 * 1024;
 const PARSER_VERSION: u32 = 1;
@@ -37,195 +32,93 @@ pub(super) fn plan(order: &LaunchOrder) -> std::result::Result<Plan, Setback> {
         argv,
         first_input: order.prompt.as_str().as_bytes().to_vec(),
         then_close: true,
+        interrupt: None,
     })
 }
 
-/// What must be remembered between reads: whether a stream is in the middle of a line that is too long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-struct Parser {
-    skipping_out: bool,
-    skipping_err: bool,
+/// What must be remembered between reads.
+fn skipping(state: Option<&ParserState>) -> Skipping {
+    state
+        .filter(|state| state.version == PARSER_VERSION)
+        .and_then(|state| serde_json::from_str(&state.data).ok())
+        .unwrap_or_default()
 }
 
-impl Parser {
-    fn from_state(state: Option<&ParserState>) -> Self {
-        state
-            .filter(|state| state.version == PARSER_VERSION)
-            .and_then(|state| serde_json::from_str(&state.data).ok())
-            .unwrap_or_default()
+fn into_state(skipping: Skipping) -> Option<ParserState> {
+    if skipping == Skipping::default() {
+        return None;
     }
-
-    fn into_state(self) -> Option<ParserState> {
-        if self == Self::default() {
-            return None;
-        }
-        Some(ParserState {
-            version: PARSER_VERSION,
-            data: serde_json::to_string(&self).ok()?,
-        })
-    }
+    Some(ParserState {
+        version: PARSER_VERSION,
+        data: serde_json::to_string(&skipping).ok()?,
+    })
 }
 
 pub(super) fn read(spool: &Spool, from: &Checkpoint, end: Option<&RunEnd>) -> Result<Batch> {
-    let failed =
-        |error: io::Error| Error::unavailable("could not read a run's output").with_source(error);
-    let mut parser = Parser::from_state(from.parser.as_ref());
-    let mut observations = Vec::new();
-    let ended = end.is_some();
-    let mut out = Reader {
-        stream: Stream::Out,
-        file: spool.out.as_ref(),
-        size: spool.out_size,
-        ended,
-    };
-    let (out_at, out_done) = out
-        .take(from.out, &mut parser.skipping_out, &mut observations)
-        .map_err(failed)?;
-    let mut err = Reader {
-        stream: Stream::Err,
-        file: spool.err.as_ref(),
-        size: spool.err_size,
-        ended,
-    };
-    let (err_at, err_done) = err
-        .take(from.err, &mut parser.skipping_err, &mut observations)
-        .map_err(failed)?;
-    let complete = out_done && err_done;
-    let reported = match end {
-        Some(RunEnd::Exited(_)) if complete => Reported::Whole(report(spool).map_err(failed)?),
-        _ => Reported::Nothing,
+    let mut skipping = skipping(from.parser.as_ref());
+    let part = lines::part(spool, from, &mut skipping, end.is_some())?;
+    let exited = part.complete && matches!(end, Some(RunEnd::Exited(_)));
+    let reported = if exited {
+        Reported::Whole(report(spool).map_err(|error| {
+            Error::unavailable("could not read a run's output").with_source(error)
+        })?)
+    } else {
+        Reported::Nothing
     };
     Ok(Batch {
-        observations,
+        observations: part.seen,
         checkpoint: Checkpoint {
-            out: out_at,
-            err: err_at,
-            parser: parser.into_state(),
+            out: part.out,
+            err: part.err,
+            parser: into_state(skipping),
         },
         reported,
-        last_words: None,
+        last_words: lines::last_words(spool).filter(|_| exited),
         resting: false,
-        complete,
+        complete: part.complete,
     })
 }
 
-struct Reader<'a> {
-    stream: Stream,
-    file: Option<&'a File>,
-    size: u64,
-    ended: bool,
-}
-
-impl Reader<'_> {
-    /// Takes in whole lines from `from` on. Says where it stopped, and whether nothing more can be taken now.
-    fn take(
-        &mut self,
-        from: u64,
-        skipping: &mut bool,
-        seen: &mut Vec<Observation>,
-    ) -> io::Result<(u64, bool)> {
-        let Some(file) = self.file.filter(|_| from < self.size) else {
-            return Ok((from, true));
-        };
-        let rest = self.size - from;
-        let to = if *skipping {
-            None
-        } else {
-            match last_line_end(file, from, rest.min(BATCH))? {
-                Some(to) => Some(to),
-                None => first_line_end(file, from, rest.min(MAX_LINE))?,
+/// The output as it is, in pieces of whole lines.
+pub(super) fn tell(spool: &Spool, from: u64, ended: bool) -> Result<Transcript> {
+    let at = Checkpoint {
+        out: from,
+        err: spool.err_size,
+        parser: None,
+    };
+    let part = lines::part(spool, &at, &mut Skipping::default(), ended)?;
+    let mut entries = Vec::new();
+    for seen in part.seen {
+        let (offset, body) = match seen {
+            Observation::Output { from, to, .. } => {
+                let bytes = spool
+                    .out
+                    .as_ref()
+                    .map(|file| lines::read_at(file, from, to - from));
+                let bytes = bytes.transpose().map_err(|error| {
+                    Error::unavailable("could not read a run's output").with_source(error)
+                })?;
+                let bytes = bytes.unwrap_or_default();
+                let text = String::from_utf8_lossy(&bytes).into_owned();
+                (from, EntryBody::Output { text })
             }
-        };
-        let whole = self.ended && rest <= BATCH && !*skipping;
-        if whole || to.is_some() {
-            let to = if whole {
-                self.size
-            } else {
-                to.unwrap_or(self.size)
-            };
-            seen.push(Observation::Output {
-                stream: self.stream,
-                from,
-                to,
-            });
-            return Ok((to, to == self.size));
-        }
-        if !*skipping && rest <= MAX_LINE {
-            if !self.ended {
-                return Ok((from, true));
+            Observation::Skipped { offset, length, .. } => {
+                let text = format!("{length} bytes without the end of a line are not shown");
+                (offset, EntryBody::Note { text })
             }
-            seen.push(Observation::Output {
-                stream: self.stream,
-                from,
-                to: self.size,
-            });
-            return Ok((self.size, true));
-        }
-        self.skip(file, from, skipping, seen)
-    }
-
-    /// Passes over a line that is too long, in pieces, because its end may be far or not written yet.
-    fn skip(
-        &self,
-        file: &File,
-        from: u64,
-        skipping: &mut bool,
-        seen: &mut Vec<Observation>,
-    ) -> io::Result<(u64, bool)> {
-        let rest = self.size - from;
-        let end = first_line_end(file, from, rest.min(MAX_LINE))?;
-        let to = match end {
-            Some(end) => end,
-            None if rest >= MAX_LINE => from + MAX_LINE,
-            None if self.ended => self.size,
-            None => return Ok((from, true)),
+            _ => continue,
         };
-        *skipping = end.is_none() && !(self.ended && to == self.size);
-        seen.push(Observation::Skipped {
-            stream: self.stream,
-            offset: from,
-            length: to - from,
+        entries.push(Entry {
+            offset,
+            time: None,
+            body,
         });
-        Ok((to, to == self.size))
     }
-}
-
-/// Where the last line that ends in the `length` bytes after `from` does.
-fn last_line_end(file: &File, from: u64, length: u64) -> io::Result<Option<u64>> {
-    let bytes = read_at(file, from, length)?;
-    let at = bytes.iter().rposition(|byte| *byte == b'\n');
-    Ok(at.map(|at| from + at as u64 + 1))
-}
-
-/// Where the first line that ends in the `length` bytes after `from` does, without holding them all.
-fn first_line_end(file: &File, from: u64, length: u64) -> io::Result<Option<u64>> {
-    let (mut at, end) = (from, from + length);
-    while at < end {
-        let bytes = read_at(file, at, (end - at).min(BATCH))?;
-        if bytes.is_empty() {
-            break;
-        }
-        if let Some(found) = bytes.iter().position(|byte| *byte == b'\n') {
-            return Ok(Some(at + found as u64 + 1));
-        }
-        at += bytes.len() as u64;
-    }
-    Ok(None)
-}
-
-fn read_at(file: &File, from: u64, length: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
-    let mut filled = 0;
-    while filled < bytes.len() {
-        match file.read_at(&mut bytes[filled..], from + filled as u64) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    bytes.truncate(filled);
-    Ok(bytes)
+    Ok(Transcript {
+        entries,
+        next: part.out,
+        complete: part.complete,
+    })
 }
 
 /// The end of standard output is what the program answered.
@@ -249,7 +142,9 @@ fn report(spool: &Spool) -> io::Result<Report> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::lines::MAX_LINE;
     use super::*;
+    use ccm_core::run::Stream;
     use ccm_core::runtime::Exit;
     use ccm_core::time::Timestamp;
     use proptest::prelude::*;
@@ -281,6 +176,13 @@ mod tests {
         })
     }
 
+    fn text_of(reported: Reported) -> String {
+        match reported {
+            Reported::Whole(report) => report.text,
+            other => panic!("{other:?}"),
+        }
+    }
+
     fn output(stream: Stream, from: u64, to: u64) -> Observation {
         Observation::Output { stream, from, to }
     }
@@ -294,16 +196,18 @@ mod tests {
         assert_eq!((batch.checkpoint.out, batch.checkpoint.err), (8, 0));
         assert_eq!(batch, read(&spool, &start, None).unwrap());
         let again = read(&spool, &batch.checkpoint, None).unwrap();
-        assert!(again.observations.is_empty() && again.complete && again.report.is_none());
+        assert!(
+            again.observations.is_empty() && again.complete && again.reported == Reported::Nothing
+        );
         assert_eq!(again.checkpoint, batch.checkpoint);
         let last = read(&spool, &batch.checkpoint, Some(&exited(&spool))).unwrap();
         assert_eq!(
             last.observations,
             [output(Stream::Out, 8, 11), output(Stream::Err, 0, 3)]
         );
-        assert_eq!(last.report.unwrap().text, "one\ntwo\nthr");
+        assert_eq!(text_of(last.reported), "one\ntwo\nthr");
         let gone = read(&spool, &batch.checkpoint, Some(&RunEnd::Gone)).unwrap();
-        assert!(gone.complete && gone.report.is_none());
+        assert!(gone.complete && gone.reported == Reported::Nothing);
     }
 
     #[test]
@@ -347,7 +251,7 @@ mod tests {
             out: spool.out_size,
             ..Checkpoint::default()
         };
-        let text = read(&spool, &at, Some(&end)).unwrap().report.unwrap().text;
+        let text = text_of(read(&spool, &at, Some(&end)).unwrap().reported);
         assert!(text.len() as u64 > RESULT - 4 && text.len() as u64 <= RESULT);
         assert!(text.chars().all(|c| c == '€'));
     }

@@ -14,11 +14,13 @@ use ccm_core::task::Setback;
 use nix::errno::Errno;
 use nix::sys::stat::Mode;
 
+use crate::driver::{self, Driver};
 use crate::stopset::RUN_MARK;
 use crate::sys::{self, Forked};
 
 /// Everything that a forked child needs to become the program, made before the fork.
 pub(crate) struct Program {
+    driver: Driver,
     name: String,
     folder: PathBuf,
     candidates: Vec<CString>,
@@ -53,6 +55,7 @@ pub(crate) struct Failure {
 impl Program {
     /// The program of an order; `umask` is what the host itself was started with.
     pub(crate) fn new(
+        driver: Driver,
         order: &LaunchOrder,
         argv: &[String],
         home: &Path,
@@ -65,6 +68,7 @@ impl Program {
             .unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
         let name = argv.first().cloned().unwrap_or_default();
         Ok(Self {
+            driver,
             candidates: candidates(&name, &search_path, &order.place.folder)?,
             argv: argv
                 .iter()
@@ -193,11 +197,9 @@ impl Program {
                 "the program {name} is not there, or what its first line names is not; install it or correct \
                  agent.command in .ccm/config.yaml"
             ),
-            Errno::ENOENT => format!(
-                "the program {name:?} was not found on the PATH ({}); install it, or give its full path in \
-                 agent.command in .ccm/config.yaml",
-                self.search_path.to_string_lossy()
-            ),
+            Errno::ENOENT => self
+                .driver
+                .missing(name, &self.search_path.to_string_lossy()),
             Errno::EACCES => format!(
                 "the program {name} may not be executed; chmod +x mends that for a file, for anything else correct \
                  agent.command in .ccm/config.yaml"
@@ -272,8 +274,10 @@ fn environment(
     home: &Path,
 ) -> BTreeMap<OsString, OsString> {
     let own = |key: &OsString| {
-        let key = key.as_bytes();
-        key.starts_with(b"CCM_") || key.starts_with(b"SUPABASE_")
+        let bytes = key.as_bytes();
+        bytes.starts_with(b"CCM_")
+            || bytes.starts_with(b"SUPABASE_")
+            || key.to_str().is_some_and(driver::is_mark_of_an_agent)
     };
     let mut env: BTreeMap<OsString, OsString> =
         host.into_iter().filter(|(key, _)| !own(key)).collect();
@@ -350,6 +354,7 @@ mod tests {
             "CCM_RUN_ID",
             "CCM_X",
             "SUPABASE_KEY",
+            "CLAUDECODE",
             "PATH",
             "PWD",
         ]

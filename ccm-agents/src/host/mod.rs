@@ -9,6 +9,7 @@ mod exit;
 mod log;
 mod run;
 mod server;
+mod stdin;
 mod tail;
 pub(crate) mod watch;
 

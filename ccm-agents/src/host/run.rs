@@ -8,7 +8,7 @@
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
-use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::io::{self, PipeReader, PipeWriter, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::{Duration, Instant};
 
@@ -21,14 +21,18 @@ use nix::sys::stat::Mode;
 use super::child::{Failure, Program};
 use super::exit;
 use super::log::Log;
+use super::stdin::{Offer, Stdin};
 use super::tail::Tail;
 use crate::clock;
 use crate::driver::{Driver, Plan};
-use crate::record::{self, ExitRecord, FORMAT, Folder, Gate, LaunchFile, Passage, RunDir};
+use crate::record::{self, ExitRecord, FORMAT, Folder, Gate, LaunchFile, Noted, Passage, RunDir};
 use crate::stopset::{Emptier, GRACE, Step, StopSet};
 use crate::sys::proc::{Machine, ProcessId};
 use crate::sys::{self, Ended, durable};
 use crate::terminal;
+
+/// How long a program that was asked to give up may take until it is ended.
+const INTERRUPTING: Duration = Duration::from_secs(3);
 
 /// What the host is itself.
 #[derive(Debug)]
@@ -54,9 +58,10 @@ pub(crate) struct Run {
     /// Open until it is known whether the program runs.
     report: Option<PipeReader>,
     failure: Option<Failure>,
-    stdin: Option<PipeWriter>,
+    stdin: Option<Stdin>,
     plan: Plan,
-    written: usize,
+    /// The program was asked to give up; if it has not ended by then, it is ended with this grace.
+    interrupted: Option<(Instant, Duration)>,
     pub(crate) tail: Tail,
     ended: Option<Ended>,
     ending: Option<Emptier>,
@@ -97,9 +102,10 @@ impl Run {
             )));
         }
         let order = launch.order;
-        let plan = match Driver::named(&order.profile.driver).and_then(|driver| driver.plan(&order))
-        {
-            Ok(plan) => plan,
+        let planned = Driver::named(&order.profile.driver)
+            .and_then(|driver| Ok((driver, driver.plan(&order, dir.path())?)));
+        let (driver, mut plan) = match planned {
+            Ok(planned) => planned,
             Err(cause) => return dir.void(cause).map(|_| None),
         };
         let failed = |error: io::Error| durable::error("prepare", dir.path(), error);
@@ -110,10 +116,12 @@ impl Run {
             append(&dir, "spool.out").map_err(failed)?,
             append(&dir, "spool.err").map_err(failed)?,
         ];
-        let tail = Tail::new(&dir).map_err(failed)?;
+        let tail = Tail::new(&dir, driver.teller()).map_err(failed)?;
         exit::reserve(&dir).map_err(failed)?;
         append(&dir, "inputs").map_err(failed)?;
-        let program = Program::new(&order, &plan.argv, dir_home(&dir), me.umask).map_err(failed)?;
+        driver.prepare(&order, dir.path()).map_err(failed)?;
+        let program =
+            Program::new(driver, &order, &plan.argv, dir_home(&dir), me.umask).map_err(failed)?;
 
         let waiting = program.fork(&spool[0], &spool[1]).map_err(failed)?;
         barrier!("launch.3.forked");
@@ -154,8 +162,10 @@ impl Run {
         // If the child is gone its end is seen like any other.
         let released = waiting.release().ok();
         barrier!("launch.5.released");
+        let prompt = std::mem::take(&mut plan.first_input);
         let (report, stdin) = released.map_or((None, None), |released| {
-            (Some(released.report), Some(released.stdin))
+            let stdin = Stdin::new(dir.clone(), released.stdin, prompt, plan.then_close);
+            (Some(released.report), Some(stdin))
         });
         Ok(Some(Self {
             id: dir.run,
@@ -171,7 +181,7 @@ impl Run {
             failure: None,
             stdin,
             plan,
-            written: 0,
+            interrupted: None,
             tail,
             ended: None,
             ending: None,
@@ -191,7 +201,8 @@ impl Run {
 
     /// The program's standard input, while there is something to write to it.
     pub(crate) fn stdin(&self) -> Option<&PipeWriter> {
-        self.stdin.as_ref().filter(|_| self.report.is_none())
+        let stdin = self.stdin.as_ref().filter(|_| self.report.is_none());
+        stdin.and_then(Stdin::pipe)
     }
 
     /// Reads the child's report. True if the program runs, known just now.
@@ -203,63 +214,52 @@ impl Run {
         match report.read(&mut bytes) {
             Ok(0) => {
                 self.report = None;
-                self.begin_input();
+                self.write_input();
                 true
             }
             Ok(count) => {
                 self.failure = Failure::from_bytes(&bytes[..count]);
                 self.report = None;
-                self.stdin = None;
+                if let Some(stdin) = &mut self.stdin {
+                    stdin.end();
+                }
                 false
             }
             Err(_) => false,
         }
     }
 
-    /// The prompt: input number 1, noted before it is written.
-    fn begin_input(&mut self) {
-        self.note("begun");
-        self.write_input();
-    }
-
     /// Writes what the program takes without waiting for it.
     pub(crate) fn write_input(&mut self) {
-        let Some(stdin) = &mut self.stdin else { return };
-        while self.written < self.plan.first_input.len() {
-            match stdin.write(&self.plan.first_input[self.written..]) {
-                Ok(count) => self.written += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(_) => {
-                    // It doesn't want the rest, which is its own affair.
-                    self.end_input("too_late");
-                    return;
-                }
-            }
+        if let Some(stdin) = &mut self.stdin {
+            stdin.write();
         }
-        self.end_input("delivered");
     }
 
-    fn end_input(&mut self, state: &str) {
-        self.note(state);
-        if self.plan.then_close {
-            self.stdin = None;
-        }
-        self.plan.first_input = Vec::new();
-        self.written = 0;
-        barrier!("launch.6.prompted");
+    /// Takes an input for the program, whose bytes a daemon has put into the run's folder.
+    pub(crate) fn send(&mut self, number: u32) -> Result<Offer> {
+        let Some(stdin) = &mut self.stdin else {
+            return Ok(Offer::TooLate);
+        };
+        let path = self.dir.input(number);
+        let offer = stdin.offer(number, || {
+            std::fs::read(&path).map_err(|error| durable::error("read", &path, error))
+        })?;
+        // It was read, or is not wanted.
+        let _ = std::fs::remove_file(&path);
+        Ok(offer)
     }
 
-    /// Writes down what becomes of input number 1. The launch itself, whose part it is, is committed already.
-    fn note(&self, state: &str) {
-        let line = serde_json::json!({ "input": 1, "state": state, "at": clock::now() });
-        let noted = append(&self.dir, "inputs").and_then(|mut file| {
-            file.write_all(format!("{line}\n").as_bytes())?;
-            file.sync_data()
-        });
-        if let Err(error) = noted {
-            eprintln!("run {}: could not note an input: {error}", self.id);
+    /// Nothing more comes for the program.
+    pub(crate) fn close_input(&mut self) {
+        if let Some(stdin) = &mut self.stdin {
+            stdin.close();
         }
+    }
+
+    /// What became of inputs since the last call.
+    pub(crate) fn settled_inputs(&mut self) -> Vec<(u32, Noted)> {
+        self.stdin.as_mut().map(Stdin::settled).unwrap_or_default()
     }
 
     /// Looks whether the program has ended.
@@ -271,7 +271,10 @@ impl Run {
             self.read_report();
             barrier!("launch.7.ended");
             self.ended = Some(ended);
-            self.stdin = None;
+            self.interrupted = None;
+            if let Some(stdin) = &mut self.stdin {
+                stdin.end();
+            }
             if self.ending.is_none() {
                 self.ending = Some(Emptier::terminate(self.stop_set(), GRACE));
             }
@@ -279,13 +282,24 @@ impl Run {
         }
     }
 
-    /// Begins to end everything of the run, on somebody's wish.
+    /// Begins to end everything of the run, on somebody's wish. A program that can be asked to give up, and say what it
+    /// has done, is asked first.
     pub(crate) fn stop(&mut self, grace: Duration) {
         self.look_for_end();
         if self.ended.is_none() {
             self.stopped = true;
+            if let (Some(words), Some(stdin)) = (self.plan.interrupt.take(), &mut self.stdin)
+                && self.ending.is_none()
+                && !grace.is_zero()
+                && stdin.interrupt(words)
+            {
+                self.interrupted = Some((Instant::now() + INTERRUPTING, grace));
+            }
         }
-        self.end_all(grace);
+        if self.interrupted.is_none() || grace.is_zero() {
+            self.interrupted = None;
+            self.end_all(grace);
+        }
     }
 
     fn end_all(&mut self, grace: Duration) {
@@ -318,7 +332,11 @@ impl Run {
     /// When the host must come back to it without being woken.
     pub(crate) fn due(&self) -> Option<Instant> {
         let step = self.ending.as_ref().map(|_| self.step_at);
-        step.into_iter().chain(self.tail.due()).min()
+        let interrupted = self.interrupted.map(|(until, _)| until);
+        [step, interrupted, self.tail.due()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Shows new output, and ends a run that wrote too much.
@@ -342,6 +360,12 @@ impl Run {
 
     /// Goes on with ending the run, if that is due.
     pub(crate) fn step(&mut self, log: &mut Log) -> Progress {
+        if let Some((until, grace)) = self.interrupted
+            && Instant::now() >= until
+        {
+            self.interrupted = None;
+            self.end_all(grace);
+        }
         let Some(ending) = &mut self.ending else {
             return Progress::Going;
         };

@@ -14,8 +14,9 @@ use nix::sys::signal::Signal;
 use super::client::Client;
 use super::log::Log;
 use super::run::{Identity, Progress, Run};
+use super::stdin::Offer;
 use super::watch::Watch;
-use crate::record::{AgentDir, PlaceFile, RunDir};
+use crate::record::{AgentDir, Noted, PlaceFile, RunDir};
 use crate::stopset::GRACE;
 use crate::sys::proc::ProcessId;
 use crate::terminal;
@@ -41,6 +42,8 @@ pub(crate) struct Server {
     /// Who waits for the program to be started, and who for it to be stopped.
     launchers: Vec<u64>,
     stoppers: Vec<u64>,
+    /// Who waits for which input to be written.
+    senders: Vec<(u64, u32)>,
     quitting: bool,
     /// Its folder was deleted.
     homeless: bool,
@@ -84,6 +87,7 @@ impl Server {
             log: Log::default(),
             launchers: Vec::new(),
             stoppers: Vec::new(),
+            senders: Vec::new(),
             quitting: false,
             homeless: false,
         }
@@ -288,6 +292,24 @@ impl Server {
                 }
                 _ => Some(Answer::Done),
             },
+            Request::Send { run, number } => match &mut self.run {
+                Some(in_hand) if in_hand.id == run => match in_hand.send(number) {
+                    Ok(Offer::Written) => Some(Answer::Done),
+                    Ok(Offer::TooLate) => Some(Answer::TooLate),
+                    Ok(Offer::Queued) => {
+                        self.senders.push((id, number));
+                        None
+                    }
+                    Err(error) => Some(refused(&error)),
+                },
+                _ => Some(Answer::TooLate),
+            },
+            Request::Close { run } => {
+                if let Some(in_hand) = self.run.as_mut().filter(|in_hand| in_hand.id == run) {
+                    in_hand.close_input();
+                }
+                Some(Answer::Done)
+            }
             Request::Quit => match &self.run {
                 Some(run) => Some(Answer::Busy { run: run.id }),
                 None => {
@@ -320,10 +342,7 @@ impl Server {
                 None
             }
             Ok(None) => Some(Answer::Done),
-            Err(error) => Some(Answer::Refused {
-                message: ccm_core::chain(&error),
-                disk_full: error.kind() == ErrorKind::DiskFull,
-            }),
+            Err(error) => Some(refused(&error)),
         }
     }
 
@@ -348,17 +367,42 @@ impl Server {
     fn go_on(&mut self) {
         let Some(run) = &mut self.run else { return };
         run.look(&mut self.log);
-        match run.step(&mut self.log) {
+        let settled = run.settled_inputs();
+        let progress = run.step(&mut self.log);
+        self.answer_senders(&settled);
+        let Some(run) = &mut self.run else { return };
+        match progress {
             Progress::Going => {}
             Progress::Stuck => {
                 let pids = run.unstoppable.clone();
                 self.answer_all(|server| &mut server.stoppers, &Answer::Unstoppable { pids });
             }
             Progress::Over => {
+                let settled = run.settled_inputs();
+                self.answer_senders(&settled);
+                self.senders.clear();
                 self.run = None;
                 Run::reap_orphans(None);
                 self.answer_all(|server| &mut server.launchers, &Answer::Done);
                 self.answer_all(|server| &mut server.stoppers, &Answer::Done);
+            }
+        }
+    }
+
+    fn answer_senders(&mut self, settled: &[(u32, Noted)]) {
+        for (number, state) in settled {
+            let answer = match state {
+                Noted::TooLate => Answer::TooLate,
+                Noted::Begun | Noted::Delivered => Answer::Done,
+            };
+            let waiting = std::mem::take(&mut self.senders);
+            let (answered, rest) = waiting.into_iter().partition(|(_, one)| one == number);
+            self.senders = rest;
+            let answered: Vec<(u64, u32)> = answered;
+            for client in &mut self.clients {
+                if answered.iter().any(|(id, _)| *id == client.id) {
+                    client.answer(&answer);
+                }
             }
         }
     }
@@ -413,5 +457,12 @@ impl Server {
         }
         banner.extend(recent);
         banner
+    }
+}
+
+fn refused(error: &ccm_core::Error) -> Answer {
+    Answer::Refused {
+        message: ccm_core::chain(error),
+        disk_full: error.kind() == ErrorKind::DiskFull,
     }
 }

@@ -9,6 +9,7 @@ use ccm_core::run::Stream;
 
 use super::log::Log;
 use super::watch::Watch;
+use crate::driver::Teller;
 use crate::record::RunDir;
 
 /// The shortest time between two looks: a program that writes much costs the host little.
@@ -24,6 +25,8 @@ const KEPT: u64 = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct Tail {
     streams: [(Stream, File, u64); 2],
+    /// How standard output is shown.
+    teller: Teller,
     watch: Option<Watch>,
     /// Whether there may be something to show.
     pub(crate) dirty: bool,
@@ -31,13 +34,14 @@ pub(crate) struct Tail {
 }
 
 impl Tail {
-    pub(crate) fn new(dir: &RunDir) -> io::Result<Self> {
+    pub(crate) fn new(dir: &RunDir, teller: Teller) -> io::Result<Self> {
         let open = |stream| Ok::<_, io::Error>((stream, File::open(dir.spool(stream))?, 0));
         let watch = Watch::new().filter(|watch| {
             watch.add_file(&dir.spool(Stream::Out)) && watch.add_file(&dir.spool(Stream::Err))
         });
         Ok(Self {
             streams: [open(Stream::Out)?, open(Stream::Err)?],
+            teller,
             watch,
             dirty: false,
             not_before: Instant::now(),
@@ -76,11 +80,21 @@ impl Tail {
                     "[{skipped} bytes not shown here; they are in the task's log]"
                 ));
                 *at = size - KEPT;
+                if *stream == Stream::Out {
+                    self.teller.skip();
+                }
             }
             let mut buffer = vec![0; usize::try_from(size.saturating_sub(*at)).unwrap_or(0)];
             let read = file.read_at(&mut buffer, *at)?;
             *at += read as u64;
-            log.output(*stream, &buffer[..read]);
+            let bytes = &buffer[..read];
+            match stream {
+                Stream::Out => match self.teller.push(bytes) {
+                    Some(shown) => log.output(Stream::Out, shown.as_bytes()),
+                    None => log.output(Stream::Out, bytes),
+                },
+                Stream::Err => log.output(Stream::Err, bytes),
+            }
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Starting a run, as far as that is the daemon's part.
 
+use std::path::Path;
 use std::time::Duration;
 
 use ccm_core::runtime::{LaunchOrder, RunStatus};
@@ -27,7 +28,7 @@ impl Hosts {
             let (dir, order) = (dir.clone(), order.clone());
             blocking(move || {
                 let settled = dir.gate()?.is_some() || dir.exit()?.is_some();
-                Ok((settled, check(&order)))
+                Ok((settled, check(&order, dir.path())))
             })
             .await?
         };
@@ -91,8 +92,8 @@ impl Hosts {
 }
 
 /// What can be known of an order without trying it.
-fn check(order: &LaunchOrder) -> std::result::Result<(), Setback> {
-    Driver::named(&order.profile.driver)?.plan(order)?;
+fn check(order: &LaunchOrder, run_folder: &Path) -> std::result::Result<(), Setback> {
+    Driver::named(&order.profile.driver)?.plan(order, run_folder)?;
     let folder = &order.place.folder;
     if !folder.is_dir() {
         return Err(Setback::new(

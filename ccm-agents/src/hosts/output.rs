@@ -102,7 +102,7 @@ impl Hosts {
 }
 
 /// A run's spool, up to its end if that is known.
-fn spool(dir: &RunDir, end: Option<&RunEnd>) -> Result<Spool> {
+pub(super) fn spool(dir: &RunDir, end: Option<&RunEnd>) -> Result<Spool> {
     let out = open(dir, Stream::Out)?;
     let err = open(dir, Stream::Err)?;
     let size = |stream, file: Option<&File>| {

@@ -27,7 +27,7 @@ const LOOKS: usize = 20;
 
 /// What a run's folder says.
 #[derive(Debug)]
-enum Evidence {
+pub(super) enum Evidence {
     /// There is no folder: it was not made yet, or somebody deleted it.
     Nothing,
     /// There is no gate: whether it starts is not settled, or somebody deleted it.
@@ -215,7 +215,7 @@ impl Hosts {
         Ok(agents.into_iter().find(|facts| facts.run == Some(run)))
     }
 
-    async fn evidence(&self, dir: &RunDir) -> Result<Evidence> {
+    pub(super) async fn evidence(&self, dir: &RunDir) -> Result<Evidence> {
         let (home, dir) = (self.config.home.clone(), dir.clone());
         blocking(move || look(&home, &dir)).await
     }

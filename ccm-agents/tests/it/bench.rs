@@ -9,7 +9,7 @@ use ccm_core::AgentRuntime;
 use ccm_core::agent::AgentPlace;
 use ccm_core::id::{AgentId, Epoch, ProjectId, RunId, TaskId};
 use ccm_core::project::{AgentProfile, RunLimits};
-use ccm_core::run::{Checkpoint, Observation, Report, Stream};
+use ccm_core::run::{Checkpoint, Observation, Report, Reported, Stream};
 use ccm_core::runtime::{Exit, LaunchOrder, RunEnd, RunStatus};
 use ccm_core::task::TaskText;
 
@@ -237,7 +237,11 @@ pub(crate) async fn read_all(
         seen.extend(batch.observations);
         at = batch.checkpoint;
         if batch.complete {
-            return (seen, batch.report);
+            let report = match batch.reported {
+                Reported::Whole(report) => Some(report),
+                Reported::Nothing | Reported::Cut => None,
+            };
+            return (seen, report);
         }
     }
 }

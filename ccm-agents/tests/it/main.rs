@@ -7,6 +7,7 @@ mod bench;
 mod conformance;
 mod ends;
 mod hosts;
+mod inputs;
 mod launch;
 mod races;
 mod tmux;
