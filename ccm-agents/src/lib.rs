@@ -4,6 +4,7 @@
 //! A program that uses [`ProcessRuntime`] or its sibling with terminals must be able to become an agent host: it calls
 //! [`hidden_command`] before anything else.
 
+mod cgroup;
 mod clock;
 mod driver;
 pub mod host;

@@ -17,6 +17,7 @@ use ccm_core::{Error, ErrorKind, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::cgroup::Group;
 use crate::sys::durable;
 use crate::sys::proc::{Machine, ProcessId};
 
@@ -33,6 +34,9 @@ pub(crate) struct LaunchFile {
     pub(crate) socket: PathBuf,
     /// The most bytes it may write.
     pub(crate) output_limit: u64,
+    /// Whether the run gets a control group of its own, where it can; absent in orders of daemons that know of none.
+    #[serde(default)]
+    pub(crate) cgroups: bool,
     pub(crate) order: LaunchOrder,
 }
 
@@ -56,6 +60,9 @@ pub(crate) struct Passage {
     /// Where the run's folder was; absent in records of the first versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) folder: Option<Folder>,
+    /// The run's control group, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) group: Option<Group>,
 }
 
 /// A folder, told apart from a copy of it: one that was moved keeps its number, one that was restored keeps its path.
@@ -435,6 +442,13 @@ mod tests {
         let text = r#"{"end":"not_started","cause":{"reason":"not_started","detail":"x"},"errno":2,"at":"2026-01-02T03:04:05Z"}"#;
         let record: ExitRecord = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&record).unwrap(), text);
+    }
+
+    #[test]
+    fn a_gate_of_a_run_without_a_group_keeps_its_form() {
+        let text = r#"{"gate":"passed","child":{"pid":2,"start":20},"host":{"pid":1,"start":10},"machine":{"boot":"b","pid_namespace":"n"},"at":"2026-01-02T03:04:05Z"}"#;
+        let gate: Gate = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_string(&gate).unwrap(), text);
     }
 
     #[test]

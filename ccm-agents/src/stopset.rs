@@ -1,4 +1,15 @@
 //! Everything that belongs to a run, and ending it.
+//!
+//! | a process of the run that | is found by | while the host lives | after it was killed |
+//! | --- | --- | --- | --- |
+//! | descends from the program, or is in its session | descent, session | yes | while the program lives |
+//! | was left by its parent | descent: the host is its subreaper | yes | no |
+//! | kept `CCM_RUN_ID` in its environment | the mark | yes | yes |
+//! | did what it wanted, where runs have a control group | the group, and those in it | yes | yes |
+//!
+//! So without control groups one thing can't be found: a process that was left by its parent *and* cleared its
+//! environment, once the host is gone. With them it is what left its group, too: one that was given to somebody else's
+//! (a container, a unit of its own), or moved itself, as the right to make groups includes.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -7,6 +18,7 @@ use std::time::{Duration, Instant};
 use ccm_core::id::RunId;
 use nix::sys::signal::Signal;
 
+use crate::cgroup::Group;
 use crate::record::AgentDir;
 use crate::sys::proc::{self, Machine, Process, ProcessId};
 
@@ -20,7 +32,7 @@ pub(crate) const GRACE: Duration = Duration::from_secs(5);
 /// The name of the variable that marks a run's processes.
 pub(crate) const RUN_MARK: &str = "CCM_RUN_ID";
 
-/// The processes of a run: by descent and by the mark in their environment.
+/// The processes of a run: by descent, by the mark in their environment, and by their control group.
 #[derive(Debug)]
 pub(crate) struct StopSet {
     mark: String,
@@ -30,6 +42,24 @@ pub(crate) struct StopSet {
     programs: Vec<ProcessId>,
     /// Never touched, nor what descends from them.
     spared: HashSet<ProcessId>,
+    /// The run's control group, if it has one.
+    group: Option<Group>,
+}
+
+/// What of a stop set is alive.
+#[derive(Debug, Default)]
+pub(crate) struct Scan {
+    pub(crate) alive: Vec<ProcessId>,
+    /// Who was in the group and could not be told: mostly what was just being started or ended.
+    unclear: Vec<u32>,
+    /// Somebody is in the group who is to be left alone.
+    mixed: bool,
+}
+
+impl Scan {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.alive.is_empty() && self.unclear.is_empty()
+    }
 }
 
 impl StopSet {
@@ -48,7 +78,14 @@ impl StopSet {
             hosts: host.into_iter().collect(),
             programs: program.into_iter().collect(),
             spared,
+            group: None,
         }
+    }
+
+    /// With all that is in the run's control group, if it has one.
+    pub(crate) fn within(mut self, group: Option<Group>) -> Self {
+        self.group = group;
+        self
     }
 
     /// Never touches `process`.
@@ -57,8 +94,9 @@ impl StopSet {
     }
 
     /// What of it is alive now.
-    pub(crate) fn scan(&self) -> std::io::Result<Vec<ProcessId>> {
-        let all = proc::all()?;
+    pub(crate) fn scan(&self) -> std::io::Result<Scan> {
+        let mut all = proc::all()?;
+        let (members, mut scan) = self.members(&mut all)?;
         let mut children: HashMap<u32, Vec<&Process>> = HashMap::new();
         for process in &all {
             children.entry(process.parent).or_default().push(process);
@@ -69,6 +107,7 @@ impl StopSet {
             if self.hosts.contains(&process.id) {
                 open.extend(children.get(&process.id.pid).into_iter().flatten());
             } else if self.programs.contains(&process.id)
+                || members.contains(&process.id)
                 || self.in_session(process, &all)
                 || (self.may_carry(process) && proc::carries(process.id.pid, &self.mark))
             {
@@ -82,11 +121,88 @@ impl StopSet {
             }
             open.extend(children.get(&pid).into_iter().flatten());
         }
-        Ok(all
+        scan.alive = all
             .iter()
             .filter(|process| !process.gone && found.contains(&process.id))
             .map(|process| process.id)
-            .collect())
+            .collect();
+        Ok(scan)
+    }
+
+    /// Those in the run's group that belong to the run. What was started after `all` were listed is added there.
+    fn members(&self, all: &mut Vec<Process>) -> std::io::Result<(HashSet<ProcessId>, Scan)> {
+        let mut scan = Scan::default();
+        let Some(group) = &self.group else {
+            return Ok((HashSet::new(), scan));
+        };
+        let pids: HashSet<u32> = group.members()?.into_iter().collect();
+        if pids.is_empty() {
+            return Ok((HashSet::new(), scan));
+        }
+        let known: HashSet<ProcessId> = all.iter().map(|process| process.id).collect();
+        // Looked at after the group: who was there before it as well, and is there still, is whom it means.
+        let seen: Vec<Process> = pids.iter().filter_map(|pid| proc::look(*pid)).collect();
+        let (old, new): (Vec<_>, Vec<_>) =
+            seen.iter().partition(|process| known.contains(&process.id));
+        let mut sure: Vec<Process> = old;
+        if !new.is_empty() {
+            // Its number may have been another's a moment ago: then the group does not name it again.
+            let again: HashSet<u32> = group.members()?.into_iter().collect();
+            let new = new
+                .into_iter()
+                .filter(|process| again.contains(&process.id.pid));
+            for process in new {
+                all.retain(|other| other.id.pid != process.id.pid);
+                all.push(process);
+                sure.push(process);
+            }
+        }
+        // Number 0 stands for a process that can't be seen from here, and so is not of this run.
+        scan.mixed = pids.contains(&0);
+        let parents: HashMap<u32, &Process> = all
+            .iter()
+            .map(|process| (process.id.pid, process))
+            .collect();
+        let sits: HashSet<ProcessId> = sure.iter().map(|process| process.id).collect();
+        let told: HashSet<u32> = sits.iter().map(|id| id.pid).collect();
+        scan.unclear = pids
+            .into_iter()
+            .filter(|pid| *pid != 0 && !told.contains(pid))
+            .collect();
+        let mut members = HashSet::new();
+        for process in &sure {
+            if self.is_apart(process, &sits, &parents) {
+                scan.mixed = true;
+            } else {
+                members.insert(process.id);
+            }
+        }
+        Ok((members, scan))
+    }
+
+    /// Whether a member of the group is spared, or of the family of one that is and sits in the group with it: a daemon
+    /// that a run started, its hosts, and their runs, whose groups are in this one.
+    ///
+    /// One that is spared and sits elsewhere tells nothing: what lost its parent may have been given to it.
+    fn is_apart(
+        &self,
+        process: &Process,
+        sits: &HashSet<ProcessId>,
+        parents: &HashMap<u32, &Process>,
+    ) -> bool {
+        let mut at = Some(process);
+        // A list that was made while processes came and went might have a circle in it.
+        for _ in 0..parents.len() {
+            let Some(process) = at else { return false };
+            if self.spared.contains(&process.id) && sits.contains(&process.id) {
+                return true;
+            }
+            if self.programs.contains(&process.id) || self.hosts.contains(&process.id) {
+                return false;
+            }
+            at = parents.get(&process.parent).copied();
+        }
+        false
     }
 
     /// Whether it is worth a look at a process's environment: what was there before the program was not started by it.
@@ -192,10 +308,10 @@ impl Emptier {
     /// Looks, signals, and says what is left.
     pub(crate) fn step(&mut self) -> Step {
         // Without a look at the processes nothing is known, and "empty" would be a guess.
-        let Ok(alive) = self.set.scan() else {
+        let Ok(scan) = self.set.scan() else {
             return Step::Again(Duration::from_secs(1));
         };
-        if alive.is_empty() {
+        if scan.is_empty() {
             if self.seen_empty {
                 return Step::Empty;
             }
@@ -204,7 +320,12 @@ impl Emptier {
         }
         self.seen_empty = false;
         self.advance();
-        for process in &alive {
+        let kills = matches!(self.phase, Phase::Kill | Phase::Stuck);
+        // All at once, which what starts itself anew does not escape. Then each, which may not be in the group.
+        if let Some(group) = self.set.group.as_ref().filter(|_| kills && !scan.mixed) {
+            group.kill();
+        }
+        for process in &scan.alive {
             // TERM and INT are said once; KILL is said until it is heard.
             let first = self.signalled.insert(*process);
             let _ = match self.phase {
@@ -217,7 +338,8 @@ impl Emptier {
             };
         }
         if self.phase == Phase::Stuck {
-            return Step::Unstoppable(alive.iter().map(|process| process.pid).collect());
+            let alive = scan.alive.iter().map(|process| process.pid);
+            return Step::Unstoppable(alive.chain(scan.unclear).collect());
         }
         self.pause = (self.pause * 2).min(Duration::from_millis(100));
         Step::Again(self.pause)
@@ -297,7 +419,7 @@ mod tests {
         let (one, other) = (RunId::new(), RunId::new());
         let (mine, theirs) = (Family::of(one), Family::of(other));
         let set = StopSet::new(home.path(), one, None, None);
-        assert_eq!(set.scan().unwrap().len(), 2);
+        assert_eq!(set.scan().unwrap().alive.len(), 2);
         let grace = Duration::from_millis(50);
         assert_eq!(empty(Emptier::interrupt(set, grace)), Step::Empty);
         assert_eq!((mine.alive(), theirs.alive()), (0, 2));
@@ -312,7 +434,7 @@ mod tests {
         let daemon = format!("{{\"pid\":{}}}", family.pids[0]);
         std::fs::write(home.path().join("run/daemon.json"), daemon).unwrap();
         let set = StopSet::new(home.path(), run, None, None);
-        let found: Vec<u32> = set.scan().unwrap().iter().map(|id| id.pid).collect();
+        let found: Vec<u32> = set.scan().unwrap().alive.iter().map(|id| id.pid).collect();
         // Its child carries the mark by itself; what does not is not reached through it.
         assert!(!found.contains(&family.pids[0]), "{found:?}");
     }
@@ -324,16 +446,16 @@ mod tests {
         let program = ProcessId::of(family.pids[0]).unwrap();
         let run = RunId::new();
         let set = StopSet::new(home.path(), run, None, Some(program));
-        assert_eq!(set.scan().unwrap().len(), 2);
+        assert_eq!(set.scan().unwrap().alive.len(), 2);
         let earlier = ProcessId {
             start: program.start - 1,
             ..program
         };
         let set = StopSet::new(home.path(), run, None, Some(earlier));
-        assert_eq!(set.scan().unwrap(), []);
+        assert_eq!(set.scan().unwrap().alive, []);
         let mut set = StopSet::new(home.path(), run, None, Some(program));
         set.spare(program);
-        assert_eq!(set.scan().unwrap(), []);
+        assert_eq!(set.scan().unwrap().alive, []);
     }
 
     #[test]
@@ -343,7 +465,7 @@ mod tests {
         let program = ProcessId::of(std::process::id()).unwrap();
         let family = Family::of(run);
         let set = StopSet::new(home.path(), run, None, Some(program));
-        let found: Vec<u32> = set.scan().unwrap().iter().map(|id| id.pid).collect();
+        let found: Vec<u32> = set.scan().unwrap().alive.iter().map(|id| id.pid).collect();
         assert!(
             family.pids.iter().all(|pid| found.contains(pid)),
             "{found:?}"
@@ -355,6 +477,6 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let me = ProcessId::of(std::process::id()).unwrap();
         let set = StopSet::new(home.path(), RunId::new(), None, Some(me));
-        assert!(!set.scan().unwrap().contains(&me));
+        assert!(!set.scan().unwrap().alive.contains(&me));
     }
 }

@@ -9,11 +9,13 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use ccm_core::Reason;
+use ccm_core::id::RunId;
 use ccm_core::runtime::LaunchOrder;
 use ccm_core::task::Setback;
 use nix::errno::Errno;
 use nix::sys::stat::Mode;
 
+use crate::cgroup::{Group, Groups};
 use crate::driver::{self, Driver};
 use crate::stopset::RUN_MARK;
 use crate::sys::{self, Forked};
@@ -33,6 +35,8 @@ pub(crate) struct Program {
 /// A child that waits to be released.
 pub(crate) struct Waiting {
     pub(crate) pid: u32,
+    /// Its control group, if it has one.
+    pub(crate) group: Option<Group>,
     release: PipeWriter,
     report: PipeReader,
     stdin: PipeWriter,
@@ -90,15 +94,26 @@ impl Program {
         })
     }
 
-    /// Forks the child that will become the program once it is released, and never otherwise.
-    pub(crate) fn fork(&self, out: &File, err: &File) -> io::Result<Waiting> {
+    /// Forks the child that will become the program once it is released, and never otherwise; in a control group of
+    /// the run if there are `groups`.
+    pub(crate) fn fork(
+        &self,
+        groups: Option<(&Groups, RunId)>,
+        out: &File,
+        err: &File,
+    ) -> io::Result<Waiting> {
         let (released, release) = io::pipe()?;
         let (report, reporter) = io::pipe()?;
         let (input, stdin) = io::pipe()?;
         let host = std::process::id();
-        match sys::fork()? {
+        let (forked, group) = match groups {
+            Some((groups, run)) => groups.fork(run)?,
+            None => (sys::fork()?, None),
+        };
+        match forked {
             Forked::Parent(pid) => Ok(Waiting {
                 pid,
+                group,
                 release,
                 report,
                 stdin,
@@ -234,6 +249,9 @@ impl Waiting {
         drop((self.release, self.report, self.stdin));
         // It reads end of file and leaves, so this doesn't wait long.
         let _ = nix::sys::wait::waitpid(pid, None);
+        if let Some(group) = self.group {
+            group.remove();
+        }
     }
 }
 
@@ -320,7 +338,7 @@ fn c_string(bytes: Vec<u8>) -> io::Result<CString> {
 mod tests {
     use super::*;
     use ccm_core::agent::AgentPlace;
-    use ccm_core::id::{AgentId, ProjectId, RunId, TaskId};
+    use ccm_core::id::{AgentId, ProjectId, TaskId};
     use ccm_core::project::{AgentProfile, RunLimits};
     use ccm_core::task::TaskText;
 

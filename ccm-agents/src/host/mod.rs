@@ -25,6 +25,7 @@ use ccm_core::{Error, Result};
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 
+use crate::cgroup::Groups;
 use crate::record::{self, AgentDir, HostFile};
 use crate::sys::proc::{Machine, ProcessId};
 use crate::sys::{self, Forked, durable};
@@ -150,6 +151,7 @@ fn set_up(dir: &AgentDir) -> Result<Option<Server>> {
         process,
         machine,
         umask,
+        groups: Groups::here(dir.home()),
     };
     Ok(Some(Server::new(
         dir.clone(),

@@ -23,6 +23,7 @@ use super::exit;
 use super::log::Log;
 use super::stdin::{Offer, Stdin};
 use super::tail::Tail;
+use crate::cgroup::{Group, Groups};
 use crate::clock;
 use crate::driver::{Driver, Plan};
 use crate::record::{self, ExitRecord, FORMAT, Folder, Gate, LaunchFile, Noted, Passage, RunDir};
@@ -41,6 +42,8 @@ pub(crate) struct Identity {
     pub(crate) machine: Machine,
     /// What a program is given, instead of the host's own strict one.
     pub(crate) umask: Mode,
+    /// Where its runs get control groups.
+    pub(crate) groups: Groups,
 }
 
 /// A run in hand.
@@ -50,6 +53,7 @@ pub(crate) struct Run {
     program: Program,
     child: ProcessId,
     host: ProcessId,
+    group: Option<Group>,
     started_at: Timestamp,
     limit: u64,
     /// Held for as long as the run is in hand.
@@ -123,7 +127,8 @@ impl Run {
         let program =
             Program::new(driver, &order, &plan.argv, dir_home(&dir), me.umask).map_err(failed)?;
 
-        let waiting = program.fork(&spool[0], &spool[1]).map_err(failed)?;
+        let groups = launch.cgroups.then_some((&me.groups, dir.run));
+        let waiting = program.fork(groups, &spool[0], &spool[1]).map_err(failed)?;
         barrier!("launch.3.forked");
         let started_at = clock::now();
         let Some(child) = ProcessId::of(waiting.pid) else {
@@ -136,6 +141,7 @@ impl Run {
             machine: me.machine.clone(),
             at: started_at,
             folder: Folder::at(dir.path()).ok(),
+            group: waiting.group.clone(),
         });
         match dir.pass(&gate) {
             Ok(true) => {}
@@ -159,6 +165,7 @@ impl Run {
             clock::to_second(started_at),
             terminal::line(order.prompt.title().as_str())
         ));
+        let group = waiting.group.clone();
         // If the child is gone its end is seen like any other.
         let released = waiting.release().ok();
         barrier!("launch.5.released");
@@ -173,6 +180,7 @@ impl Run {
             program,
             child,
             host: me.process,
+            group,
             started_at,
             limit: launch.output_limit,
             _lock: lock,
@@ -324,7 +332,8 @@ impl Run {
             self.id,
             Some(self.host),
             Some(self.child),
-        );
+        )
+        .within(self.group.clone());
         self.callers.iter().for_each(|caller| set.spare(*caller));
         set
     }
@@ -402,7 +411,7 @@ impl Run {
     /// Syncs the spool, writes the record, and only then lets go of the process.
     fn finish(&mut self, ended: Ended, log: &mut Log) -> Result<()> {
         if self.abandoned {
-            sys::reap(self.child.pid);
+            self.let_go();
             log.line("the agent's host was ended, and the run with it");
             return Ok(());
         }
@@ -450,7 +459,7 @@ impl Run {
         }
         exit::write(&self.dir, &record)?;
         barrier!("launch.7.recorded");
-        sys::reap(self.child.pid);
+        self.let_go();
         let _ = self.tail.look(log);
         log.line(&format!(
             "\x1b[1m■ {} {}\x1b[m",
@@ -458,6 +467,13 @@ impl Run {
             terminal::line(&words)
         ));
         Ok(())
+    }
+
+    fn let_go(&self) {
+        sys::reap(self.child.pid);
+        if let Some(group) = &self.group {
+            group.remove();
+        }
     }
 
     /// Reaps what was left to the host by processes that ended, but never the program itself.

@@ -65,6 +65,7 @@ impl Hosts {
             epoch: self.config.epoch,
             socket: socket_path(&self.config.home, order.place.id),
             output_limit: self.config.output_limit,
+            cgroups: self.config.cgroups,
             order: order.clone(),
         };
         let dir = dir.clone();

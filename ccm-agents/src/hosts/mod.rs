@@ -40,6 +40,9 @@ pub struct RuntimeConfig {
     pub host: HostCommand,
     /// The most bytes that a run may write before it is stopped.
     pub output_limit: u64,
+    /// Whether runs get a control group (cgroup v2) of their own where this user may make one. With it also what an
+    /// agent detached and hid is found after the agent's host was killed.
+    pub cgroups: bool,
 }
 
 impl RuntimeConfig {
@@ -50,6 +53,7 @@ impl RuntimeConfig {
             epoch,
             host,
             output_limit: 1 << 30,
+            cgroups: true,
         }
     }
 }

@@ -14,6 +14,7 @@ use ccm_core::{Error, ErrorKind, Reason, Result};
 use super::agents::call;
 use super::connection::{Connection, Greeting};
 use super::{Hosts, blocking};
+use crate::cgroup::Group;
 use crate::record::{AgentDir, Gate, Passage, RunDir};
 use crate::stopset::{Emptier, GRACE, Step, StopSet};
 use crate::sys::durable;
@@ -53,6 +54,7 @@ impl Hosts {
         for look in 0..LOOKS {
             match self.evidence(&dir).await? {
                 Evidence::Ended { end, started_at } => {
+                    tidy(&dir).await?;
                     return Ok(RunStatus::Ended { end, started_at });
                 }
                 Evidence::Nothing | Evidence::Open => {
@@ -248,7 +250,9 @@ impl Hosts {
             // Numbers of processes of another start of the machine mean nothing; the mark still does.
             let same = here == passage.machine;
             let host = (same && frozen).then_some(passage.host);
-            let set = StopSet::new(&home, dir.run, host, same.then_some(passage.child));
+            let group = group_of(&dir, passage.group).filter(|_| same);
+            let set = StopSet::new(&home, dir.run, host, same.then_some(passage.child))
+                .within(group.clone());
             let mut emptier = match grace {
                 Some(grace) => Emptier::interrupt(set, grace),
                 None => Emptier::terminate(set, GRACE),
@@ -259,6 +263,9 @@ impl Hosts {
                     Step::Unstoppable(pids) => return Ok(pids),
                     Step::Empty => break,
                 }
+            }
+            if let Some(group) = group {
+                group.remove();
             }
             if frozen {
                 let path = dir.file(STOPPED);
@@ -273,6 +280,28 @@ impl Hosts {
         })
         .await
     }
+}
+
+/// Removes the control group of a run that is over, if its host did not come to that.
+async fn tidy(dir: &RunDir) -> Result<()> {
+    let dir = dir.clone();
+    blocking(move || {
+        // It is only tidied up here: what can't be read now is another time's trouble.
+        if let Ok(Some(Gate::Passed(mut passage))) = dir.gate()
+            && let Some(group) = group_of(&dir, passage.group.take())
+            && dir.lock_is_free().unwrap_or(false)
+            && Machine::here().is_ok_and(|here| here == passage.machine)
+            && !dir.is_copy(&passage).unwrap_or(true)
+        {
+            group.remove();
+        }
+        Ok(())
+    })
+    .await
+}
+
+fn group_of(dir: &RunDir, recorded: Option<Group>) -> Option<Group> {
+    recorded.filter(|group| group.is_of(dir.run))
 }
 
 /// Whether a run may be alive, for those who want to delete it.

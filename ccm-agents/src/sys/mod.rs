@@ -29,6 +29,40 @@ pub(crate) fn fork() -> io::Result<Forked> {
     }
 }
 
+/// Forks this process, which must have one thread only, into the control group whose folder is open as `group`.
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)]
+pub(crate) fn fork_into(group: &std::fs::File) -> io::Result<Forked> {
+    use std::os::fd::AsRawFd;
+    // From linux/sched.h; libc's own is too narrow for it.
+    const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+    // SAFETY: all zeros are the arguments of a plain fork.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = CLONE_INTO_CGROUP;
+    args.exit_signal = libc::SIGCHLD as u64;
+    args.cgroup = group.as_raw_fd() as u64;
+    // SAFETY: nothing is shared with the child, which goes on here with a copy of this stack. As with fork there is no
+    // second thread whose lock it could lack. What the C library's own fork does besides is for threads and for
+    // programs that go on; the child becomes another program or leaves.
+    let pid = unsafe {
+        libc::syscall(
+            libc::SYS_clone3,
+            &raw const args,
+            std::mem::size_of::<libc::clone_args>(),
+        )
+    };
+    match pid {
+        0 => Ok(Forked::Child),
+        pid if pid > 0 => Ok(Forked::Parent(pid as u32)),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn fork_into(_group: &std::fs::File) -> io::Result<Forked> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// Ends this process without running anything of the program it was forked from.
 #[allow(unsafe_code)]
 pub(crate) fn leave(code: i32) -> ! {
