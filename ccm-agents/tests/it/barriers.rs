@@ -8,6 +8,7 @@ use ccm_core::AgentRuntime;
 use ccm_core::runtime::{RunEnd, RunStatus};
 
 use crate::bench::*;
+use crate::groups::groups_of;
 use crate::races::{COUNTS, never_started, starts};
 
 /// Holds what comes to a barrier.
@@ -85,6 +86,9 @@ async fn a_host_killed_at_any_step_leaves_the_truth() {
             "{name}"
         );
         assert!(starts(&bench) <= starts_at_most, "{name}");
+        // A group that was made before the gate is told of nowhere, and found by the next host.
+        exit_of(&bench.runtime(), &bench.sh("true")).await;
+        assert!(groups_of(order.run).is_empty(), "{name}");
     }
 }
 

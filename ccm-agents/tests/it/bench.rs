@@ -125,10 +125,32 @@ impl Drop for Bench {
             kill(pid, "KILL");
         }
         let _ = std::fs::remove_dir_all(self.socket_dir());
+        self.remove_groups();
     }
 }
 
 impl Bench {
+    /// Removes the control groups of runs whose hosts were killed just now.
+    fn remove_groups(&self) {
+        let runs = std::fs::read_dir(self.home().join("runs"));
+        for run in runs.into_iter().flatten().flatten() {
+            let gate = std::fs::read(run.path().join("gate")).unwrap_or_default();
+            let gate: serde_json::Value = serde_json::from_slice(&gate).unwrap_or_default();
+            if let Some(group) = gate["group"].as_str().map(Path::new) {
+                // They may take a moment to be empty.
+                for _ in 0..50 {
+                    match std::fs::remove_dir(group) {
+                        Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => {
+                            std::thread::sleep(Duration::from_millis(2));
+                        }
+                        _ => break,
+                    }
+                }
+                let _ = group.parent().map(std::fs::remove_dir);
+            }
+        }
+    }
+
     /// Where the hosts of this bench listen, if there are any.
     fn socket_dir(&self) -> PathBuf {
         std::fs::read_dir(self.home().join("agents"))

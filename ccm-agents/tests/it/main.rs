@@ -6,6 +6,7 @@ mod barriers;
 mod bench;
 mod conformance;
 mod ends;
+mod groups;
 mod hosts;
 mod inputs;
 mod launch;
