@@ -27,7 +27,8 @@ use crate::transcript::Transcript;
 /// - **Agents survive the caller**: dropping the runtime, or killing its process, ends no run.
 /// - **Facts only**: it reports what is; when to stop, retry or give up is decided elsewhere.
 /// - **Everything that belongs to a run** is its *stop set*: the program, its descendants, and every process that still
-///   carries the run's mark, also those that left its session or process group. Nothing else is ever signalled.
+///   carries the run's mark, also those that left its session or process group; and, where the system keeps such groups,
+///   what is in the run's own. Nothing else is ever signalled.
 ///
 /// # Cancellation
 ///
