@@ -6,6 +6,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ccm_core::agent::AgentPlace;
 use ccm_core::id::{AgentId, Epoch, RunId};
@@ -57,6 +58,9 @@ pub(crate) struct Passage {
     pub(crate) host: ProcessId,
     pub(crate) machine: Machine,
     pub(crate) at: Timestamp,
+    /// For how long the machine was up; absent in records of the first versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) up: Option<Duration>,
     /// Where the run's folder was; absent in records of the first versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) folder: Option<Folder>,
@@ -314,12 +318,12 @@ impl RunDir {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(durable::error("read", &path, error)),
         };
-        let notes = text
+        let mut notes = text
             .lines()
+            .rev()
             .filter_map(|line| serde_json::from_str::<InputNote>(line).ok());
         Ok(notes
-            .filter(|note| note.input == number)
-            .last()
+            .find(|note| note.input == number)
             .map(|note| note.state))
     }
 

@@ -100,6 +100,11 @@ impl From<client::Error> for Failure {
     fn from(error: client::Error) -> Self {
         match &error {
             client::Error::Problem(problem) => of_problem(problem),
+            client::Error::Unreachable { url, .. } if error.is_timeout() => Self::new(
+                Code::Unreachable,
+                format!("the daemon at {url} did not answer in time"),
+            )
+            .hint("it may be busy or suspended; `ccm-orchestrator daemon logs` may say more"),
             client::Error::Unreachable { .. } => {
                 let elsewhere = std::env::var_os("CCM_URL").is_some_and(|url| !url.is_empty());
                 Self::new(Code::Unreachable, innermost(&error)).hint(if elsewhere {

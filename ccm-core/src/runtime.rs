@@ -184,15 +184,23 @@ pub enum RunStatus {
     Unstoppable(Vec<u32>),
 }
 
-/// A run's program.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A run's program. Two looks at the same one are equal, whatever its age is by then.
+#[derive(Debug, Clone)]
 pub struct RunProcess {
     /// Its process id.
     pub pid: u32,
-    /// When it passed the commit point.
+    /// When it passed the commit point, as the clock was then.
     pub started_at: Timestamp,
+    /// How long ago that was, by a clock that nobody sets; `None` where there is none.
+    pub age: Option<Duration>,
     /// Whether its host answered just now. If not, only its end, a stop or a timeout ends the run.
     pub answers: bool,
+}
+
+impl PartialEq for RunProcess {
+    fn eq(&self, other: &Self) -> bool {
+        (self.pid, self.started_at, self.answers) == (other.pid, other.started_at, other.answers)
+    }
 }
 
 /// How a run ended.
@@ -245,7 +253,8 @@ pub struct Batch {
     pub reported: Reported,
     /// The last line of standard error, in the batch that reaches the end.
     pub last_words: Option<String>,
-    /// Whether the program has reported, has nothing under way and only waits for more input.
+    /// Whether the program has reported, has nothing under way and only waits for more input; or will never report,
+    /// because what it wrote was cut.
     pub resting: bool,
     /// Whether this read reached everything that is there now.
     pub complete: bool,

@@ -97,9 +97,15 @@ pub trait Clock: Send + Sync + fmt::Debug {
     /// The current moment. May jump in either direction when the machine's clock is set.
     fn now(&self) -> Timestamp;
 
-    /// Returns once `period` has passed. Dropping the future has no effect.
+    /// Returns once `period` has passed, and soon after the machine's clock was set or the machine was suspended: what
+    /// waits for a date looks at it again. Dropping the future has no effect.
     async fn sleep(&self, period: Duration);
 }
+
+/// How long a sleeper may take to notice that the clock was set. Only who waits for something wakes up for it.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// By how much the clock may differ from the time that passed without having been set.
+const DRIFT: Duration = Duration::from_millis(200);
 
 /// The machine's clock.
 #[derive(Debug, Clone, Copy, Default)]
@@ -112,6 +118,20 @@ impl Clock for SystemClock {
     }
 
     async fn sleep(&self, period: Duration) {
-        tokio::time::sleep(period).await;
+        let mut left = period;
+        while !left.is_zero() {
+            let (begun, shown) = (tokio::time::Instant::now(), self.now());
+            tokio::time::sleep(left.min(LOOK_EVERY)).await;
+            // Neither stands still with the process, only the first with the machine.
+            let passed = begun.elapsed();
+            if was_set(shown.after(passed), self.now()) {
+                return;
+            }
+            left = left.saturating_sub(passed);
+        }
     }
+}
+
+fn was_set(expected: Timestamp, found: Timestamp) -> bool {
+    found.since(expected).max(expected.since(found)) > DRIFT
 }

@@ -180,6 +180,7 @@ impl Entry {
                         let _ = writeln!(out, "    {}. {shown}", at + 1);
                     }
                 }
+                line(&mut out, DIM, "  (it waits for an answer: ccm asks)");
             }
             EntryBody::Answered { answer, .. } => {
                 line(&mut out, YELLOW, &format!("! {}", one_line(answer)));

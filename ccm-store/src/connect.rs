@@ -189,6 +189,10 @@ async fn look(path: &Path, options: &SqliteOptions, newest: u32) -> Result<Optio
     let file = path.to_owned();
     let mut connect = ConnectOptions::new("sqlite://");
     let busy = options.busy_timeout;
+    // Without a log all of it is in the file, and SQLite need put nothing beside it to read it.
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let is_whole = std::fs::metadata(log).map_or(true, |log| log.len() == 0);
     connect
         .max_connections(1)
         .idle_timeout(None)
@@ -198,6 +202,7 @@ async fn look(path: &Path, options: &SqliteOptions, newest: u32) -> Result<Optio
             base.filename(&file)
                 .create_if_missing(false)
                 .read_only(true)
+                .immutable(is_whole)
                 .busy_timeout(busy)
         });
     let db = Database::connect(connect)

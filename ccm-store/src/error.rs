@@ -37,7 +37,7 @@ impl Failure {
             )
             .with_source(self.error.to_string());
         }
-        explain(kind).with_source(self.error.to_string())
+        explain_code(kind, &self.error).with_source(self.error.to_string())
     }
 }
 
@@ -56,8 +56,19 @@ pub(crate) fn from_db(error: DbErr) -> Error {
 
 /// The contract's error for a database that could not be opened.
 pub(crate) fn from_open(path: &Path, error: DbErr) -> Error {
+    let locked = match &error {
+        DbErr::Exec(RuntimeErr::SqlxError(cause))
+        | DbErr::Query(RuntimeErr::SqlxError(cause))
+        | DbErr::Conn(RuntimeErr::SqlxError(cause)) => is_locked(cause),
+        _ => false,
+    };
     let error = from_db(error);
     match error.kind() {
+        _ if locked => Error::unavailable(format!(
+            "the database {} is locked by another program; end that program (`fuser {0}` tells which) and try again",
+            path.display()
+        ))
+        .with_source(error),
         ErrorKind::Corrupt => corrupt_file(path).with_source(error),
         kind => Error::new(
             kind,
@@ -84,6 +95,21 @@ pub(crate) fn corrupt(what: &str) -> Error {
         ErrorKind::Corrupt,
         format!("the database holds an unreadable {what}; restore a backup"),
     )
+}
+
+/// Whether another program holds the database.
+fn is_locked(error: &sqlx::Error) -> bool {
+    matches!(primary_code(error), Some(code::BUSY | code::LOCKED))
+}
+
+fn explain_code(kind: ErrorKind, error: &sqlx::Error) -> Error {
+    if is_locked(error) {
+        return Error::new(
+            kind,
+            "the database can't be reached now: another program has it locked; end that program or wait for it",
+        );
+    }
+    explain(kind)
 }
 
 fn explain(kind: ErrorKind) -> Error {

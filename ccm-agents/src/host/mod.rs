@@ -2,6 +2,8 @@
 //!
 //! It outlives the daemon, needs no terminal, and sleeps while it has nothing to do. What it does with a run is in
 //! `run.rs`; whom it talks to in `server.rs`.
+// They panic when nothing can be written, and a run must not end because the disk is full.
+#![warn(clippy::print_stderr, clippy::print_stdout)]
 
 mod child;
 mod client;
@@ -43,14 +45,14 @@ pub(crate) const ALREADY_THERE: u8 = 3;
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut args = args.into_iter();
     let (Some(dir), None) = (args.next(), args.next()) else {
-        eprintln!("usage: __host AGENT_DIR");
+        complain("usage: __host AGENT_DIR");
         return ExitCode::from(2);
     };
     sys::close_all_but(&[]);
     match start(&AgentDir::at(dir)) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("{}", ccm_core::chain(&error));
+            complain(ccm_core::chain(&error));
             ExitCode::FAILURE
         }
     }
@@ -161,6 +163,11 @@ fn set_up(dir: &AgentDir) -> Result<Option<Server>> {
         listener,
         signals,
     )))
+}
+
+/// Says what went wrong to whoever starts the host, and in its log from then on; if that can't be written, to nobody.
+fn complain(what: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "{what}");
 }
 
 /// Nothing is read or shown from here; what goes wrong is in a log beside.

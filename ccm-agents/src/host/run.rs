@@ -140,6 +140,7 @@ impl Run {
             host: me.process,
             machine: me.machine.clone(),
             at: started_at,
+            up: Some(clock::up()),
             folder: Folder::at(dir.path()).ok(),
             group: waiting.group.clone(),
         });
@@ -354,7 +355,10 @@ impl Run {
             return;
         }
         if let Err(error) = self.tail.look(log) {
-            eprintln!("run {}: could not follow its output: {error}", self.id);
+            super::complain(format_args!(
+                "run {}: could not follow its output: {error}",
+                self.id
+            ));
         }
         let written = self.tail.sizes().unwrap_or_default();
         if written.iter().sum::<u64>() > self.limit && !self.output_cut {
@@ -396,7 +400,11 @@ impl Run {
                         Ok(()) => return Progress::Over,
                         Err(error) => {
                             // Without its record the run can't be over: a full disk may get room again.
-                            eprintln!("run {}: {}", self.id, ccm_core::chain(&error));
+                            super::complain(format_args!(
+                                "run {}: {}",
+                                self.id,
+                                ccm_core::chain(&error)
+                            ));
                             (Duration::from_secs(1), Progress::Going)
                         }
                     },

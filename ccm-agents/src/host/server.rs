@@ -218,7 +218,7 @@ impl Server {
             // Somebody did not find us: the socket may have been deleted.
             match super::listen(&self.place.socket) {
                 Ok(listener) => self.listener = listener,
-                Err(error) => eprintln!("{}", ccm_core::chain(&error)),
+                Err(error) => super::complain(ccm_core::chain(&error)),
             }
         }
         if has(Signal::SIGCHLD) {

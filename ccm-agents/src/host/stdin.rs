@@ -59,7 +59,7 @@ impl Stdin {
         };
         // The launch itself, whose part the prompt is, is committed already.
         if let Err(error) = stdin.note(PROMPT, Noted::Begun) {
-            eprintln!("run {}: could not note an input: {error}", stdin.dir.run);
+            stdin.complain(&error);
         }
         stdin.queue.push_back(Pending {
             number: Some(PROMPT),
@@ -182,9 +182,16 @@ impl Stdin {
 
     fn settle(&mut self, number: u32, state: Noted) {
         if let Err(error) = self.note(number, state) {
-            eprintln!("run {}: could not note an input: {error}", self.dir.run);
+            self.complain(&error);
         }
         self.settled.push((number, state));
+    }
+
+    fn complain(&self, error: &io::Error) {
+        super::complain(format_args!(
+            "run {}: could not note an input: {error}",
+            self.dir.run
+        ));
     }
 
     fn note(&self, input: u32, state: Noted) -> io::Result<()> {

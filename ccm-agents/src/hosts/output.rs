@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::time::Duration;
 
 use ccm_core::id::RunId;
 use ccm_core::run::{Checkpoint, Stream};
@@ -16,6 +17,9 @@ use crate::driver::{Driver, Spool};
 use crate::record::{ExitRecord, RunDir};
 use crate::sys::durable;
 
+/// How often it is looked whether a host has let go of a run that is over, and the time between two looks.
+const LETTING_GO: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(10);
 /// The most that one call returns.
 const MAX_CHUNK: u64 = 8 * 1024 * 1024;
 
@@ -87,8 +91,15 @@ impl Hosts {
     /// See [`AgentRuntime::discard`](ccm_core::AgentRuntime::discard).
     pub async fn discard(&self, run: RunId) -> Result<()> {
         let dir = self.run(run);
-        if may_be_alive(&dir).await? {
-            return Err(alive(&dir));
+        let mut looks = 0;
+        while may_be_alive(&dir).await? {
+            // The host lets go of a run just after it has written down its end.
+            let is_over = dir.exit()?.is_some();
+            if !is_over || looks == LETTING_GO {
+                return Err(alive(&dir));
+            }
+            looks += 1;
+            tokio::time::sleep(PAUSE).await;
         }
         self.changes.forget(run);
         blocking(move || match std::fs::remove_dir_all(dir.path()) {

@@ -62,6 +62,7 @@ impl Hosts {
                         return Ok(RunStatus::Running(RunProcess {
                             pid: host.pid.unwrap_or_default(),
                             started_at: crate::clock::now(),
+                            age: None,
                             answers: true,
                         }));
                     }
@@ -90,6 +91,8 @@ impl Hosts {
                     let process = |answers| RunProcess {
                         pid: passage.child.pid,
                         started_at: passage.at,
+                        // Held, it is of this start of the machine.
+                        age: passage.up.map(|up| crate::clock::up().saturating_sub(up)),
                         answers,
                     };
                     match Connection::open(&socket, self.config.epoch).await? {

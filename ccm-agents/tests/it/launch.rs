@@ -136,7 +136,11 @@ async fn a_program_that_never_reads_ends_as_it_likes() {
     let exit = exit_of(&runtime, &order).await;
     assert_eq!(exit.code, Some(0));
     let inputs = std::fs::read_to_string(bench.run_dir(order.run).join("inputs")).unwrap();
-    assert!(inputs.contains("too_late"), "{inputs}");
+    // How much of it was read before is not known.
+    assert!(
+        inputs.contains("begun") && !inputs.contains("delivered"),
+        "{inputs}"
+    );
 }
 
 #[tokio::test]
@@ -161,8 +165,8 @@ async fn what_can_not_be_started_says_why_and_how_to_mend_it() {
 
     let mut gone = bench.sh("true");
     gone.place.folder = bench.dir.path().join("nowhere");
-    let mut claude = bench.sh("true");
-    claude.profile.driver = "claude".into();
+    let mut unknown = bench.sh("true");
+    unknown.profile.driver = "gemini".into();
     for (order, reason, words) in [
         (
             bench.order(&["no-such-program"], "x"),
@@ -190,9 +194,9 @@ async fn what_can_not_be_started_says_why_and_how_to_mend_it() {
             "set agent.command",
         ),
         (
-            claude,
+            unknown,
             Reason::NotStarted,
-            "--project agent.command '[PROGRAM, ARGUMENT]'`, then `ccm config set --project agent.driver command`",
+            "--project agent.command '[PROGRAM, ARGUMENT]'` and then `ccm config set --project agent.driver command`",
         ),
         (gone, Reason::ProjectMissing, "is not there"),
     ] {

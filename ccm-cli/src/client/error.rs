@@ -41,6 +41,17 @@ impl Error {
         }
     }
 
+    /// Whether somebody took the call and did not answer in time.
+    pub fn is_timeout(&self) -> bool {
+        let Self::Unreachable { source, .. } = self else {
+            return false;
+        };
+        source.is::<tokio::time::error::Elapsed>()
+            || source
+                .downcast_ref::<reqwest::Error>()
+                .is_some_and(|error| error.is_timeout() && !error.is_connect())
+    }
+
     /// Whether nobody answered.
     pub fn is_unreachable(&self) -> bool {
         matches!(self, Self::Unreachable { .. })

@@ -262,7 +262,7 @@ fn by_intent(stop: &StopIntent) -> Verdict {
             cause: Setback::new(Reason::Lost, format!("stopped by {}", stop.by)),
         },
         reason => Verdict::Failed {
-            cause: Setback::bare(reason),
+            cause: Setback::new(reason, format!("stopped by {}", stop.by)),
         },
     }
 }

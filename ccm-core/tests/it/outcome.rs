@@ -195,11 +195,14 @@ proptest! {
         let cause = Setback::new(Reason::NotStarted, "install it");
         let end = RunEnd::NeverStarted(cause.clone());
         let verdict = outcome(&end, &Reported::Nothing, stop.as_ref()).verdict;
-        match stop.filter(StopIntent::is_final).map(|stop| stop.reason) {
+        match stop.filter(StopIntent::is_final) {
             None => prop_assert_eq!(verdict, Verdict::NotStarted { cause }),
-            Some(Reason::Cancelled) => prop_assert_eq!(verdict, Verdict::Cancelled),
-            Some(reason) => {
-                prop_assert_eq!(verdict, Verdict::Failed { cause: Setback::bare(reason) });
+            Some(stop) if stop.reason == Reason::Cancelled => {
+                prop_assert_eq!(verdict, Verdict::Cancelled);
+            }
+            Some(stop) => {
+                let cause = Setback::new(stop.reason, format!("stopped by {}", stop.by));
+                prop_assert_eq!(verdict, Verdict::Failed { cause });
             }
         }
     }

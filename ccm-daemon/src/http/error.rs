@@ -6,8 +6,8 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use ccm_core::Error;
 use ccm_core::api::{Problem, ProblemCode, ProblemPart};
+use ccm_core::{Error, ErrorKind};
 
 use crate::app::Refusal;
 
@@ -85,6 +85,12 @@ impl From<Error> for ApiError {
         if code == ProblemCode::Internal {
             // Only the log may tell.
             tracing::error!(error = %ccm_core::chain(&error), "a request failed inside");
+            if error.kind() == ErrorKind::Corrupt {
+                return Self::new(
+                    ProblemCode::Internal,
+                    "stored data are damaged: `ccm daemon logs` says which; stop the daemon and put a backup in their place",
+                );
+            }
             return Self::internal();
         }
         // What caused these is for the operator, not for the client.

@@ -64,7 +64,13 @@ impl Home {
     pub fn lock_daemon(&self) -> Result<DaemonLock> {
         let path = self.run_dir().join("daemon.lock");
         let failed = |e: std::io::Error| {
-            Error::internal(format!("{} can't be locked", path.display())).with_source(e)
+            let hint = match e.kind() {
+                std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied => {
+                    "; make its file system writable for this user and try again"
+                }
+                _ => "",
+            };
+            Error::internal(format!("{} can't be locked{hint}", path.display())).with_source(e)
         };
         let file = OpenOptions::new()
             .read(true)

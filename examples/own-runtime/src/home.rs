@@ -270,6 +270,7 @@ impl Home {
                 return Ok(RunStatus::Running(RunProcess {
                     pid: program.pid,
                     started_at,
+                    age: None,
                     answers: true,
                 }));
             }

@@ -162,7 +162,7 @@ fn detail(tool: &str, request: &Value) -> String {
         _ => lines.push(pretty(input)),
     }
     for (key, what) in [
-        ("blocked_path", "outside of what it may touch"),
+        ("blocked_path", "it would touch"),
         ("decision_reason", "asked because"),
     ] {
         lines.extend(

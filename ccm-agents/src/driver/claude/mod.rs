@@ -23,7 +23,6 @@ use std::path::{Path, PathBuf};
 
 use ccm_core::id::RunId;
 use ccm_core::input::{Input, InputBody};
-use ccm_core::project::AgentMode;
 use ccm_core::runtime::LaunchOrder;
 use ccm_core::task::Setback;
 use ccm_core::{Error, Reason, Result};
@@ -59,12 +58,6 @@ pub(super) const MARKS: &[&str] = &[
 pub(super) fn plan(order: &LaunchOrder, run_folder: &Path) -> std::result::Result<Plan, Setback> {
     let profile = &order.profile;
     let refused = |detail: &str| Err(Setback::new(Reason::NotStarted, detail));
-    if profile.mode == AgentMode::Interactive {
-        return refused(
-            "agent.mode interactive is not available in this version; set agent.mode to headless and watch the agent \
-             with `ccm agent attach`",
-        );
-    }
     let mut argv = match profile.command.is_empty() {
         true => vec!["claude".to_owned()],
         false => profile.command.clone(),

@@ -11,6 +11,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::time::Duration;
 
 use ccm_core::Result;
 use ccm_core::id::InputId;
@@ -34,6 +35,9 @@ const VERSION: u32 = 1;
 const REMEMBERED: usize = 64;
 /// Output that is parsed again is read in pieces of this size.
 const PIECE: u64 = 4 * 1024 * 1024;
+
+/// The rest of a line comes sooner than that, if it comes.
+const CUT_AFTER: Duration = Duration::from_secs(5);
 
 /// What is remembered between two lines.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -63,8 +67,10 @@ struct Parser {
     result: Option<Place>,
     /// Of that result.
     refusal: Option<KeptRefusal>,
-    /// The output broke off in the middle of a line.
+    /// A line is not whole, and no result came since: there was no room for it, or it was the last.
     cut: bool,
+    /// A turn is over, and its result is what was cut.
+    untold: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -109,7 +115,7 @@ pub(crate) fn read(spool: &Spool, from: &Checkpoint, end: Option<&RunEnd>) -> Re
         observations,
         reported,
         last_words: lines::last_words(spool).filter(|_| over),
-        resting: part.complete && parser.is_resting(),
+        resting: part.complete && (parser.is_resting() || is_cut(spool, part.out)),
         complete: part.complete,
         checkpoint: Checkpoint {
             out: part.out,
@@ -117,6 +123,16 @@ pub(crate) fn read(spool: &Spool, from: &Checkpoint, end: Option<&RunEnd>) -> Re
             parser: parser.keep(from),
         },
     })
+}
+
+/// Whether standard output, taken in up to `out`, has ended in the middle of a line long ago: there was no room for the
+/// rest. Such a program goes on as if it had been heard, so its report may never come, and it waits for input for ever.
+fn is_cut(spool: &Spool, out: u64) -> bool {
+    let written = || spool.out.as_ref()?.metadata().ok()?.modified().ok();
+    out < spool.out_size
+        && written()
+            .and_then(|at| at.elapsed().ok())
+            .is_some_and(|ago| ago > CUT_AFTER)
 }
 
 impl Parser {
@@ -179,7 +195,8 @@ impl Parser {
         };
         match parse(bytes) {
             Some(line) => self.word(line, place, seen),
-            None => self.cut = !whole,
+            // What a wrapper around the program says beside the protocol is no part of it.
+            None => self.cut |= !whole || bytes.starts_with(b"{"),
         }
     }
 
@@ -256,6 +273,11 @@ impl Parser {
             }
             _ => {
                 self.queued.remove(&name);
+                // Otherwise the result ends the turn.
+                if self.cut && self.busy {
+                    self.busy = false;
+                    self.untold = true;
+                }
             }
         }
     }
@@ -326,7 +348,7 @@ impl Parser {
 
     fn turn_over(&mut self, result: &TurnResult, place: Place, seen: &mut Vec<Observation>) {
         self.unpark(seen);
-        self.busy = false;
+        (self.busy, self.cut, self.untold) = (false, false, false);
         let (usage, cost) = result.used();
         self.used = sum(self.used, usage);
         self.turn = Usage::default();
@@ -354,7 +376,7 @@ impl Parser {
     }
 
     fn is_resting(&self) -> bool {
-        self.result.is_some() && self.unfinished().is_none()
+        (self.result.is_some() || self.untold) && self.unfinished().is_none()
     }
 
     /// What is still to come, in words.
@@ -375,6 +397,9 @@ impl Parser {
     }
 
     fn reported(&self, spool: &Spool) -> Result<Reported> {
+        if self.untold {
+            return Ok(Reported::Cut);
+        }
         let (Some(place), Some(file)) = (self.result, &spool.out) else {
             return Ok(match self.cut {
                 true => Reported::Cut,
@@ -385,11 +410,7 @@ impl Parser {
         let Some(Line::Result(result)) = parse(&line) else {
             return Ok(Reported::Cut);
         };
-        let aborted = result
-            .terminal_reason
-            .as_deref()
-            .is_some_and(|reason| reason.starts_with("aborted"));
-        let error = match (result.is_error, aborted) {
+        let error = match (result.is_error, result.was_interrupted()) {
             (_, true) => Some("its turn was interrupted".to_owned()),
             (true, false) => Some(with_status(&result)),
             (false, false) => None,

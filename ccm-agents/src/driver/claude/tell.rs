@@ -293,6 +293,7 @@ fn flat(content: &Value) -> String {
 fn of_result(result: TurnResult) -> EntryBody {
     let (usage, cost) = result.used();
     let text = match result.is_error {
+        true if result.was_interrupted() => "interrupted".to_owned(),
         true => result.complaint(),
         false => result.result.clone().unwrap_or_default(),
     };

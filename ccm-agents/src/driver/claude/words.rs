@@ -203,6 +203,12 @@ impl TurnResult {
         (usage, Some(cost))
     }
 
+    /// Whether somebody ended the turn.
+    pub(super) fn was_interrupted(&self) -> bool {
+        let reason = self.terminal_reason.as_deref().unwrap_or_default();
+        reason.starts_with("aborted")
+    }
+
     /// What it says of a failure.
     pub(super) fn complaint(&self) -> String {
         let errors: Vec<&str> = self.errors.iter().filter_map(Value::as_str).collect();

@@ -16,6 +16,8 @@ use crate::{ErrorKind, Result, chain};
 const CANDIDATES: u32 = 16;
 /// How often the settings of a held project with waiting tasks are looked at again.
 const HELD_RECHECK: Duration = Duration::from_secs(5);
+/// How often a date is looked at again: a clock that is set just before the wait for it begins is not noticed in it.
+const DATE_RECHECK: Duration = Duration::from_secs(5);
 /// How long to wait after the store could not answer.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -96,12 +98,16 @@ async fn reconcile(shared: &Arc<Shared>) -> Result<Option<Duration>> {
         }
     }
     let due = [wake_at, next_due].into_iter().flatten().min();
-    let by_date = due.map(|at| at.since(now).max(Duration::from_millis(1)));
+    let by_date = due.map(|at| wait_for(at, now));
     let by_hold = startable.held.then_some(HELD_RECHECK);
-    let by_parking = startable
-        .parked
-        .map(|until| until.since(now).max(Duration::from_millis(1)));
+    let by_parking = startable.parked.map(|until| wait_for(until, now));
     Ok([by_date, by_hold, by_parking].into_iter().flatten().min())
+}
+
+/// How long to wait for a date before looking again, if nothing wakes this before.
+fn wait_for(date: Timestamp, now: Timestamp) -> Duration {
+    date.since(now)
+        .clamp(Duration::from_millis(1), DATE_RECHECK)
 }
 
 /// The projects of a snapshot that may start a task.

@@ -23,7 +23,10 @@ impl Actor {
             let state = match parts.runtime.send(self.run.id, &input).await {
                 Ok(Sent::Written) => InputState::Written,
                 Ok(Sent::TooLate) => InputState::TooLate,
-                Err(error) if error.kind() == ErrorKind::Unsupported => {
+                // What can't be told to this program will not be later either.
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::Corrupt) =>
+                {
                     tracing::info!(run = %self.run.id, error = chain(&error), "an input is refused");
                     InputState::TooLate
                 }

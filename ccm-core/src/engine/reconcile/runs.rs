@@ -129,6 +129,7 @@ fn spawn_noting(
             RunState::Running { started_at, .. } => Some(*started_at),
             _ => None,
         },
+        age: None,
         run,
         task,
         launch_error: None,
@@ -147,6 +148,8 @@ pub(super) struct Actor {
     pub(super) run: Run,
     pub(super) task: Task,
     started_at: Option<Timestamp>,
+    /// How long ago that was when it was looked at last, whatever the clock was set to since.
+    age: Option<Duration>,
     /// Why the launch failed; it explains a run that turns out never to have started.
     launch_error: Option<Error>,
     /// Whether a stop was carried out.
@@ -159,6 +162,7 @@ pub(super) struct Actor {
 
 impl Drop for Actor {
     fn drop(&mut self) {
+        self.shared.problems.clear(&self.trouble());
         self.shared.actors.dismiss(self.run.id);
         self.shared.dispatch.notify_one();
         self.shared.agents.notify_one();
@@ -199,6 +203,9 @@ impl Actor {
                 next = self.look() => next,
             };
             self.looked();
+            if next.is_ok() {
+                self.shared.problems.clear(&self.trouble());
+            }
             let more = match next {
                 Ok(Next::Over) => break,
                 Ok(Next::Look) => true,
@@ -236,6 +243,7 @@ impl Actor {
         }
         match parts.runtime.inspect(self.run.id).await? {
             RunStatus::Running(process) => {
+                self.age = process.age;
                 if self.started_at.is_none() {
                     self.note_start(process.started_at).await?;
                 }
@@ -343,7 +351,9 @@ impl Actor {
 
     async fn stop_if_wanted(&mut self) -> Result<Next> {
         let parts = &self.shared.parts;
-        if self.run.stop.is_none() && self.time_left().is_some_and(|left| left.is_zero()) {
+        let is_out_of_time =
+            self.run.waits.open_asks == 0 && self.time_left().is_some_and(|left| left.is_zero());
+        if self.run.stop.is_none() && is_out_of_time {
             let intent = StopIntent {
                 reason: Reason::Timeout,
                 by: "its time limit".to_owned(),
@@ -359,6 +369,7 @@ impl Actor {
         }
         // What is to come may take as long as an agent wants it to; the start of the engine is not to wait for that.
         self.looked();
+        crate::barrier!("run.stopping");
         let parts = &self.shared.parts;
         match parts
             .runtime
@@ -373,13 +384,13 @@ impl Actor {
         }
     }
 
-    /// How much of the task's time is left: the clock runs from the gate, also over an adoption, but not while a person
-    /// is asked.
+    /// How much of the task's time was left at the last look: it runs from the gate, also over an adoption, but not while
+    /// a person is asked.
     fn time_left(&self) -> Option<Duration> {
         let timeout = self.task.spec.timeout?;
         let started_at = self.started_at?;
         let now = self.shared.parts.clock.now();
-        let used = now.since(started_at);
+        let used = self.age.unwrap_or_else(|| now.since(started_at));
         Some(timeout.saturating_sub(used.saturating_sub(self.run.waits.total(now))))
     }
 
@@ -514,10 +525,24 @@ impl Actor {
         }
     }
 
+    /// What a failure to look after the run is about.
+    fn trouble(&self) -> String {
+        format!("run {}", self.run.id)
+    }
+
     /// Decides what an error means. Returns whether the actor goes on.
     async fn recover(&mut self, error: Error) -> bool {
         if error.kind() != ErrorKind::Superseded {
             tracing::warn!(run = %self.run.id, error = chain(&error), "looking after the run failed");
+            // What is shown of the run may be old until this has passed.
+            self.shared.problems.set(
+                &self.trouble(),
+                format!(
+                    "run {} can't be looked after: {}",
+                    self.run.id,
+                    chain(&error)
+                ),
+            );
             return true;
         }
         // Either this run's claim or this daemon is no longer the current one; the store knows which.

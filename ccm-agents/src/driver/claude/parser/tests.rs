@@ -163,7 +163,7 @@ fn without_the_difference_the_price_is_what_the_total_grew_by() {
 
 #[test]
 fn it_rests_between_turns_and_only_then() {
-    let over = vec![init(), says("1", "a"), result("a", 0.1)];
+    let over = [init(), says("1", "a"), result("a", 0.1)];
     let after = |more: &[Value]| all(&[&over[..], more].concat()).resting;
     assert!(!all(&over[..2]).resting);
     assert!(after(&[]));
@@ -186,7 +186,7 @@ fn it_rests_between_turns_and_only_then() {
 
 #[test]
 fn an_end_in_mid_work_is_no_success() {
-    let over = vec![init(), result("a", 0.1)];
+    let over = [init(), result("a", 0.1)];
     let unfinished = |more: &[Value]| report(&[&over[..], more].concat(), 0).unfinished;
     assert_eq!(unfinished(&[]), None);
     assert!(
@@ -348,6 +348,39 @@ fn what_is_missing_is_never_a_result() {
         Reported::Whole(report) => assert!(report.unfinished.is_some()),
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn a_result_that_found_no_room_is_missed_and_the_run_ends() {
+    let completed =
+        json!({ "type": "command_lifecycle", "command_uuid": "p", "state": "completed" });
+    // Half a line, and what came when there was room again goes on in it.
+    let glued = format!("{{\"type\":\"assistant\",\"mess{}\n", result("lost", 0.1));
+    let text = format!("{}\n{glued}{completed}\n", init());
+    let cut = spool(&[], &text);
+    let batch = read(&cut, &Checkpoint::default(), None).unwrap();
+    assert!(batch.resting, "it would wait for ever");
+    let end = |code| {
+        read(&cut, &Checkpoint::default(), Some(&exited(code)))
+            .unwrap()
+            .reported
+    };
+    assert_eq!(end(0), Reported::Cut);
+    // A later turn makes up for it, and what is no part of the protocol is none.
+    let healed = spool(
+        &[],
+        &format!("{text}{}\n{}\n", says("2", "x"), result("told", 0.1)),
+    );
+    match read(&healed, &Checkpoint::default(), Some(&exited(0)))
+        .unwrap()
+        .reported
+    {
+        Reported::Whole(report) => assert_eq!(report.text, "told"),
+        other => panic!("{other:?}"),
+    }
+    let wrapped = spool(&[], &format!("starting ...\n{}\n{completed}\n", init()));
+    let wrapped = read(&wrapped, &Checkpoint::default(), None).unwrap();
+    assert!(!wrapped.resting);
 }
 
 #[test]

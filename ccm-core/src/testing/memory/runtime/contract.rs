@@ -59,6 +59,7 @@ impl State {
                 started_at: run
                     .started_at
                     .unwrap_or_else(|| crate::time::Timestamp::from_micros(0)),
+                age: None,
                 answers: self.hosts.get(&run.agent).is_some_and(|host| host.answers),
             }),
             Phase::Ended(_) if !run.unstoppable.is_empty() => {
