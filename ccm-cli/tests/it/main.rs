@@ -5,6 +5,7 @@ mod asks;
 mod claude;
 mod client;
 mod crash;
+mod faults;
 mod mistakes;
 mod offline;
 mod online;

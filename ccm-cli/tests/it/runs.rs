@@ -211,21 +211,6 @@ fn a_program_that_is_missing_is_no_attempt_and_is_told() {
 }
 
 #[test]
-fn claude_waits_with_a_hint() {
-    let machine = Machine::new();
-    let _daemon = machine.daemon();
-    let folder = machine.folder("demo");
-    machine.ccm_in(&folder, &["init"]).ok();
-    let id = machine.ccm_in(&folder, &["task", "create", "hello"]).ok();
-    until("it says why it waits", || {
-        task_of(&machine, &id).reason == Some(Reason::NotStarted)
-    });
-    let task = task_of(&machine, &id);
-    assert_eq!(task.state, TaskStateName::Queued);
-    assert!(task.detail.unwrap().contains("agent.driver"));
-}
-
-#[test]
 fn an_exit_code_fails_the_task_and_retries_are_bounded() {
     let machine = Machine::new();
     let _daemon = machine.daemon();

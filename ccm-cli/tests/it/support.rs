@@ -10,6 +10,8 @@
 
 #![allow(dead_code, reason = "a harness has more than the tests of today need")]
 
+mod disk;
+
 use std::ffi::OsStr;
 use std::fmt;
 use std::io::Write;
@@ -23,6 +25,8 @@ use ccm_daemon::machine::{ConfigFile, DaemonInfo, Home, setup};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
+
+pub(crate) use disk::Disk;
 
 /// How long anything may take before a test gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -38,6 +42,8 @@ pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) {
 }
 
 pub(crate) struct Machine {
+    /// What its home is on, if not on the disk of everything else. Unmounted before the folder goes.
+    disk: Option<Disk>,
     dir: TempDir,
 }
 
@@ -52,17 +58,41 @@ impl Machine {
         Self::with_runtime("tmux")
     }
 
+    /// A machine whose home is on a disk of its own with this many MiB; agents have no terminals.
+    ///
+    /// `None` for a process that may not mount one: it has run this very test in a child that may.
+    #[track_caller]
+    pub(crate) fn on_a_small_disk(mib: u64) -> Option<Self> {
+        if !Disk::may_be_mounted() {
+            return None;
+        }
+        let mut machine = Self::bare();
+        machine.disk = Some(Disk::mount(machine.path("ccm"), mib));
+        machine.set_up("process");
+        Some(machine)
+    }
+
+    /// The disk of the home.
+    #[track_caller]
+    pub(crate) fn disk(&self) -> &Disk {
+        self.disk.as_ref().expect("the home is on a small disk")
+    }
+
     fn with_runtime(runtime: &str) -> Self {
         let machine = Self::bare();
+        machine.set_up(runtime);
+        machine
+    }
+
+    fn set_up(&self, runtime: &str) {
         let answers = setup::Answers {
             hostname: Some("testbox".to_owned()),
             ..setup::Answers::default()
         };
-        setup::set_up(&machine.home(), &answers).unwrap();
-        machine.set("web_ui.port", "0");
-        machine.set("agents.runtime", runtime);
-        machine.set("agents.tmux_socket", "ccm-test");
-        machine
+        setup::set_up(&self.home(), &answers).unwrap();
+        self.set("web_ui.port", "0");
+        self.set("agents.runtime", runtime);
+        self.set("agents.tmux_socket", "ccm-test");
     }
 
     /// A machine that nothing was done to.
@@ -71,7 +101,7 @@ impl Machine {
         for folder in ["home", "tmux", "tmp", "barriers", "work"] {
             std::fs::create_dir(dir.path().join(folder)).unwrap();
         }
-        Self { dir }
+        Self { disk: None, dir }
     }
 
     /// A path below the machine's folder.
@@ -98,19 +128,24 @@ impl Machine {
 
     /// A project whose agent runs `command` with each task's text on its standard input. Registered if a daemon runs.
     pub(crate) fn project(&self, name: &str, command: &[&str]) -> Project<'_> {
-        let folder = self.folder(name);
-        let running = self.info().is_some();
-        let made = self.ccm_in(&folder, &["init"]);
-        assert_eq!(made.code, if running { 0 } else { 3 }, "{made}");
-        let project = Project {
-            machine: self,
-            folder,
-        };
+        let project = self.plain_project(name);
         let command = serde_json::to_string(command).unwrap();
         // In this order, because a driver without its program is refused.
         project.set("agent.command", &command);
         project.set("agent.driver", "command");
         project
+    }
+
+    /// A project as `ccm init` makes it, whose agent is Claude Code. Registered if a daemon runs.
+    pub(crate) fn plain_project(&self, name: &str) -> Project<'_> {
+        let folder = self.folder(name);
+        let running = self.info().is_some();
+        let made = self.ccm_in(&folder, &["init"]);
+        assert_eq!(made.code, if running { 0 } else { 3 }, "{made}");
+        Project {
+            machine: self,
+            folder,
+        }
     }
 
     /// `program` (one of the three) with these arguments, not yet started.
@@ -168,7 +203,10 @@ impl Machine {
         &self,
         change: impl FnOnce(&mut Command) -> &mut Command,
     ) -> Daemon<'_> {
-        let mut daemon = self.spawn_daemon(change);
+        self.wait_until_ready(self.spawn_daemon(change))
+    }
+
+    fn wait_until_ready<'a>(&self, mut daemon: Daemon<'a>) -> Daemon<'a> {
         until("the daemon is ready", || {
             if let Some(status) = daemon.child.try_wait().unwrap() {
                 panic!("the daemon ended ({status}):\n{}", self.log());
@@ -176,6 +214,28 @@ impl Machine {
             self.is_ready()
         });
         daemon
+    }
+
+    /// The same, started by another program which is given its path as the last argument and becomes it.
+    pub(crate) fn daemon_under(
+        &self,
+        launcher: &[&str],
+        change: impl FnOnce(&mut Command) -> &mut Command,
+    ) -> Daemon<'_> {
+        let daemon = self.command::<&str>("ccm-daemon", &[]);
+        let mut command = Command::new(launcher[0]);
+        command.args(&launcher[1..]).arg(daemon.get_program());
+        command.env_clear();
+        for (name, value) in daemon.get_envs() {
+            command.env(name, value.unwrap_or_default());
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command.stderr(Stdio::null()).current_dir(self.path("work"));
+        let child = change(&mut command).spawn().unwrap();
+        self.wait_until_ready(Daemon {
+            machine: self,
+            child,
+        })
     }
 
     /// Starts the daemon without waiting for anything: one that is held at a barrier is never ready.

@@ -25,8 +25,8 @@ pub(crate) struct Shared {
     requests: Mutex<Vec<Arc<Request>>>,
     came: Condvar,
     pub(crate) gates: Gates,
-    /// How many requests met a step that answers only some: by session, number of the script in it, number of the step.
-    met: Mutex<HashMap<(String, usize, usize), u32>>,
+    /// How many requests met a step that answers only some: by session, script, and number of the step in it.
+    met: Mutex<HashMap<(String, String, usize), u32>>,
 }
 
 impl Shared {
@@ -55,25 +55,22 @@ impl Shared {
 
     /// What a request of a conversation is answered.
     fn step(&self, request: &Request) -> Step {
-        let mut scripts = 0;
         let mut last = None;
         for (place, text) in request.user_texts() {
             match Script::parse(&text) {
                 Ok(None) => {}
-                Ok(Some(script)) => {
-                    scripts += 1;
-                    last = Some((place, script));
-                }
+                Ok(Some(script)) => last = Some((place, text, script)),
                 Err(mistake) => return Step::error(400, mistake),
             }
         }
-        let Some((place, script)) = last else {
+        let Some((place, text, script)) = last else {
             return Step::say("done");
         };
         let session = request.session().unwrap_or_default();
         let again = |step| {
             let mut met = self.met.lock().unwrap();
-            let count = met.entry((session.to_owned(), scripts, step)).or_default();
+            let meeting = (session.to_owned(), text.clone(), step);
+            let count = met.entry(meeting).or_default();
             *count += 1;
             *count - 1
         };

@@ -9,9 +9,15 @@
 
 #![allow(dead_code, reason = "a harness has more than the tests of today need")]
 
+mod asks;
+mod deaths;
 mod failures;
+mod scene;
 mod session;
+mod stops;
 mod stub_itself;
+mod trouble;
+mod work;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
