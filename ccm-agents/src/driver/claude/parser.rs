@@ -36,6 +36,8 @@ const REMEMBERED: usize = 64;
 /// Output that is parsed again is read in pieces of this size.
 const PIECE: u64 = 4 * 1024 * 1024;
 
+/// How many beginnings of a line are tried in one that can't be read.
+const TRIES: usize = 8;
 /// The rest of a line comes sooner than that, if it comes.
 const CUT_AFTER: Duration = Duration::from_secs(5);
 
@@ -135,6 +137,17 @@ fn is_cut(spool: &Spool, out: u64) -> bool {
             .is_some_and(|ago| ago > CUT_AFTER)
 }
 
+/// The line that stands at the end of one that can't be read, and where it begins. What is nested in it does not reach to
+/// its end, so there is no other. A hostile line must not cost more than a few tries.
+fn last_line_of(torn: &[u8]) -> Option<(usize, Line)> {
+    const BEGINNING: &[u8] = b"{\"type\":";
+    (1..torn.len())
+        .rev()
+        .filter(|at| torn[*at..].starts_with(BEGINNING))
+        .take(TRIES)
+        .find_map(|at| Some((at, parse(&torn[at..])?)))
+}
+
 impl Parser {
     fn restore(spool: &Spool, from: &Checkpoint) -> Result<Self> {
         let kept = from
@@ -196,7 +209,21 @@ impl Parser {
         match parse(bytes) {
             Some(line) => self.word(line, place, seen),
             // What a wrapper around the program says beside the protocol is no part of it.
-            None => self.cut |= !whole || bytes.starts_with(b"{"),
+            None => {
+                self.cut |= !whole || bytes.starts_with(b"{");
+                // The next line for which there was room stands right behind the half of one for which there was none.
+                match last_line_of(bytes) {
+                    // It is not a whole line, so it is missed like one that is not there.
+                    None | Some((_, Line::Result(_))) => {}
+                    Some((at, line)) => {
+                        let place = Place {
+                            offset: place.offset + at as u64,
+                            length: place.length - at as u64,
+                        };
+                        self.word(line, place, seen);
+                    }
+                }
+            }
         }
     }
 

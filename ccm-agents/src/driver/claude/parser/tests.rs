@@ -464,3 +464,44 @@ proptest! {
         prop_assert_eq!(last.resting, whole.resting);
     }
 }
+
+/// A line as Claude Code writes it, with its type first.
+fn written(line: &Value) -> String {
+    let mut rest = line.clone();
+    let kind = rest.as_object_mut().unwrap().remove("type").unwrap();
+    format!("{{\"type\":{kind},{}", &rest.to_string()[1..])
+}
+
+#[test]
+fn a_line_that_stands_behind_half_of_another_is_read() {
+    let half = written(&says("a", "words that found no room"));
+    let half = &half[..half.len() / 2];
+    // The result itself found no room at all, and nothing comes after this.
+    let completed =
+        json!({ "type": "command_lifecycle", "command_uuid": MESSAGE, "state": "completed" });
+    let text = format!("{}\n{half}{}\n", init(), written(&completed));
+    let batch = read(&spool(&[], &text), &Checkpoint::default(), None).unwrap();
+    assert!(batch.resting, "it would wait for ever");
+    let text = format!("{}\n{half}{}\n", init(), written(&asks("r")));
+    let batch = read(&spool(&[], &text), &Checkpoint::default(), None).unwrap();
+    let asked = |seen: &Observation| matches!(seen, Observation::Asked { request_id, .. } if request_id == "r");
+    assert!(
+        batch.observations.iter().any(asked),
+        "nobody would answer it"
+    );
+}
+
+#[test]
+fn a_torn_line_full_of_beginnings_costs_little() {
+    let hostile = format!("{{{}", "{\"type\":".repeat(500_000));
+    let begun = std::time::Instant::now();
+    let batch = read(
+        &spool(&[], &format!("{hostile}\n")),
+        &Checkpoint::default(),
+        None,
+    )
+    .unwrap();
+    assert!(!batch.resting);
+    // Each try costs a look at what is left of the line; half a million of them would take hours.
+    assert!(begun.elapsed() < std::time::Duration::from_secs(20));
+}
