@@ -86,7 +86,8 @@ impl Disk {
         } else {
             "remount,rw"
         };
-        self.run(Command::new("mount").args(["-o", how]));
+        // Repeating the options that it has is refused in a namespace of users.
+        self.run(Command::new("mount").args(["--options-mode", "ignore", "-o", how]));
     }
 
     fn ballast(&self) -> PathBuf {
