@@ -17,7 +17,7 @@ use ccm_core::task::Setback;
 use ccm_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::words::TurnResult;
+use super::words::{ApiRetry, TurnResult};
 
 /// The words with which it says that the conversation to go on with is not there.
 const NO_CONVERSATION: &str = "No conversation found";
@@ -64,14 +64,8 @@ pub(super) fn refusal(
 }
 
 /// Why the agent waits while a request to the API is tried again.
-pub(super) fn retrying(
-    error: Option<&str>,
-    status: Option<u16>,
-    delay_ms: Option<f64>,
-    attempt: Option<u32>,
-    most: Option<u32>,
-) -> Setback {
-    let error = error.unwrap_or("unknown");
+pub(super) fn retrying(retry: &ApiRetry) -> Setback {
+    let error = retry.error.as_deref().unwrap_or("unknown");
     let (reason, what) = match class(error) {
         Class::RateLimit | Class::Quota => (Reason::RateLimited, "the provider asks to wait"),
         Class::Account => (Reason::NotStarted, "the account was refused"),
@@ -81,13 +75,13 @@ pub(super) fn retrying(
         Class::Trouble => (Reason::AgentError, "a request to the provider failed"),
     };
     let mut detail = what.to_owned();
-    if let Some(status) = status {
+    if let Some(status) = retry.error_status {
         detail.push_str(&format!(" ({status})"));
     }
-    if let Some(ms) = delay_ms {
+    if let Some(ms) = retry.retry_delay_ms {
         detail.push_str(&format!("; tried again in {:.0} s", (ms / 1000.0).ceil()));
     }
-    if let (Some(attempt), Some(most)) = (attempt, most) {
+    if let (Some(attempt), Some(most)) = (retry.attempt, retry.max_retries) {
         detail.push_str(&format!(", for the {attempt}. of {most} times"));
     }
     Setback::new(reason, detail)

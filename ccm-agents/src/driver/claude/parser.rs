@@ -267,22 +267,7 @@ impl Parser {
                 self.busy = true;
                 seen.push(Observation::Session { session_id });
             }
-            System::ApiRetry {
-                attempt,
-                max_retries,
-                retry_delay_ms,
-                error_status,
-                error,
-            } => {
-                let cause = failure::retrying(
-                    error.as_deref(),
-                    error_status,
-                    retry_delay_ms,
-                    attempt,
-                    max_retries,
-                );
-                self.park(cause, None, seen);
-            }
+            System::ApiRetry(retry) => self.park(failure::retrying(&retry), None, seen),
             System::BackgroundTasksChanged { tasks } => self.background = tasks.len() as u64,
             System::TaskNotification { .. } | System::CompactBoundary | System::Other => {}
         }

@@ -202,20 +202,8 @@ fn of_system(system: System) -> Option<EntryBody> {
             model,
             version: claude_code_version,
         }),
-        System::ApiRetry {
-            attempt,
-            max_retries,
-            retry_delay_ms,
-            error_status,
-            error,
-        } => {
-            let cause = failure::retrying(
-                error.as_deref(),
-                error_status,
-                retry_delay_ms,
-                attempt,
-                max_retries,
-            );
+        System::ApiRetry(retry) => {
+            let cause = failure::retrying(&retry);
             Some(EntryBody::Waiting {
                 reason: cause.reason,
                 detail: cause.detail.unwrap_or_default(),

@@ -44,13 +44,7 @@ pub(super) enum System {
         claude_code_version: Option<String>,
     },
     /// A request to the API failed and is tried again.
-    ApiRetry {
-        attempt: Option<u32>,
-        max_retries: Option<u32>,
-        retry_delay_ms: Option<f64>,
-        error_status: Option<u16>,
-        error: Option<String>,
-    },
+    ApiRetry(ApiRetry),
     /// What runs in the background now: all of it.
     BackgroundTasksChanged {
         tasks: Vec<Value>,
@@ -62,6 +56,16 @@ pub(super) enum System {
     CompactBoundary,
     #[serde(other)]
     Other,
+}
+
+/// Why, and how it goes on.
+#[derive(Debug, Deserialize)]
+pub(super) struct ApiRetry {
+    pub(super) attempt: Option<u32>,
+    pub(super) max_retries: Option<u32>,
+    pub(super) retry_delay_ms: Option<f64>,
+    pub(super) error_status: Option<u16>,
+    pub(super) error: Option<String>,
 }
 
 /// What the model said. One message may come in several lines, each with a part of its content.
