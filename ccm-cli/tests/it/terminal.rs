@@ -207,7 +207,17 @@ fn tables_fit_the_terminal_and_ids_can_be_used() {
     machine.ccm(&["project", "pause", "demo"]).ok();
     let title = "a title that is far too long for the rest of this line ".repeat(2);
     let id = project.task(&title);
-    let (_, screen) = Terminal::new(machine.command("ccm", &["task", "list"])).end();
+    let list = |no_color: &str| {
+        let mut command = machine.command("ccm", &["task", "list"]);
+        command.env("NO_COLOR", no_color);
+        Terminal::new(command).end().1
+    };
+    assert!(
+        list("").contains("\u{1b}[2mqueued\u{1b}[0m"),
+        "{:?}",
+        list("")
+    );
+    let screen = list("1");
     let lines: Vec<_> = screen.lines().collect();
     assert_eq!(lines.len(), 2, "{screen}");
     assert!(
