@@ -11,6 +11,7 @@
 #![allow(dead_code, reason = "a harness has more than the tests of today need")]
 
 mod disk;
+mod namespace;
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -27,6 +28,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 pub(crate) use disk::Disk;
+pub(crate) use namespace::own_network;
 
 /// How long anything may take before a test gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

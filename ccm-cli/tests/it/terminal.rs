@@ -12,7 +12,7 @@ use crate::server::{Server, json};
 use crate::support::{Machine, until};
 
 /// A program on a terminal of 80 columns.
-struct Terminal {
+pub(crate) struct Terminal {
     child: Child,
     keyboard: File,
     screen: Arc<Mutex<Vec<u8>>>,
@@ -20,7 +20,7 @@ struct Terminal {
 }
 
 impl Terminal {
-    fn new(mut command: Command) -> Self {
+    pub(crate) fn new(mut command: Command) -> Self {
         let size = Winsize {
             ws_row: 24,
             ws_col: 80,
@@ -66,7 +66,7 @@ impl Terminal {
     }
 
     /// Waits until `words` are on the screen, then types `keys`.
-    fn answer(&mut self, words: &str, keys: &str) {
+    pub(crate) fn answer(&mut self, words: &str, keys: &str) {
         until(&format!("{words:?} is on the screen"), || {
             self.text().contains(words)
         });
@@ -74,7 +74,7 @@ impl Terminal {
     }
 
     /// Waits for the program's end and returns its exit code and all that was on the screen.
-    fn end(mut self) -> (i32, String) {
+    pub(crate) fn end(mut self) -> (i32, String) {
         let mut status = None;
         until("the program ends", || {
             status = self.child.try_wait().unwrap();
