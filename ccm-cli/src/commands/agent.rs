@@ -13,7 +13,7 @@ use crate::exit::{Code, Failure};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// List agents
+    /// List agents, with what they do and use
     List(List),
     Send(send::Send),
     /// Open an agent's terminal; closing it never ends a run
@@ -60,8 +60,10 @@ fn list(args: &List, context: &Context) -> Outcome {
             .note("No agents: `ccm init` in a project's folder makes one.");
     } else {
         let rows = agents.iter().map(row).collect();
-        let headings = ["NAME", "STATE", "SINCE", "RUN", "WINDOW", "MEMORY"];
-        context.printer.table(&headings, None, rows)?;
+        let headings = ["NAME", "STATE", "SINCE", "RUN", "WINDOW", "MEMORY", "CPU"];
+        // What is left out where there is no room for all: `ccm agent list --json` and wider terminals have it.
+        let spare = ["WINDOW", "RUN", "SINCE"];
+        context.printer.table_without(&headings, &spare, rows)?;
         for agent in &agents {
             asks::tell(context, &agent.name, &agent.open_asks);
             if let Some(detail) = &agent.detail {
@@ -90,6 +92,7 @@ fn row(agent: &Agent) -> Vec<String> {
         or_dash(agent.run_id.map(|run| run.to_string())),
         or_dash(agent.window.clone()),
         or_dash(agent.memory_bytes.map(time::size)),
+        or_dash(agent.cpu_percent.map(|percent| format!("{percent:.0}%"))),
     ]
 }
 

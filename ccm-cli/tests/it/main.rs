@@ -6,6 +6,7 @@ mod claude;
 mod client;
 mod crash;
 mod faults;
+mod limits;
 mod mistakes;
 mod offline;
 mod online;
@@ -16,4 +17,5 @@ mod storm;
 #[path = "../stub/mod.rs"]
 mod stub;
 mod support;
+mod templates;
 mod terminal;

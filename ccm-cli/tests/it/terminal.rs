@@ -218,6 +218,17 @@ fn tables_fit_the_terminal_and_ids_stay_whole() {
         lines[1].starts_with(&id) && lines[1].contains('…'),
         "{screen}"
     );
+    let (_, screen) = Terminal::new(machine.command("ccm", &["agent", "list"])).end();
+    assert!(
+        screen.lines().all(|line| line.chars().count() <= 80),
+        "{screen}"
+    );
+    assert!(
+        screen.contains("MEMORY") && screen.contains("CPU"),
+        "{screen}"
+    );
+    let piped = machine.ccm(&["agent", "list"]).ok();
+    assert!(piped.contains("RUN") && piped.contains("WINDOW"), "{piped}");
     let piped = machine.ccm(&["task", "list"]).ok();
     assert!(
         piped.contains(title.trim_end().get(..70).unwrap()),
