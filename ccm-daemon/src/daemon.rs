@@ -102,6 +102,8 @@ impl Daemon {
             token,
             hosts: AllowedHosts::new(address, &config.web_ui.allowed_hosts),
             windows: runtime.windows.clone(),
+            health_interval: config.daemon.health_check_interval,
+            database: Some(config.database.sqlite_path.clone()),
             facts: Facts {
                 address,
                 profile: config.profile.as_str().to_owned(),
@@ -178,7 +180,7 @@ impl Daemon {
             }
         };
         let server = http::serve(self.listener, router, stopping.clone());
-        let (failed, (), ()) = tokio::join!(watched, server, windows);
+        let (failed, (), (), ()) = tokio::join!(watched, server, windows, app.keep_health());
         let ended = match failed {
             Some(error) => Ended::Failed(error),
             None => Ended::Stopped(app.shutdown(false).await),

@@ -3,6 +3,7 @@
 pub mod app;
 mod daemon;
 mod factories;
+mod health;
 pub mod http;
 pub mod machine;
 mod run;

@@ -225,15 +225,30 @@ impl Hosts {
 
     /// See [`AgentRuntime::resources`](ccm_core::AgentRuntime::resources).
     pub async fn resources(&self, agent: AgentId) -> Result<Option<Resources>> {
+        let run = match presence(&self.config, agent).await? {
+            Presence::Up(host) => host.status.run,
+            _ => None,
+        };
         let dir = self.agent(agent);
+        let run = run.map(|run| self.run(run));
         blocking(move || {
             let Some(host) = dir.host()?.filter(|host| host.process.is_alive()) else {
                 return Ok(None);
             };
-            let tree = tree_of(host.process).map_err(|error| {
+            let set = match &run {
+                Some(run) => super::settle::stop_set_of(dir.home(), run)?,
+                None => None,
+            };
+            let all = match set {
+                Some(set) => set
+                    .scan()
+                    .map(|scan| [vec![host.process], scan.alive].concat()),
+                None => tree_of(host.process),
+            };
+            let all = all.map_err(|error| {
                 Error::unavailable("could not look at the processes").with_source(error)
             })?;
-            Ok(Some(proc::resources_of(&tree)))
+            Ok(Some(proc::resources_of(&all)))
         })
         .await
     }

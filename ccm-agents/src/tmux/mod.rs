@@ -44,6 +44,17 @@ use windows::{Window, Windows};
 /// How long a launch waits for its window before it goes on without.
 const WINDOW_WAIT: Duration = Duration::from_secs(2);
 
+/// How tmux does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TmuxHealth {
+    /// What it calls itself, such as `tmux 3.3a`.
+    pub version: String,
+    /// How many windows this home's agents have.
+    pub windows: usize,
+    /// The agents whose windows wait for room.
+    pub waiting: Vec<AgentId>,
+}
+
 /// Runs agents in hosts of their own, each shown in a window of one tmux session.
 #[derive(Debug)]
 pub struct TmuxRuntime {
@@ -76,6 +87,28 @@ impl TmuxRuntime {
     /// `Unavailable` if not, with the sentence that says how to get it.
     pub async fn check(&self) -> Result<()> {
         self.keeper.windows.server.program().await.map(drop)
+    }
+
+    /// How tmux does, asked just now.
+    ///
+    /// # Errors
+    /// `Unavailable` when it is missing, too old or does not answer, with the sentence that says what to do.
+    pub async fn health(&self) -> Result<TmuxHealth> {
+        let version = self.keeper.windows.server.version().await?;
+        let (windows, waiting) = self.keeper.windows_and_waiting().await?;
+        Ok(TmuxHealth {
+            version,
+            windows,
+            waiting,
+        })
+    }
+
+    /// The agents whose windows wait for room.
+    ///
+    /// # Errors
+    /// `Unavailable` when tmux can't be asked.
+    pub async fn waiting_for_room(&self) -> Result<Vec<AgentId>> {
+        Ok(self.keeper.windows_and_waiting().await?.1)
     }
 
     /// The path of the server's socket, if the server runs.

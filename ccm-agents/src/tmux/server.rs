@@ -152,6 +152,13 @@ impl Server {
         Ok(known.insert(found).clone())
     }
 
+    /// What the program calls itself, asked just now.
+    pub(super) async fn version(&self) -> Result<String> {
+        let program = self.program().await?;
+        let said = self.output(clean(&program).arg("-V")).await?;
+        said.map_err(Error::unavailable)
+    }
+
     /// The connection, made again if need be. `None` if there is no session that could have windows of ours.
     ///
     /// `mark` is what our windows' marks begin with: a session of another name is ours as well if it holds one, because

@@ -32,8 +32,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ccm_core::api::{
     Agent, Answer, Ask, AttachCommand, CancelAnswer, CreateProject, CreateTask, Health, Input,
-    Project, RegisteredProject, Run, SendMessage, Shutdown, ShutdownReport, Status, Stream, System,
-    Task, TaskStateName, Transcript, Trust, TrustProject,
+    Project, Readiness, RegisteredProject, Run, SendMessage, Shutdown, ShutdownReport, Status,
+    Stream, System, Task, TaskStateName, Transcript, Trust, TrustProject,
 };
 use ccm_core::event::Cursor;
 use ccm_core::id::{AgentId, AskId, ProjectId, RunId, TaskId};
@@ -112,7 +112,7 @@ impl Client {
     }
 
     /// Whether the daemon can do its work.
-    pub async fn ready(&self) -> Result<Health> {
+    pub async fn ready(&self) -> Result<Readiness> {
         self.call(Call::get("/ready")).await
     }
 

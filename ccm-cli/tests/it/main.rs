@@ -8,6 +8,7 @@ mod crash;
 mod every_command;
 mod faults;
 mod help;
+mod limits;
 mod mistakes;
 mod offline;
 mod online;
@@ -19,5 +20,6 @@ mod storm;
 #[path = "../stub/mod.rs"]
 mod stub;
 mod support;
+mod templates;
 mod terminal;
 mod walk;

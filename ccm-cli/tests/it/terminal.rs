@@ -230,6 +230,17 @@ fn tables_fit_the_terminal_and_ids_can_be_used() {
         machine.ccm(&["task", "show", short, "--json"]).json()["id"],
         *id
     );
+    let (_, screen) = Terminal::new(machine.command("ccm", &["agent", "list"])).end();
+    assert!(
+        screen.lines().all(|line| line.chars().count() <= 80),
+        "{screen}"
+    );
+    assert!(
+        screen.contains("MEMORY") && screen.contains("CPU"),
+        "{screen}"
+    );
+    let piped = machine.ccm(&["agent", "list"]).ok();
+    assert!(piped.contains("RUN") && piped.contains("WINDOW"), "{piped}");
     let piped = machine.ccm(&["task", "list"]).ok();
     assert!(
         piped.contains(title.trim_end().get(..70).unwrap()),

@@ -3,13 +3,16 @@
 mod agents;
 mod asks;
 mod inputs;
+mod load;
 mod projects;
 mod runs;
 mod status;
 mod tasks;
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ccm_agents::TmuxRuntime;
 use ccm_core::api::ShutdownReport;
@@ -20,9 +23,11 @@ use ccm_core::time::{Clock, Timestamp};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
+use crate::health::Health;
 use crate::http::AllowedHosts;
 use crate::machine::{Home, Token};
 
+use load::Load;
 pub(crate) use projects::Refusal;
 
 /// Everything that answers are made of.
@@ -44,6 +49,10 @@ pub struct AppParts {
     pub hosts: AllowedHosts,
     /// The windows of agents, if they have some; what is wrong with them is told in the status.
     pub windows: Option<Arc<TmuxRuntime>>,
+    /// How old a result of the health checks may get.
+    pub health_interval: Duration,
+    /// Where the database is, if it is in a file.
+    pub database: Option<PathBuf>,
     /// What is told about this daemon.
     pub facts: Facts,
 }
@@ -66,6 +75,8 @@ pub struct Facts {
 /// The daemon, as far as it can be asked for things.
 pub struct App {
     parts: AppParts,
+    health: Health,
+    load: Load,
     report: OnceCell<ShutdownReport>,
     stopping: CancellationToken,
 }
@@ -81,8 +92,24 @@ impl std::fmt::Debug for App {
 impl App {
     /// A daemon made of `parts`.
     pub fn new(parts: AppParts) -> Self {
+        let database = parts.database.as_deref().and_then(Path::parent);
+        let mut folders = vec![parts.home.dir().to_owned()];
+        folders.extend(
+            database
+                .filter(|dir| *dir != parts.home.dir())
+                .map(Path::to_owned),
+        );
+        let health = Health::new(
+            parts.engine.clone(),
+            Arc::clone(&parts.clock),
+            parts.windows.clone(),
+            folders,
+            parts.health_interval,
+        );
         Self {
             parts,
+            health,
+            load: Load::default(),
             report: OnceCell::new(),
             stopping: CancellationToken::new(),
         }
@@ -102,6 +129,11 @@ impl App {
             .await;
         self.stopping.cancel();
         report
+    }
+
+    /// Looks after the daemon's health at its interval, until it stops.
+    pub async fn keep_health(&self) {
+        self.health.keep(self.stopping.clone()).await;
     }
 
     /// Cancelled once the daemon is to stop.

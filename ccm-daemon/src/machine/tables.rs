@@ -236,7 +236,7 @@ pub static MACHINE: Schema = Schema {
             "daemon.health_check_interval",
             seconds(1, DAY),
             "60",
-            NotYet,
+            Restart,
             "seconds",
         ),
         key(
@@ -250,7 +250,7 @@ pub static MACHINE: Schema = Schema {
             "resources.max_agent_memory_mb",
             counted("MiB", 16, 16_777_216),
             "2048",
-            NotYet,
+            Restart,
             "of an agent's whole process tree",
         ),
         key(
@@ -377,7 +377,7 @@ pub static PROJECT: Schema = Schema {
             "limits.memory_mb",
             counted("MiB", 16, 16_777_216),
             "",
-            NotYet,
+            NextRun,
             "the machine's limit if unset",
         ),
         key(

@@ -107,6 +107,8 @@ impl Server {
             token: token.clone(),
             hosts: AllowedHosts::new(address, &["box.example".to_owned()]),
             windows: None,
+            health_interval: Duration::from_secs(60),
+            database: None,
             facts: Facts {
                 address,
                 profile: "full".to_owned(),

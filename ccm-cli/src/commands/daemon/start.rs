@@ -54,7 +54,7 @@ pub(crate) fn start(context: &Context) -> Result<DaemonInfo, Failure> {
     }
     let client = context.client()?;
     loop {
-        match context.block_on(async { Ok(client.ready().await) })? {
+        match context.block_on(async { Ok(client.status().await) })? {
             Ok(_) => break,
             // Not ready yet, or gone again.
             Err(error) if error.is_unreachable() || error.code().is_some() => starting.wait()?,

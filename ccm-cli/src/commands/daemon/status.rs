@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use ccm_agents::terminal;
-use ccm_core::api::Status;
+use ccm_core::api::{Check, CheckStatus, Status};
 
 use super::super::{Outcome, time};
 use crate::context::Context;
@@ -71,8 +71,38 @@ fn print(context: &Context, status: &Status) -> Result<(), Failure> {
         let open = format!("{} open; `ccm asks` shows them", status.open_asks);
         field("asks", open)?;
     }
+    if !status.checks.is_empty() {
+        printer.line(format!(
+            "{:<10} {}",
+            "health:",
+            health(printer, &status.checks)
+        ))?;
+    }
     tell_problems(printer, status);
     Ok(())
+}
+
+/// What was looked at, in a line; what is wrong with it is among the problems.
+fn health(printer: Printer, checks: &[Check]) -> String {
+    let (well, ill): (Vec<_>, Vec<_>) = checks
+        .iter()
+        .partition(|check| check.status == CheckStatus::Ok);
+    if ill.is_empty() {
+        let names: Vec<_> = well
+            .iter()
+            .map(|check| terminal::line(&check.name))
+            .collect();
+        let text = format!("all well ({})", names.join(", "));
+        return printer.paint_out(Colour::Green, &text);
+    }
+    let told = ill.iter().map(|check| {
+        let (colour, word) = match check.status {
+            CheckStatus::Failed => (Colour::Red, "failed"),
+            _ => (Colour::Yellow, "needs a look"),
+        };
+        printer.paint_out(colour, &format!("{} {word}", terminal::line(&check.name)))
+    });
+    told.collect::<Vec<_>>().join(", ")
 }
 
 /// What keeps the daemon from doing its work.
