@@ -9,6 +9,7 @@ mod info;
 mod init;
 mod project;
 mod select;
+mod tail;
 mod task;
 mod text;
 mod time;

@@ -12,7 +12,7 @@ use crate::server::{Server, json};
 use crate::support::{Machine, until};
 
 /// A program on a terminal of 80 columns.
-struct Terminal {
+pub(crate) struct Terminal {
     child: Child,
     keyboard: File,
     screen: Arc<Mutex<Vec<u8>>>,
@@ -20,7 +20,7 @@ struct Terminal {
 }
 
 impl Terminal {
-    fn new(mut command: Command) -> Self {
+    pub(crate) fn new(mut command: Command) -> Self {
         let size = Winsize {
             ws_row: 24,
             ws_col: 80,
@@ -66,7 +66,7 @@ impl Terminal {
     }
 
     /// Waits until `words` are on the screen, then types `keys`.
-    fn answer(&mut self, words: &str, keys: &str) {
+    pub(crate) fn answer(&mut self, words: &str, keys: &str) {
         until(&format!("{words:?} is on the screen"), || {
             self.text().contains(words)
         });
@@ -74,7 +74,7 @@ impl Terminal {
     }
 
     /// Waits for the program's end and returns its exit code and all that was on the screen.
-    fn end(mut self) -> (i32, String) {
+    pub(crate) fn end(mut self) -> (i32, String) {
         let mut status = None;
         until("the program ends", || {
             status = self.child.try_wait().unwrap();
@@ -315,4 +315,34 @@ fn a_question_is_shown_and_asked() {
         assert!(screen.contains("  rm -rf build"), "{screen}");
         assert!(server.requests()[1].ends_with(sent), "{screen}");
     }
+}
+
+#[test]
+fn stopping_an_agent_at_work_asks() {
+    let machine = Machine::new();
+    let _daemon = machine.daemon();
+    let script = "while [ ! -e go ]; do sleep 0.05; done";
+    let project = machine.project("demo", &["sh", "-c", script]);
+    let id = project.task("The one task");
+    let state = |of: &[&str]| machine.ccm(of).json()["state"].clone();
+    until("it works", || {
+        state(&["agent", "show", "demo", "--json"]) == "working"
+    });
+    let stop = |answer: &str| {
+        let mut terminal = Terminal::new(machine.command("ccm", &["agent", "stop", "demo"]));
+        terminal.answer("Stop it? [y/N]", answer);
+        terminal.end()
+    };
+    let (code, screen) = stop("n\n");
+    assert_eq!(code, 1, "{screen}");
+    assert!(
+        screen.contains("demo works on \"The one task\""),
+        "{screen}"
+    );
+    assert!(screen.contains("demo goes on."), "{screen}");
+    assert_eq!(state(&["task", "show", &id, "--json"]), "running");
+    let (code, screen) = stop("y\n");
+    assert_eq!(code, 0, "{screen}");
+    assert!(screen.contains("demo is stopped"), "{screen}");
+    assert_eq!(state(&["task", "show", &id, "--json"]), "failed");
 }
