@@ -84,6 +84,7 @@ pub(crate) fn limits(config: &Config) -> EngineLimits {
     EngineLimits {
         max_running: u32::try_from(config.max_concurrent()).unwrap_or(u32::MAX),
         max_queued: config.resources.max_queue_size,
+        max_idle: Some(config.agents.max_idle_time).filter(|time| !time.is_zero()),
         ..EngineLimits::default()
     }
 }

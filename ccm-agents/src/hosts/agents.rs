@@ -8,6 +8,7 @@ use ccm_core::agent::{AgentFacts, AgentPlace};
 use ccm_core::id::AgentId;
 use ccm_core::runtime::Resources;
 use ccm_core::{Error, ErrorKind, Noun, Result};
+use nix::sys::signal::Signal;
 use tokio::process::Command;
 
 use super::connection::{Connection, Greeting};
@@ -164,6 +165,16 @@ impl Hosts {
 
     /// See [`AgentRuntime::stop_agent`](ccm_core::AgentRuntime::stop_agent).
     pub async fn stop_agent(&self, agent: AgentId) -> Result<()> {
+        self.end_host(agent, false).await
+    }
+
+    /// See [`AgentRuntime::kill_agent`](ccm_core::AgentRuntime::kill_agent).
+    pub async fn kill_agent(&self, agent: AgentId) -> Result<()> {
+        self.end_host(agent, true).await
+    }
+
+    /// Ends an agent's host; one that says nothing only with `force`.
+    async fn end_host(&self, agent: AgentId, force: bool) -> Result<()> {
         let until = Instant::now() + STARTING;
         let mut between = 0;
         while Instant::now() < until {
@@ -182,6 +193,13 @@ impl Hosts {
                     Answer::Busy { run } => return Err(busy(run)),
                     _ => return self.wait_until_gone(agent).await,
                 },
+                Presence::Silent(file) if force => {
+                    // What its run leaves behind is ended by whoever looks at the run next.
+                    if let Err(error) = file.process.signal(Signal::SIGKILL) {
+                        return Err(no_answer(file.process.pid).with_source(error));
+                    }
+                    return self.wait_until_gone(agent).await;
+                }
                 Presence::Silent(file) => return Err(no_answer(file.process.pid)),
             }
         }
@@ -305,6 +323,7 @@ fn facts_of(id: AgentId, host: &Connection) -> AgentFacts {
         window: None,
         answers: true,
         run: host.status.run,
+        watched: false,
     }
 }
 
@@ -315,13 +334,14 @@ fn silent(id: AgentId, file: &HostFile) -> AgentFacts {
         window: None,
         answers: false,
         run: None,
+        watched: false,
     }
 }
 
 /// Has a host listen anew, whose socket somebody may have deleted with other temporary files.
 pub(super) fn call(host: ProcessId) {
     // One that is gone hears nothing, and one that listens loses nothing.
-    let _ = host.signal(nix::sys::signal::Signal::SIGUSR1);
+    let _ = host.signal(Signal::SIGUSR1);
 }
 
 /// The agent has another run in hand.

@@ -13,7 +13,7 @@ mod quote;
 mod server;
 mod windows;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -157,6 +157,23 @@ impl TmuxRuntime {
         }
     }
 
+    async fn close_window(&self, agent: AgentId) {
+        if let Err(error) = self.keeper.unwant(agent).await {
+            let error = chain(&error);
+            tracing::warn!(%agent, %error, "the window of a stopped agent is closed later");
+        }
+    }
+
+    /// The windows that people look at, as far as can be seen.
+    async fn looked_at(&self) -> BTreeSet<String> {
+        let looked_at = self.keeper.windows.looked_at().await;
+        looked_at.unwrap_or_else(|error| {
+            let error = chain(&error);
+            tracing::debug!(%error, "who looks at agents' windows can't be seen");
+            BTreeSet::new()
+        })
+    }
+
     /// The windows there are, as far as can be seen.
     async fn windows(&self) -> Vec<Window> {
         match self.keeper.windows.list().await {
@@ -184,25 +201,38 @@ impl AgentRuntime for TmuxRuntime {
 
     async fn stop_agent(&self, agent: AgentId) -> Result<()> {
         self.hosts.stop_agent(agent).await?;
-        if let Err(error) = self.keeper.unwant(agent).await {
-            let error = chain(&error);
-            tracing::warn!(%agent, %error, "the window of a stopped agent is closed later");
-        }
+        self.close_window(agent).await;
+        Ok(())
+    }
+
+    async fn kill_agent(&self, agent: AgentId) -> Result<()> {
+        self.hosts.kill_agent(agent).await?;
+        self.close_window(agent).await;
         Ok(())
     }
 
     async fn agents(&self) -> Result<Vec<AgentFacts>> {
         let mut agents = self.hosts.agents().await?;
-        for window in self.windows().await {
+        let windows = self.windows().await;
+        let looked_at = match windows.is_empty() {
+            true => BTreeSet::new(),
+            false => self.looked_at().await,
+        };
+        for window in windows {
+            let watched = window.shared || looked_at.contains(&window.id);
             let words = Some(window.words);
             match agents.iter_mut().find(|facts| facts.id == window.agent) {
-                Some(facts) => facts.window = words,
+                Some(facts) => {
+                    facts.window = words;
+                    facts.watched = watched;
+                }
                 None => agents.push(AgentFacts {
                     id: window.agent,
                     pid: None,
                     window: words,
                     answers: false,
                     run: None,
+                    watched,
                 }),
             }
         }

@@ -10,6 +10,7 @@ mod init;
 mod overview;
 mod project;
 mod select;
+mod tail;
 mod task;
 mod text;
 mod time;

@@ -195,6 +195,18 @@ impl Machine {
         Ran::with_input(&mut self.command("ccm", args), input)
     }
 
+    /// What the agents' tmux server says; nothing if there is none.
+    pub(crate) fn tmux(&self, args: &[&str]) -> String {
+        let output = Command::new("tmux")
+            .args(["-N", "-L", "ccm-test"])
+            .args(args)
+            .env_remove("TMUX")
+            .env("TMUX_TMPDIR", self.path("tmux"))
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
     /// Starts the daemon in the foreground, as a child of the test, and waits until it is ready.
     pub(crate) fn daemon(&self) -> Daemon<'_> {
         self.daemon_with(|command| command)

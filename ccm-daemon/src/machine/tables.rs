@@ -194,8 +194,8 @@ pub static MACHINE: Schema = Schema {
             "agents.max_idle_time",
             seconds(0, YEAR),
             "300",
-            NotYet,
-            "seconds until an idle agent is stopped; 0 is never",
+            Restart,
+            "seconds until an idle agent gives its place back; 0 is never",
         ),
         key(
             "agents.tmux_session_name",
