@@ -6,6 +6,7 @@ mod factories;
 pub mod http;
 pub mod machine;
 mod run;
+pub mod settings;
 mod telemetry;
 
 pub use daemon::{Daemon, Ended};

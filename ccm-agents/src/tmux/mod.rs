@@ -78,6 +78,12 @@ impl TmuxRuntime {
         self.keeper.windows.server.program().await.map(drop)
     }
 
+    /// Allows this many windows from now on. Those that there are stay, and agents that wait for one get it if there is
+    /// room.
+    pub fn set_max_windows(&self, most: Option<usize>) {
+        self.keeper.windows.server.set_max_windows(most);
+    }
+
     /// The path of the server's socket, if the server runs.
     ///
     /// # Errors

@@ -32,8 +32,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ccm_core::api::{
     Agent, Answer, Ask, AttachCommand, CancelAnswer, CreateProject, CreateTask, Health, Input,
-    Project, RegisteredProject, Run, SendMessage, Shutdown, ShutdownReport, Status, Stream, System,
-    Task, TaskStateName, Transcript, Trust, TrustProject,
+    Project, RegisteredProject, Reload, Run, SendMessage, Shutdown, ShutdownReport, Status, Stream,
+    System, Task, TaskStateName, Transcript, Trust, TrustProject,
 };
 use ccm_core::event::Cursor;
 use ccm_core::id::{AgentId, AskId, ProjectId, RunId, TaskId};
@@ -119,6 +119,11 @@ impl Client {
     /// The daemon at a glance.
     pub async fn status(&self) -> Result<Status> {
         self.call(Call::get("/api/v1/status")).await
+    }
+
+    /// Has the daemon read its config file again.
+    pub async fn reload(&self) -> Result<Reload> {
+        self.call(Call::put("/api/v1/reload")).await
     }
 
     /// Stops the daemon.

@@ -4,14 +4,17 @@
 mod asks;
 mod claude;
 mod client;
+mod config;
 mod crash;
 mod faults;
 mod mistakes;
 mod offline;
 mod online;
 mod places;
+mod reload;
 mod runs;
 mod server;
+mod set_up;
 mod storm;
 #[path = "../stub/mod.rs"]
 mod stub;

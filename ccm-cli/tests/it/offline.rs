@@ -35,9 +35,18 @@ fn help_tells_commands_options_and_exit_codes() {
         &["config"],
         &["config", "set"],
         &["config", "get"],
+        &["config", "unset"],
+        &["config", "show"],
+        &["config", "edit"],
+        &["config", "validate"],
+        &["config", "path"],
+        &["config", "schema"],
+        &["supabase"],
+        &["sync"],
         &["daemon"],
         &["daemon", "init"],
         &["daemon", "stop"],
+        &["daemon", "reload"],
         &["daemon", "logs"],
     ] {
         let name = format!("help_{}", line.join("_"));
@@ -138,6 +147,7 @@ fn without_a_daemon_commands_exit_3() {
         &["task", "answer", "abcd", "--allow"],
         &["agent", "send", "x", "hello"],
         &["asks"],
+        &["daemon", "reload"],
     ] {
         machine.ccm(line).fails(3);
     }
@@ -147,7 +157,6 @@ fn without_a_daemon_commands_exit_3() {
 fn the_machine_is_set_up_without_questions() {
     let machine = Machine::bare();
     machine.snapshots(|| {
-        assert_snapshot!("init_no_terminal", machine.orchestrator(&["init"]));
         let line = &[
             "init",
             "--yes",

@@ -15,7 +15,9 @@ pub use ask::{Ask, AskStateName, Input, InputKind, OpenAsk, SendMessage};
 pub use problem::{Problem, ProblemCode, ProblemPart};
 pub use project::{CreateProject, Project, ProjectState, RegisteredProject, Trust, TrustProject};
 pub use run::{Run, RunStateName};
-pub use status::{Health, LogPlace, QueueStatus, Shutdown, ShutdownReport, Status, System};
+pub use status::{
+    ConfigChange, Health, LogPlace, QueueStatus, Reload, Shutdown, ShutdownReport, Status, System,
+};
 pub use task::{CancelAnswer, CreateTask, Task};
 
 pub use crate::ask::{Answer, AskKind, Choice, ChoiceOption};

@@ -4,16 +4,17 @@ mod agents;
 mod asks;
 mod inputs;
 mod projects;
+mod reload;
 mod runs;
 mod status;
 mod tasks;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use ccm_agents::TmuxRuntime;
 use ccm_core::api::ShutdownReport;
-use ccm_core::engine::{Engine, EngineLimits};
+use ccm_core::engine::Engine;
 use ccm_core::id::Epoch;
 use ccm_core::project::Profiles;
 use ccm_core::time::{Clock, Timestamp};
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::http::AllowedHosts;
 use crate::machine::{Home, Token};
+use crate::settings::Settings;
 
 pub(crate) use projects::Refusal;
 
@@ -34,14 +36,12 @@ pub struct AppParts {
     pub profiles: Arc<dyn Profiles>,
     /// The clock; the same that the engine has.
     pub clock: Arc<dyn Clock>,
-    /// The limits; the same that the engine has.
-    pub limits: EngineLimits,
+    /// The config in force.
+    pub settings: Settings,
     /// The machine home.
     pub home: Home,
     /// What a request must show.
     pub token: Token,
-    /// What a request's `Host` may be.
-    pub hosts: AllowedHosts,
     /// The windows of agents, if they have some; what is wrong with them is told in the status.
     pub windows: Option<Arc<TmuxRuntime>>,
     /// What is told about this daemon.
@@ -66,6 +66,7 @@ pub struct Facts {
 /// The daemon, as far as it can be asked for things.
 pub struct App {
     parts: AppParts,
+    hosts: RwLock<Arc<AllowedHosts>>,
     report: OnceCell<ShutdownReport>,
     stopping: CancellationToken,
 }
@@ -81,8 +82,13 @@ impl std::fmt::Debug for App {
 impl App {
     /// A daemon made of `parts`.
     pub fn new(parts: AppParts) -> Self {
+        let hosts = AllowedHosts::new(
+            parts.facts.address,
+            &parts.settings.current().web_ui.allowed_hosts,
+        );
         Self {
             parts,
+            hosts: RwLock::new(Arc::new(hosts)),
             report: OnceCell::new(),
             stopping: CancellationToken::new(),
         }
@@ -113,7 +119,9 @@ impl App {
         self.parts.token.reveal()
     }
 
-    pub(crate) fn allowed_hosts(&self) -> &AllowedHosts {
-        &self.parts.hosts
+    /// What a request's `Host` may be.
+    pub(crate) fn allowed_hosts(&self) -> Arc<AllowedHosts> {
+        let hosts = self.hosts.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&hosts)
     }
 }

@@ -6,9 +6,11 @@
 mod check;
 pub mod config;
 pub mod config_file;
+pub mod draft;
 mod edit;
 mod files;
 pub mod home;
+mod json_schema;
 pub mod profiles;
 pub mod project_config;
 pub mod project_dir;
@@ -16,6 +18,7 @@ mod render;
 pub mod running;
 pub mod schema;
 pub mod setup;
+pub mod show;
 mod tables;
 mod template;
 pub mod trust;
@@ -33,3 +36,8 @@ pub use project_dir::{Identity, InitOptions, Initialised, ProjectDir};
 pub use running::{DaemonInfo, DaemonLock};
 pub use trust::TrustStore;
 pub use values::{ConfigErrors, Problem};
+
+/// A value as YAML on one line, as it could stand in a config file.
+pub fn yaml_of(value: &serde_json::Value) -> String {
+    render::flow(value)
+}
