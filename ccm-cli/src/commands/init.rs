@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use ccm_core::api::{CreateProject, RegisteredProject};
+use ccm_core::api::{CreateProject, ProjectState, RegisteredProject};
 use ccm_core::id::ProjectId;
 use ccm_daemon::machine::{ConfigFile, InitOptions, Initialised, ProjectDir, TrustStore, yaml_of};
 use clap::Args;
@@ -17,6 +17,7 @@ Examples:
   ccm init                                     the current folder, with Claude Code
   ccm init ~/code/shop --name shop
   ccm init --agent command -- sh -c 'cat'      any program that reads its task on standard input
+  ccm init --no-agent                          registered only; tasks wait
 
 Running it again is harmless: what is there stays as it is.";
 const ADDED: &str = "\
@@ -53,6 +54,9 @@ struct How {
     /// What its agent is: claude (Claude Code), or command with a program of your own behind --
     #[arg(long, value_name = "DRIVER", value_parser = ["claude", "command"])]
     agent: Option<String>,
+    /// Register the folder without putting an agent to work: tasks wait until `ccm project resume`
+    #[arg(long, conflicts_with = "agent")]
+    no_agent: bool,
     /// The agent's program and its first arguments, behind --; with --agent claude instead of the one on the PATH
     #[arg(last = true, requires = "agent", value_name = "PROGRAM")]
     program: Vec<String>,
@@ -122,7 +126,10 @@ pub(super) fn run(args: &Project, context: &Context) -> Outcome {
         )
         .hint(format!("{start}, then run `ccm init` again to register it")));
     };
-    let registered = register(context, &client, &made, args.how.name.clone())?;
+    let mut registered = register(context, &client, &made, args.how.name.clone())?;
+    if args.how.no_agent {
+        rest(context, &client, &mut registered)?;
+    }
     if context.printer.json {
         context.printer.object(&registered)?;
     } else {
@@ -282,11 +289,34 @@ fn register(
     })
 }
 
+/// Lets the agent of a project that is new do nothing until somebody wants it to.
+fn rest(
+    context: &Context,
+    client: &Client,
+    registered: &mut RegisteredProject,
+) -> Result<(), Failure> {
+    if !registered.created {
+        context.printer.warning(format!(
+            "{0} was registered before and is left as it is; `ccm project pause {0}` lets its queue rest",
+            registered.project.name
+        ));
+        return Ok(());
+    }
+    let id = registered.project.id;
+    registered.project = context.block_on(async { Ok(client.pause_project(id).await?) })?;
+    Ok(())
+}
+
 fn tell(context: &Context, made: &Initialised, registered: &RegisteredProject, changed: bool) {
     let printer = context.printer;
     let project = &registered.project;
     let (name, path) = (&project.name, &project.path);
-    if registered.created {
+    let rests = registered.created && project.state == ProjectState::Paused;
+    if rests {
+        printer.note(format!(
+            "{name} ({path}) is registered; its agent does nothing until `ccm project resume {name}`."
+        ));
+    } else if registered.created {
         printer.note(format!("{name} ({path}) is registered and has an agent."));
     } else if registered.moved {
         printer.note(format!(
@@ -299,7 +329,7 @@ fn tell(context: &Context, made: &Initialised, registered: &RegisteredProject, c
     } else {
         printer.note(format!("{name} ({path}) was registered already."));
     }
-    if registered.created {
+    if registered.created && !rests {
         printer.note(printer.paint(Colour::Dim, "Try next:"));
         printer.note("  echo \"Say hello\" | ccm task create    put a task in its queue");
         printer.note("  ccm task list                         see what becomes of it");

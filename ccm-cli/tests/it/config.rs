@@ -440,3 +440,27 @@ fn a_project_gets_the_agent_that_was_named() {
     assert_eq!(trusted["trusted"], true);
     drop(daemon);
 }
+
+#[test]
+fn a_project_without_an_agent_waits_until_it_is_wanted() {
+    let machine = Machine::new();
+    let daemon = machine.daemon();
+    let folder = machine.folder("shop");
+    let ccm = |args: &[&str]| machine.ccm_in(&folder, args);
+    machine.snapshots(|| {
+        assert_snapshot!("init_no_agent", ccm(&["init", "--no-agent"]));
+        assert_snapshot!("init_no_agent_again", ccm(&["init", "--no-agent"]));
+    });
+    ccm(&["config", "set", "--project", "agent.command", "[cat]"]).ok();
+    ccm(&["config", "set", "--project", "agent.driver", "command"]).ok();
+    let task = ccm(&["task", "create", "hello"]).ok();
+    let state = || machine.ccm(&["task", "show", &task, "--json"]).json()["state"].clone();
+    // Durable: a daemon that is new knows it too.
+    daemon.stop();
+    let daemon = machine.daemon();
+    assert_eq!(state(), "queued");
+    ccm(&["project", "resume"]).ok();
+    machine.ccm(&["task", "wait", &task]).ok();
+    drop(daemon);
+    ccm(&["init", "--agent", "claude", "--no-agent"]).fails(2);
+}
