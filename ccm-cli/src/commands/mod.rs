@@ -7,6 +7,7 @@ mod config;
 mod daemon;
 mod info;
 mod init;
+mod overview;
 mod project;
 mod select;
 mod supabase;
@@ -14,6 +15,7 @@ mod sync;
 mod task;
 mod text;
 mod time;
+mod typo;
 mod version;
 
 use std::path::PathBuf;
@@ -87,8 +89,10 @@ enum Command<I: Args> {
     #[command(subcommand)]
     Sync(sync::Command),
     /// Show this machine: where things are, what runs
+    #[command(after_help = "Examples:\n  ccm info\n  ccm info --json | jq -r .database")]
     Info,
     /// Show the version
+    #[command(after_help = "Examples:\n  ccm version")]
     Version,
 }
 
@@ -132,6 +136,7 @@ fn main<I: Init>(program: &'static str) -> ExitCode {
         Ok(line) => line,
         Err(error) => {
             // Help goes to standard output; a reader that went away is no failure.
+            let error = typo::with_hint(error, &command);
             let _ = error.print();
             return if error.use_stderr() {
                 Code::Usage.into()
@@ -146,10 +151,7 @@ fn main<I: Init>(program: &'static str) -> ExitCode {
     } else {
         match line.command {
             Some(command) => run(command, &context),
-            None => context
-                .printer
-                .line(command.clone().render_help().to_string().trim_end())
-                .map(|()| Code::Done),
+            None => overview::run(&context),
         }
     };
     match outcome {
