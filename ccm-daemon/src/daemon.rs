@@ -16,9 +16,10 @@ use tokio::net::TcpListener;
 
 use crate::app::{App, AppParts, Facts};
 use crate::factories;
-use crate::http::{self, AllowedHosts};
+use crate::http;
 use crate::machine::config::{Config, RuntimeName};
 use crate::machine::{DaemonInfo, DaemonLock, Home};
+use crate::settings::Settings;
 
 /// How long the end of a failed engine may take.
 const FAILED_PATIENCE: Duration = Duration::from_secs(5);
@@ -52,7 +53,8 @@ impl Daemon {
     ///
     /// # Errors
     /// With a sentence for a person: the port, the database or the runtime can't be had.
-    pub async fn start(home: Home, config: Config, mut lock: DaemonLock) -> Result<Self> {
+    pub async fn start(home: Home, settings: Settings, mut lock: DaemonLock) -> Result<Self> {
+        let config = settings.current();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let started_at = clock.now();
         home.create_token()?;
@@ -64,9 +66,10 @@ impl Daemon {
 
         let store = Arc::new(factories::store(&config).await?);
         let system = system(&home, &config)?;
+        settings.wrote("system.id", system.id.to_string().into());
         let epoch = store.begin(&system, started_at).await?;
         let runtime = factories::runtime(&home, &config, epoch)?;
-        let profiles: Arc<dyn Profiles> = factories::profiles(&home, &config);
+        let profiles: Arc<dyn Profiles> = factories::profiles(&home, &settings);
         let limits = factories::limits(&config);
         if let Some(windows) = &runtime.windows
             && let Err(error) = windows.check().await
@@ -97,12 +100,10 @@ impl Daemon {
             engine,
             profiles,
             clock,
-            limits,
+            settings,
             home,
             token,
-            hosts: AllowedHosts::new(address, &config.web_ui.allowed_hosts),
             windows: runtime.windows.clone(),
-            health_interval: config.daemon.health_check_interval,
             database: Some(config.database.sqlite_path.clone()),
             facts: Facts {
                 address,

@@ -15,6 +15,7 @@ use ccm_sync::NullSync;
 
 use crate::machine::config::{Config, RuntimeName};
 use crate::machine::{Home, ProjectProfiles};
+use crate::settings::Settings;
 
 /// The program that becomes agents' hosts.
 const HOST_PROGRAM: &str = "ccm";
@@ -65,8 +66,8 @@ pub(crate) fn runtime(home: &Home, config: &Config, epoch: Epoch) -> Result<Runt
 }
 
 /// How the projects of this machine are run.
-pub(crate) fn profiles(home: &Home, config: &Config) -> Arc<dyn Profiles> {
-    Arc::new(ProjectProfiles::new(home, config.clone()))
+pub(crate) fn profiles(home: &Home, settings: &Settings) -> Arc<dyn Profiles> {
+    Arc::new(ProjectProfiles::following(home, settings.watch()))
 }
 
 /// How tasks take turns.

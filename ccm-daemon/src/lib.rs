@@ -7,6 +7,7 @@ mod health;
 pub mod http;
 pub mod machine;
 mod run;
+pub mod settings;
 mod telemetry;
 
 pub use daemon::{Daemon, Ended};

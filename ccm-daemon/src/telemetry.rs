@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use ccm_core::{Error, Result};
 use tracing_subscriber::EnvFilter;
@@ -15,6 +15,10 @@ const MAX_BYTES: u64 = 10 * 1024 * 1024;
 /// How many older files are kept.
 const KEPT: u32 = 3;
 
+/// Changes what is logged, once there is a log.
+type SetLevel = Box<dyn Fn(&str) + Send + Sync>;
+static SET_LEVEL: OnceLock<SetLevel> = OnceLock::new();
+
 /// Sends the program's log to standard error and to `file`. `RUST_LOG` beats `level`.
 ///
 /// # Errors
@@ -23,12 +27,28 @@ pub(crate) fn start(file: &Path, level: &str) -> Result<()> {
     let writer = Log::open(file, true).map_err(|error| {
         Error::internal(format!("the log {} can't be written", file.display())).with_source(error)
     })?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter(level))
+    let log = tracing_subscriber::fmt()
         .with_ansi(false)
         .with_writer(writer)
-        .try_init()
-        .map_err(|error| Error::internal(format!("the log can't be started: {error}")))
+        .with_env_filter(filter(level))
+        .with_filter_reloading();
+    let handle = log.reload_handle();
+    log.try_init()
+        .map_err(|error| Error::internal(format!("the log can't be started: {error}")))?;
+    let set_level = move |level: &str| {
+        // The handle leads nowhere only when the log is gone.
+        let _ = handle.reload(filter(level));
+    };
+    // There is one log, so this is the first time.
+    let _ = SET_LEVEL.set(Box::new(set_level));
+    Ok(())
+}
+
+/// Logs what is at `level` from now on, as [`start`] does. Where there is no log there is nothing to change.
+pub(crate) fn set_level(level: &str) {
+    if let Some(set) = SET_LEVEL.get() {
+        set(level);
+    }
 }
 
 fn filter(level: &str) -> EnvFilter {

@@ -111,6 +111,12 @@ impl TmuxRuntime {
         Ok(self.keeper.windows_and_waiting().await?.1)
     }
 
+    /// Allows this many windows from now on. Those that there are stay, and agents that wait for one get it if there is
+    /// room.
+    pub fn set_max_windows(&self, most: Option<usize>) {
+        self.keeper.windows.server.set_max_windows(most);
+    }
+
     /// The path of the server's socket, if the server runs.
     ///
     /// # Errors

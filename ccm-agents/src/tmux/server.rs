@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use ccm_core::{Error, Result};
@@ -33,6 +33,7 @@ pub struct TmuxConfig {
     /// The folder of named sockets, instead of what the variable `TMUX_TMPDIR` says.
     pub tmpdir: Option<PathBuf>,
     /// The most windows of this home, if there is a limit. Agents beyond it have theirs when there is room.
+    /// [`TmuxRuntime::set_max_windows`](super::TmuxRuntime::set_max_windows) changes it later.
     pub max_windows: Option<usize>,
     /// How long one answer of tmux may take.
     pub timeout: Duration,
@@ -80,6 +81,8 @@ pub(super) struct Server {
     link: Mutex<LinkState>,
     /// Notified when windows may have changed, and when the connection is over.
     pub(super) changed: Arc<Notify>,
+    /// The most windows now.
+    max_windows: RwLock<Option<usize>>,
 }
 
 #[derive(Debug, Default)]
@@ -113,6 +116,7 @@ impl Server {
     pub(super) fn new(config: TmuxConfig) -> Self {
         Self {
             session: harmless_name(&config.session),
+            max_windows: RwLock::new(config.max_windows),
             config,
             program: Mutex::default(),
             link: Mutex::default(),
@@ -120,8 +124,19 @@ impl Server {
         }
     }
 
-    pub(super) fn config(&self) -> &TmuxConfig {
-        &self.config
+    pub(super) fn max_windows(&self) -> Option<usize> {
+        *self
+            .max_windows
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_max_windows(&self, most: Option<usize>) {
+        *self
+            .max_windows
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = most;
+        self.changed.notify_one();
     }
 
     /// The program, found and new enough.

@@ -10,6 +10,8 @@ mod init;
 mod overview;
 mod project;
 mod select;
+mod supabase;
+mod sync;
 mod tail;
 mod task;
 mod text;
@@ -81,6 +83,12 @@ enum Command<I: Args> {
     /// The one daemon of this machine
     #[command(subcommand)]
     Daemon(daemon::Command),
+    /// The account that your machines share
+    #[command(subcommand)]
+    Supabase(supabase::Command),
+    /// Sharing the queue with your other machines
+    #[command(subcommand)]
+    Sync(sync::Command),
     /// Show this machine: where things are, what runs
     #[command(after_help = "Examples:\n  ccm info\n  ccm info --json | jq -r .database")]
     Info,
@@ -165,6 +173,8 @@ fn run<I: Init>(command: Command<I>, context: &Context) -> Outcome {
         Command::Asks(args) => asks::run(&args, context),
         Command::Config(command) => config::run(command, context),
         Command::Daemon(command) => daemon::run(command, context),
+        Command::Supabase(command) => supabase::run(&command, context),
+        Command::Sync(command) => sync::run(&command, context),
         Command::Info => info::run(context),
         Command::Version => version::run(context),
     }

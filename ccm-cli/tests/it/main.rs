@@ -5,6 +5,7 @@ mod agents;
 mod asks;
 mod claude;
 mod client;
+mod config;
 mod crash;
 mod every_command;
 mod faults;
@@ -15,8 +16,10 @@ mod offline;
 mod online;
 mod overview;
 mod places;
+mod reload;
 mod runs;
 mod server;
+mod set_up;
 mod storm;
 #[path = "../stub/mod.rs"]
 mod stub;

@@ -16,8 +16,8 @@ pub use problem::{Problem, ProblemCode, ProblemPart};
 pub use project::{CreateProject, Project, ProjectState, RegisteredProject, Trust, TrustProject};
 pub use run::{Run, RunStateName};
 pub use status::{
-    Check, CheckStatus, Health, LogPlace, QueueStatus, Readiness, Shutdown, ShutdownReport, Status,
-    System,
+    Check, CheckStatus, ConfigChange, Health, LogPlace, QueueStatus, Readiness, Reload, Shutdown,
+    ShutdownReport, Status, System,
 };
 pub use task::{CancelAnswer, CreateTask, Task};
 

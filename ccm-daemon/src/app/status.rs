@@ -33,6 +33,7 @@ impl App {
                 0
             }
         };
+        let limits = self.engine().limits();
         let now = self.parts.clock.now();
         let facts = &self.parts.facts;
         Ok(Status {
@@ -51,8 +52,8 @@ impl App {
             queue: QueueStatus {
                 queued: counts.queued,
                 running: counts.running,
-                max_queued: self.parts.limits.max_queued,
-                max_running: self.parts.limits.max_running,
+                max_queued: limits.max_queued,
+                max_running: limits.max_running,
             },
             log: LogPlace {
                 log_id: log.log,

@@ -6,9 +6,11 @@
 mod check;
 pub mod config;
 pub mod config_file;
+pub mod draft;
 mod edit;
 mod files;
 pub mod home;
+mod json_schema;
 pub mod profiles;
 pub mod project_config;
 pub mod project_dir;
@@ -17,6 +19,7 @@ mod render;
 pub mod running;
 pub mod schema;
 pub mod setup;
+pub mod show;
 mod tables;
 mod template;
 pub mod trust;
@@ -35,3 +38,8 @@ pub use prompts::{NoTemplate, Prompts, Template, Unfilled, Variable};
 pub use running::{DaemonInfo, DaemonLock};
 pub use trust::TrustStore;
 pub use values::{ConfigErrors, Problem};
+
+/// A value as YAML on one line, as it could stand in a config file.
+pub fn yaml_of(value: &serde_json::Value) -> String {
+    render::flow(value)
+}

@@ -1,6 +1,7 @@
 pub(super) mod init;
 mod logs;
 mod process;
+mod reload;
 mod start;
 mod status;
 mod stop;
@@ -20,6 +21,7 @@ pub(super) enum Command {
     Stop(stop::Stop),
     /// Stop the daemon and start it again; runs go on
     Restart,
+    Reload(reload::Reload),
     /// Show whether the daemon runs: exits 0 if so, 3 if not
     Status,
     Logs(logs::Logs),
@@ -31,6 +33,7 @@ pub(super) fn run(command: Command, context: &Context) -> Outcome {
         Command::Start => start::run(context),
         Command::Stop(args) => stop::run(&args, context),
         Command::Restart => stop::restart(context),
+        Command::Reload(_) => reload::run(context),
         Command::Status => status::run(context),
         Command::Logs(args) => logs::run(&args, context),
     }
