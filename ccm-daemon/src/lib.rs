@@ -5,6 +5,7 @@ mod daemon;
 mod factories;
 pub mod http;
 pub mod machine;
+pub mod notify;
 mod run;
 mod telemetry;
 

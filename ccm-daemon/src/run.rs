@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::daemon::{Daemon, Ended};
 use crate::machine::{Config, Home};
-use crate::telemetry;
+use crate::{notify, telemetry};
 
 const HELP: &str = "\
 The daemon of CCM. Runs in the foreground; `ccm daemon start` runs it for you.
@@ -113,6 +113,7 @@ fn start(config: Option<PathBuf>) -> Exit {
         Ok(prepared) => prepared.serve(),
         Err(refused) => {
             tell(&refused.message);
+            notify::failed(&refused.message);
             refused.exit
         }
     }
@@ -180,6 +181,7 @@ impl Prepared {
             let message = chain(&error);
             tracing::error!("{message}");
             tell(&message);
+            notify::failed(&message);
             exit_of(&error)
         })
     }
@@ -194,6 +196,8 @@ impl Prepared {
                 tracing::info!("stopped by {name} before it was up");
                 return Ok(Exit::Stopped);
             }
+            // The migration of a large database may take longer than a watchdog waits.
+            never = notify::keep_watchdog(|| std::future::ready(())) => match never {},
         };
         daemon.tell_up();
         let app = daemon.app();
@@ -201,6 +205,7 @@ impl Prepared {
         let mut serving = std::pin::pin!(serving);
         let ended = tokio::select! {
             ended = serving.as_mut() => ended,
+            never = notify::keep_watchdog(|| app.engine().store().counts()) => match never {},
             name = signals.stop() => {
                 tracing::info!("stopping by {name}");
                 tokio::select! {

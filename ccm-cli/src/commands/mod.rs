@@ -12,6 +12,7 @@ mod select;
 mod task;
 mod text;
 mod time;
+mod uninstall;
 mod version;
 
 use std::path::PathBuf;
@@ -80,6 +81,7 @@ enum Command<I: Args> {
     Daemon(daemon::Command),
     /// Show this machine: where things are, what runs
     Info,
+    Uninstall(uninstall::Uninstall),
     /// Show the version
     Version,
 }
@@ -163,6 +165,7 @@ fn run<I: Init>(command: Command<I>, context: &Context) -> Outcome {
         Command::Config(command) => config::run(command, context),
         Command::Daemon(command) => daemon::run(command, context),
         Command::Info => info::run(context),
+        Command::Uninstall(args) => uninstall::run(&args, context),
         Command::Version => version::run(context),
     }
 }

@@ -37,8 +37,12 @@ fn help_tells_commands_options_and_exit_codes() {
         &["config", "get"],
         &["daemon"],
         &["daemon", "init"],
+        &["daemon", "start"],
         &["daemon", "stop"],
+        &["daemon", "restart"],
+        &["daemon", "status"],
         &["daemon", "logs"],
+        &["uninstall"],
     ] {
         let name = format!("help_{}", line.join("_"));
         assert_snapshot!(name, machine.ccm(&[line, &["--help"]].concat()));
@@ -152,13 +156,21 @@ fn the_machine_is_set_up_without_questions() {
             "init",
             "--yes",
             "--no-start",
+            "--no-service",
             "--hostname",
             "box",
             "--minimal",
         ];
         assert_snapshot!("init_yes", machine.orchestrator(line));
         assert_snapshot!("init_again", machine.orchestrator(line));
-        let line = &["daemon", "init", "--no-start", "--profile", "full"];
+        let line = &[
+            "daemon",
+            "init",
+            "--no-start",
+            "--no-service",
+            "--profile",
+            "full",
+        ];
         assert_snapshot!("init_other_profile", machine.ccm(line));
     });
     assert_eq!(machine.ccm(&["config", "get", "profile"]).ok(), "minimal");

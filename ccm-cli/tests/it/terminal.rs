@@ -95,7 +95,8 @@ impl Drop for Terminal {
 #[test]
 fn setting_a_machine_up_asks_few_questions() {
     let machine = Machine::bare();
-    let mut terminal = Terminal::new(machine.command("ccm-orchestrator", &["init"]));
+    let mut terminal =
+        Terminal::new(machine.command("ccm-orchestrator", &["init", "--no-service"]));
     terminal.answer("Profile? [1]", "x\n");
     terminal.answer("Please answer 1 or 2.\nProfile? [1]", "2\n");
     terminal.answer("System hostname? [", "laptop\n");

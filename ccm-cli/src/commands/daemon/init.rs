@@ -29,9 +29,8 @@ pub(crate) struct Machine {
     /// Don't share projects and tasks with other machines
     #[arg(long)]
     no_supabase: bool,
-    /// Don't install a service
-    #[arg(long)]
-    no_service: bool,
+    #[command(flatten)]
+    service: super::service::Options,
     /// Don't start the daemon
     #[arg(long)]
     no_start: bool,
@@ -58,10 +57,12 @@ struct Report {
     home: PathBuf,
     config: PathBuf,
     created: Vec<PathBuf>,
+    service: Option<super::service::Report>,
     daemon: Option<DaemonInfo>,
 }
 
 pub(crate) fn run(args: &Machine, context: &Context) -> Outcome {
+    let service = args.service.begin(context)?;
     let home = context.home()?;
     let printer = context.printer;
     let fresh = !home.is_set_up();
@@ -91,8 +92,12 @@ pub(crate) fn run(args: &Machine, context: &Context) -> Outcome {
             wanted.as_str()
         ));
     }
+    let for_another = service.is_for_another();
+    let service = service.install(context)?;
     let daemon = match home.running_daemon() {
         Some(info) => Some(info),
+        // What root can't leave to a service, that account has to start itself.
+        None if for_another && service.is_none() => None,
         None if wants_start(args, context)? => Some(start(context)?),
         None => None,
     };
@@ -101,6 +106,7 @@ pub(crate) fn run(args: &Machine, context: &Context) -> Outcome {
             home: home.dir().to_owned(),
             config: home.config_file().to_owned(),
             created: made.created,
+            service,
             daemon: daemon.clone(),
         })?;
     }
