@@ -62,8 +62,7 @@ pub(super) fn run(args: &Uninstall, context: &Context) -> Outcome {
         .filter(|service| service.is_of(home))
         .collect();
     let daemon = context.daemon()?;
-    let hosts = context.block_on(hosts(home))?;
-    if !consent(args, context, &services, daemon.as_ref(), &hosts)? {
+    if !consent(args, context, &services, daemon.as_ref())? {
         context.printer.note("Nothing was changed.");
         return Ok(Code::Done);
     }
@@ -91,24 +90,11 @@ pub(super) fn run(args: &Uninstall, context: &Context) -> Outcome {
     Ok(Code::Done)
 }
 
-/// The agents that have hosts, with the runs that those have in hand.
-async fn hosts(home: &Home) -> Result<Vec<ccm_core::agent::AgentFacts>, Failure> {
-    if !home.dir().join("agents").is_dir() {
-        return Ok(Vec::new());
-    }
-    Ok(all_hosts(home)?.agents().await?)
-}
-
-fn all_hosts(home: &Home) -> Result<Hosts, Failure> {
-    // Nobody comes after this.
-    let config = RuntimeConfig::new(
-        home.dir(),
-        Epoch(u64::MAX),
-        HostCommand {
-            argv: vec!["ccm".into()],
-        },
-    );
-    Ok(Hosts::new(config)?)
+/// How many runs are under way, as far as that can be told without touching them.
+fn runs_under_way(context: &Context) -> Option<u64> {
+    let client = context.client().ok()?;
+    let status = context.block_on(async { Ok(client.status().await?) });
+    status.ok().map(|status| status.queue.running)
 }
 
 /// Whether everybody agrees to it.
@@ -117,10 +103,8 @@ fn consent(
     context: &Context,
     services: &[Service],
     daemon: Option<&DaemonInfo>,
-    hosts: &[ccm_core::agent::AgentFacts],
 ) -> Result<bool, Failure> {
     let printer = context.printer;
-    let runs = hosts.iter().filter(|host| host.run.is_some()).count();
     if args.yes {
         return Ok(true);
     }
@@ -133,10 +117,10 @@ fn consent(
     if let Some(daemon) = daemon {
         printer.note(format!("The daemon (pid {}) will be stopped.", daemon.pid));
     }
-    match runs {
-        0 => {}
-        1 => printer.warning("1 run is under way and will be stopped"),
-        n => printer.warning(format!("{n} runs are under way and will be stopped")),
+    match daemon.and_then(|_| runs_under_way(context)) {
+        Some(0) | None => printer.note("Agents that still run will be stopped."),
+        Some(1) => printer.warning("1 run is under way and will be stopped"),
+        Some(n) => printer.warning(format!("{n} runs are under way and will be stopped")),
     }
     for service in services {
         printer.note(format!("{} will be removed.", service.file.display()));
@@ -162,17 +146,19 @@ fn folders(context: &Context) -> Vec<PathBuf> {
     paths.collect()
 }
 
-/// Ends what agents left behind when no daemon could be asked to.
+/// Ends the agents' hosts, which live on where no daemon could be asked to end them.
 async fn stop_hosts(home: &Home) -> Result<u64, Failure> {
-    let agents = hosts(home).await?;
-    if agents.is_empty() {
+    if !home.dir().join("agents").is_dir() {
         return Ok(0);
     }
-    // No daemon may begin meanwhile.
+    // No daemon may begin meanwhile, and none comes after this one.
+    home.create()?;
     let _lock = home.lock_daemon()?;
-    let hosts = all_hosts(home)?;
+    let argv = vec!["ccm".into()];
+    let config = RuntimeConfig::new(home.dir(), Epoch(u64::MAX), HostCommand { argv });
+    let hosts = Hosts::new(config)?;
     let mut stopped = 0;
-    for agent in agents {
+    for agent in hosts.agents().await? {
         if let Some(run) = agent.run {
             hosts.stop(run, GRACE).await?;
             stopped += 1;
@@ -215,10 +201,11 @@ fn remove_data(home: &Home, wanted: bool, report: &mut Report) -> Result<(), Fai
         return Ok(());
     }
     // Once more, because what was stopped wrote its last words.
+    let there = home.dir().exists();
     let data = Data::of(home)?;
     data.remove(home)?;
     report.removed.extend(data.own.iter().cloned());
-    if !home.dir().exists() && !data.own.is_empty() {
+    if there && !home.dir().exists() {
         report.removed.push(home.dir().to_owned());
     }
     report.left.extend(data.left.iter().map(|path| Left {

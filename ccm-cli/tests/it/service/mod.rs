@@ -49,7 +49,9 @@ impl Ada {
     }
 
     fn drop_in(&self) -> PathBuf {
-        Self::unit_file().with_extension("service.d/test.conf")
+        Self::unit_file()
+            .with_extension("service.d")
+            .join("test.conf")
     }
 
     fn command(&self, args: &[&str]) -> Command {
