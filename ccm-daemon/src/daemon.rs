@@ -208,6 +208,7 @@ async fn listen(config: &Config) -> Result<TcpListener> {
 
 fn no_listener(address: SocketAddr, error: std::io::Error) -> Error {
     let port = address.port();
+    let mut kind = ErrorKind::Unavailable;
     let message = match error.kind() {
         std::io::ErrorKind::AddrInUse => format!(
             "port {port} of {} is taken, maybe by the daemon of another machine home or by another program (`ss -ltnp \
@@ -215,12 +216,16 @@ fn no_listener(address: SocketAddr, error: std::io::Error) -> Error {
              another one",
             address.ip()
         ),
-        std::io::ErrorKind::PermissionDenied => format!(
-            "port {port} is not for this user; run `ccm config set web_ui.port PORT` with one from 1024 on"
-        ),
+        std::io::ErrorKind::PermissionDenied => {
+            // It will not be on another try either.
+            kind = ErrorKind::Invalid;
+            format!(
+                "port {port} is not for this user; run `ccm config set web_ui.port PORT` with one from 1024 on"
+            )
+        }
         _ => format!("{address} can't be listened at; web_ui.host and web_ui.port say where"),
     };
-    Error::new(ErrorKind::Unavailable, message).with_source(error)
+    Error::new(kind, message).with_source(error)
 }
 
 fn system(home: &Home, config: &Config) -> Result<System> {

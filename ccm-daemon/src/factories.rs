@@ -4,7 +4,9 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ccm_agents::{HostCommand, ProcessRuntime, RuntimeConfig, TmuxConfig, TmuxRuntime, TmuxSocket};
+use ccm_agents::{
+    HostCommand, ProcessRuntime, RuntimeConfig, Scopes, TmuxConfig, TmuxRuntime, TmuxSocket,
+};
 use ccm_core::engine::EngineLimits;
 use ccm_core::id::Epoch;
 use ccm_core::project::Profiles;
@@ -43,7 +45,10 @@ pub(crate) fn runtime(home: &Home, config: &Config, epoch: Epoch) -> Result<Runt
     let host = HostCommand {
         argv: vec![host_program()],
     };
-    let hosts = RuntimeConfig::new(home.dir(), epoch, host);
+    let hosts = RuntimeConfig {
+        scopes: Scopes::of_this_service(),
+        ..RuntimeConfig::new(home.dir(), epoch, host)
+    };
     Ok(match config.agents.runtime {
         RuntimeName::Process => Runtime {
             agents: Arc::new(ProcessRuntime::new(hosts)?),

@@ -6,6 +6,7 @@ mod factories;
 mod health;
 pub mod http;
 pub mod machine;
+pub mod notify;
 mod run;
 pub mod settings;
 mod telemetry;

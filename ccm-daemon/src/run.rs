@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::daemon::{Daemon, Ended};
 use crate::machine::Home;
 use crate::settings::Settings;
-use crate::telemetry;
+use crate::{notify, telemetry};
 
 const HELP: &str = "\
 The daemon of CCM. Runs in the foreground; `ccm daemon start` runs it for you.
@@ -116,6 +116,7 @@ fn start(config: Option<PathBuf>) -> Exit {
         Ok(prepared) => prepared.serve(),
         Err(refused) => {
             tell(&refused.message);
+            notify::failed(&refused.message);
             refused.exit
         }
     }
@@ -190,6 +191,7 @@ impl Prepared {
             let message = chain(&error);
             tracing::error!("{message}");
             tell(&message);
+            notify::failed(&message);
             exit_of(&error)
         })
     }
@@ -204,6 +206,8 @@ impl Prepared {
                 tracing::info!("stopped by {name} before it was up");
                 return Ok(Exit::Stopped);
             }
+            // The migration of a large database may take longer than a watchdog waits.
+            never = notify::keep_watchdog(|| std::future::ready(())) => match never {},
         };
         daemon.tell_up();
         let app = daemon.app();
@@ -212,6 +216,7 @@ impl Prepared {
         let ended = loop {
             let name = tokio::select! {
                 ended = serving.as_mut() => break ended,
+                never = notify::keep_watchdog(|| app.engine().store().counts()) => match never {},
                 wish = signals.next() => match wish {
                     Signalled::Stop(name) => name,
                     Signalled::Reload => {

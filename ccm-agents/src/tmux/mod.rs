@@ -68,11 +68,12 @@ impl TmuxRuntime {
     /// # Errors
     /// When the home's folders can't be made.
     pub fn new(config: RuntimeConfig, tmux: TmuxConfig) -> Result<Self> {
+        let scopes = config.scopes.clone();
         let hosts = Hosts::new(config)?;
         let home_id = home_id(hosts.home());
         Ok(Self {
             hosts,
-            keeper: Keeper::new(Windows::new(Server::new(tmux), &home_id)),
+            keeper: Keeper::new(Windows::new(Server::new(tmux, scopes), &home_id)),
         })
     }
 

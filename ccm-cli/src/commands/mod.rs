@@ -17,6 +17,7 @@ mod task;
 mod text;
 mod time;
 mod typo;
+mod uninstall;
 mod version;
 
 use std::path::PathBuf;
@@ -92,6 +93,7 @@ enum Command<I: Args> {
     /// Show this machine: where things are, what runs
     #[command(after_help = "Examples:\n  ccm info\n  ccm info --json | jq -r .database")]
     Info,
+    Uninstall(uninstall::Uninstall),
     /// Show the version
     #[command(after_help = "Examples:\n  ccm version")]
     Version,
@@ -176,6 +178,7 @@ fn run<I: Init>(command: Command<I>, context: &Context) -> Outcome {
         Command::Supabase(command) => supabase::run(&command, context),
         Command::Sync(command) => sync::run(&command, context),
         Command::Info => info::run(context),
+        Command::Uninstall(args) => uninstall::run(&args, context),
         Command::Version => version::run(context),
     }
 }

@@ -19,6 +19,7 @@ mod places;
 mod reload;
 mod runs;
 mod server;
+mod service;
 mod set_up;
 mod storm;
 #[path = "../stub/mod.rs"]
@@ -26,4 +27,5 @@ mod stub;
 mod support;
 mod templates;
 mod terminal;
+mod uninstall;
 mod walk;

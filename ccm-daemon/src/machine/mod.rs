@@ -1,8 +1,9 @@
-//! All that works with no daemon: which home, config files, trust, setting up machines and projects.
+//! All that works with no daemon: which home, config files, trust, setting up machines and projects, services.
 //!
 //! Nothing here talks to a terminal. Paths of a user's own files are followed through symbolic links, those of a
 //! project's `.ccm/` never: a repository can be somebody else's work.
 
+pub mod account;
 mod check;
 pub mod config;
 pub mod config_file;
@@ -18,15 +19,18 @@ pub mod prompts;
 mod render;
 pub mod running;
 pub mod schema;
+pub mod service;
 pub mod setup;
 pub mod show;
 mod tables;
 mod template;
 pub mod trust;
+pub mod uninstall;
 mod values;
 mod worktree;
 mod yaml;
 
+pub use account::Account;
 pub(crate) use check::is_name;
 pub use config::{Config, Loaded};
 pub use config_file::{ConfigFile, Edited, Got};
