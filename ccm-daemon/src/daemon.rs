@@ -18,7 +18,7 @@ use crate::app::{App, AppParts, Facts};
 use crate::factories;
 use crate::http::{self, AllowedHosts};
 use crate::machine::config::{Config, RuntimeName};
-use crate::machine::{DaemonInfo, DaemonLock, Home};
+use crate::machine::{DaemonInfo, DaemonLock, Home, WebUi};
 
 /// How long the end of a failed engine may take.
 const FAILED_PATIENCE: Duration = Duration::from_secs(5);
@@ -83,9 +83,14 @@ impl Daemon {
             .start()
             .await?;
 
+        let web_ui = WebUi::of(&config);
+        if let Some(problem) = web_ui.problem() {
+            tracing::warn!("{problem}");
+        }
         let info = DaemonInfo {
             address,
             tls: false,
+            web_ui: web_ui == WebUi::Served,
             pid: std::process::id(),
             epoch,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -104,6 +109,8 @@ impl Daemon {
             windows: runtime.windows.clone(),
             facts: Facts {
                 address,
+                web_ui,
+                web_ui_url: info.web_ui_url(),
                 profile: config.profile.as_str().to_owned(),
                 runtime: runtime_name(config.agents.runtime).to_owned(),
                 epoch,

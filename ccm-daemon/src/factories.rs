@@ -1,7 +1,5 @@
 //! The one place that chooses implementations, by name from the config.
 
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ccm_agents::{HostCommand, ProcessRuntime, RuntimeConfig, TmuxConfig, TmuxRuntime, TmuxSocket};
@@ -14,7 +12,7 @@ use ccm_store::{SqliteOptions, SqliteStore};
 use ccm_sync::NullSync;
 
 use crate::machine::config::{Config, RuntimeName};
-use crate::machine::{Home, ProjectProfiles};
+use crate::machine::{Home, ProjectProfiles, programs};
 
 /// The program that becomes agents' hosts.
 const HOST_PROGRAM: &str = "ccm";
@@ -40,7 +38,7 @@ pub(crate) struct Runtime {
 /// What the config's agents live in.
 pub(crate) fn runtime(home: &Home, config: &Config, epoch: Epoch) -> Result<Runtime> {
     let host = HostCommand {
-        argv: vec![host_program()],
+        argv: vec![programs::beside(HOST_PROGRAM).into_os_string()],
     };
     let hosts = RuntimeConfig::new(home.dir(), epoch, host);
     Ok(match config.agents.runtime {
@@ -86,14 +84,4 @@ pub(crate) fn limits(config: &Config) -> EngineLimits {
         max_queued: config.resources.max_queue_size,
         ..EngineLimits::default()
     }
-}
-
-/// The program beside this one, so that daemon and hosts are of one install; else the one on the `PATH`.
-fn host_program() -> OsString {
-    let own = std::env::current_exe().ok();
-    own.as_deref()
-        .and_then(Path::parent)
-        .map(|dir| dir.join(HOST_PROGRAM))
-        .filter(|program| program.is_file())
-        .map_or_else(|| HOST_PROGRAM.into(), PathBuf::into_os_string)
 }

@@ -21,7 +21,7 @@ use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use crate::http::AllowedHosts;
-use crate::machine::{Home, Token};
+use crate::machine::{Home, Token, WebUi};
 
 pub(crate) use projects::Refusal;
 
@@ -53,6 +53,10 @@ pub struct AppParts {
 pub struct Facts {
     /// Where it listens.
     pub address: SocketAddr,
+    /// Whether the web UI is served.
+    pub web_ui: WebUi,
+    /// What a browser opens for it.
+    pub web_ui_url: Option<String>,
     /// `full` or `minimal`.
     pub profile: String,
     /// `tmux` or `process`.
@@ -111,6 +115,10 @@ impl App {
 
     pub(crate) fn token(&self) -> &str {
         self.parts.token.reveal()
+    }
+
+    pub(crate) fn web_ui(&self) -> WebUi {
+        self.parts.facts.web_ui
     }
 
     pub(crate) fn allowed_hosts(&self) -> &AllowedHosts {

@@ -13,6 +13,7 @@ impl App {
         let runs = store.open_runs().await?;
         let open_asks = runs.iter().map(|run| u64::from(run.waits.open_asks)).sum();
         let mut problems = self.engine().problems();
+        problems.extend(self.web_ui().problem().map(str::to_owned));
         if let Some(windows) = &self.parts.windows
             && let Err(error) = windows.check().await
         {
@@ -35,6 +36,7 @@ impl App {
             uptime_s: now.since(facts.started_at).as_secs(),
             profile: facts.profile.clone(),
             address: facts.address.to_string(),
+            web_ui: facts.web_ui_url.clone(),
             epoch: facts.epoch,
             system: self.this_system(),
             runtime: facts.runtime.clone(),

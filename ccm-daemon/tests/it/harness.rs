@@ -14,7 +14,7 @@ use ccm_core::time::{Clock, SystemClock};
 use ccm_core::{AgentRuntime, Store};
 use ccm_daemon::app::{App, AppParts, Facts};
 use ccm_daemon::http::{self, AllowedHosts};
-use ccm_daemon::machine::Home;
+use ccm_daemon::machine::{Home, WebUi};
 use reqwest::{Method, StatusCode, header};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -109,6 +109,8 @@ impl Server {
             windows: None,
             facts: Facts {
                 address,
+                web_ui: WebUi::Minimal,
+                web_ui_url: None,
                 profile: "full".to_owned(),
                 runtime: "memory".to_owned(),
                 epoch,

@@ -105,11 +105,16 @@ pub(crate) fn run(args: &Machine, context: &Context) -> Outcome {
         })?;
     }
     match daemon {
-        Some(info) => printer.note(format!(
-            "{} The daemon is running: {}",
-            printer.paint(Colour::Green, "Set-up complete."),
-            info.url()
-        )),
+        Some(info) => {
+            printer.note(format!(
+                "{} The daemon is running: {}",
+                printer.paint(Colour::Green, "Set-up complete."),
+                info.url()
+            ));
+            if let Some(url) = info.web_ui_url() {
+                printer.note(format!("Web UI: {url}"));
+            }
+        }
         None => printer.note(format!(
             "{} Start the daemon with `ccm-orchestrator daemon start`.",
             printer.paint(Colour::Green, "Set-up complete.")

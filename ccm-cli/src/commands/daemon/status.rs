@@ -46,6 +46,9 @@ fn print(context: &Context, status: &Status) -> Result<(), Failure> {
     field("version", status.version.clone())?;
     field("profile", status.profile.clone())?;
     field("address", status.address.clone())?;
+    if let Some(url) = &status.web_ui {
+        field("web ui", url.clone())?;
+    }
     field("machine", status.system.hostname.clone())?;
     let projects = if status.projects == 1 {
         "project"
