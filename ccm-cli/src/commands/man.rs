@@ -1,4 +1,4 @@
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, Args, Command};
@@ -11,18 +11,20 @@ use crate::exit::{self, Code, Failure};
 const SOURCE: &str = concat!("CCM ", env!("CARGO_PKG_VERSION"));
 const MANUAL: &str = "CCM Manual";
 const DAEMON: &str = "ccm-daemon";
+/// How an apostrophe is spelled for every formatter. Each piece of a page brings it along; once is enough.
+const PREAMBLE: &str = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
 
 /// Print a man page, or write all of them to a folder
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  ccm man | man -l -                            this program's page
-  ccm man task create | man -l -                a command's page
-  ccm man --dir ~/.local/share/man/man1         all of them, for `man ccm-task-create`")]
+  ccm man | man -l -                this program's page
+  ccm man task create | man -l -    a command's page
+  ccm man --dir ~/.local/share/man  all of them, for `man ccm-task-create`")]
 pub(crate) struct Man {
     /// The command whose page is printed [default: the program itself]
     #[arg(value_name = "COMMAND")]
     command: Vec<String>,
-    /// Write the pages of all programs to this folder, which is made if need be
+    /// Write the pages of all programs below this folder, to man1 and man8, which are made if need be
     #[arg(long, value_name = "DIR", conflicts_with = "command")]
     dir: Option<PathBuf>,
 }
@@ -78,10 +80,11 @@ fn write(dir: &Path, context: &Context) -> Outcome {
         )
         .hint("name a folder of yours with --dir")
     };
-    std::fs::create_dir_all(dir).map_err(|error| failed(dir, &error))?;
     let mut files = Vec::new();
     for page in pages() {
-        let path = dir.join(format!("{}.1", page.name));
+        let folder = dir.join(format!("man{}", page.section));
+        std::fs::create_dir_all(&folder).map_err(|error| failed(&folder, &error))?;
+        let path = folder.join(page.file_name());
         std::fs::write(&path, page.text).map_err(|error| failed(&path, &error))?;
         files.push(path);
     }
@@ -151,6 +154,7 @@ fn daemon() -> Command {
 struct Page {
     /// As `man` is asked for it.
     name: String,
+    section: &'static str,
     text: String,
 }
 
@@ -159,22 +163,33 @@ impl Page {
     fn of(command: &Command) -> Self {
         let name = command.get_display_name().unwrap_or(command.get_name());
         let name = name.to_owned();
+        // `ccm-daemon(1)` is the page of `ccm daemon`.
+        let section = if command.get_bin_name() == Some(DAEMON) {
+            "8"
+        } else {
+            "1"
+        };
         let mut text = Vec::new();
         // Writing to memory can't fail.
-        let _ = render(command, &name, &mut text);
+        let _ = render(command, &name, section, &mut text);
+        let text = String::from_utf8_lossy(&text).replace(PREAMBLE, "");
         Self {
             name,
-            text: String::from_utf8_lossy(&text).into_owned(),
+            section,
+            text: format!("{PREAMBLE}{text}"),
         }
+    }
+
+    fn file_name(&self) -> String {
+        format!("{}.{}", self.name, self.section)
     }
 }
 
-fn render(command: &Command, name: &str, out: &mut Vec<u8>) -> io::Result<()> {
-    let man = clap_mangen::Man::new(command.clone())
-        .title(name.to_uppercase())
-        .source(SOURCE)
-        .manual(MANUAL);
-    man.render_title(out)?;
+fn render(command: &Command, name: &str, section: &str, out: &mut Vec<u8>) -> io::Result<()> {
+    let title = name.to_uppercase();
+    // Without a date, so that the same program always has the same page.
+    writeln!(out, ".TH {title} {section} \"\" \"{SOURCE}\" \"{MANUAL}\"")?;
+    let man = clap_mangen::Man::new(command.clone().subcommand_value_name("command"));
     man.render_name_section(out)?;
     man.render_synopsis_section(out)?;
     man.render_description_section(out)?;
@@ -253,17 +268,17 @@ fn blocks(help: &str) -> Roff {
 
 fn see_also(name: &str, is_program: bool) -> Roff {
     let parent = name.rsplit_once('-').map_or(name, |(parent, _)| parent);
-    let mut names = vec!["ccm", "ccm-orchestrator", DAEMON];
+    let mut pages = vec![("ccm", "1"), ("ccm-orchestrator", "1"), (DAEMON, "8")];
     if is_program {
-        names.retain(|other| *other != name);
+        pages.retain(|(other, _)| *other != name);
     } else {
-        names = vec![parent];
+        pages = vec![(parent, "1")];
     }
     let mut text = Vec::new();
-    for (n, name) in names.into_iter().enumerate() {
+    for (n, (name, section)) in pages.into_iter().enumerate() {
         text.push(roman(if n == 0 { "" } else { ", " }));
         text.push(bold(name));
-        text.push(roman("(1)"));
+        text.push(roman(format!("({section})")));
     }
     let mut roff = Roff::new();
     roff.control("SH", ["SEE ALSO"]).text(text);
@@ -276,15 +291,16 @@ mod tests {
 
     #[test]
     fn every_command_of_every_program_has_a_page() {
-        let names: Vec<_> = pages().into_iter().map(|page| page.name).collect();
+        let names: Vec<_> = pages().iter().map(Page::file_name).collect();
         for name in [
-            "ccm",
-            "ccm-init",
-            "ccm-task-create",
-            "ccm-orchestrator",
-            "ccm-orchestrator-init",
-            "ccm-orchestrator-daemon-restart",
-            "ccm-daemon",
+            "ccm.1",
+            "ccm-init.1",
+            "ccm-task-create.1",
+            "ccm-orchestrator.1",
+            "ccm-orchestrator-init.1",
+            "ccm-orchestrator-daemon-restart.1",
+            "ccm-daemon.1",
+            "ccm-daemon.8",
         ] {
             assert!(names.iter().any(|known| known == name), "{name}: {names:?}");
         }
@@ -299,7 +315,7 @@ mod tests {
         let page = blocks("Examples:\n  ccm a\n  .b 'c'\nExit codes:\n  0  done").to_roff();
         assert_eq!(
             page,
-            ".SH EXAMPLES\n.nf\nccm a\n\\&.b \\*(Aqc\\*(Aq\n.fi\n.SH \"EXIT CODES\"\n.nf\n0  done\n.fi\n"
+            ".SH EXAMPLES\n.nf\nccm a\n\\&.b 'c'\n.fi\n.SH \"EXIT CODES\"\n.nf\n0  done\n.fi\n"
         );
     }
 }

@@ -12,8 +12,10 @@ mod online;
 mod places;
 mod runs;
 mod server;
+mod shells;
 mod storm;
 #[path = "../stub/mod.rs"]
 mod stub;
 mod support;
 mod terminal;
+mod upgrade;
