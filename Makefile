@@ -14,6 +14,10 @@ test:
 ci:
 	@.ci/run
 
+# Measures the programs of both profiles. `make bench BENCH="--json"` hands options on.
+bench:
+	@scripts/bench $(BENCH)
+
 # Builds the wheel for pip, into dist/.
 wheel:
 	@scripts/wheel
