@@ -18,7 +18,7 @@ use crate::app::{App, AppParts, Facts};
 use crate::factories;
 use crate::http;
 use crate::machine::config::{Config, RuntimeName};
-use crate::machine::{DaemonInfo, DaemonLock, Home};
+use crate::machine::{DaemonInfo, DaemonLock, Home, WebUi};
 use crate::settings::Settings;
 
 /// How long the end of a failed engine may take.
@@ -86,9 +86,14 @@ impl Daemon {
             .start()
             .await?;
 
+        let web_ui = WebUi::of(&config);
+        if let Some(problem) = web_ui.problem() {
+            tracing::warn!("{problem}");
+        }
         let info = DaemonInfo {
             address,
             tls: false,
+            web_ui: web_ui == WebUi::Served,
             pid: std::process::id(),
             epoch,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -107,6 +112,8 @@ impl Daemon {
             database: Some(config.database.sqlite_path.clone()),
             facts: Facts {
                 address,
+                web_ui,
+                web_ui_url: info.web_ui_url(),
                 profile: config.profile.as_str().to_owned(),
                 runtime: runtime_name(config.agents.runtime).to_owned(),
                 epoch,

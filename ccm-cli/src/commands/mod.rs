@@ -3,10 +3,12 @@
 mod agent;
 mod ask;
 mod asks;
+mod completions;
 mod config;
 mod daemon;
 mod info;
 mod init;
+mod man;
 mod overview;
 mod project;
 mod select;
@@ -97,6 +99,8 @@ enum Command<I: Args> {
     /// Show the version
     #[command(after_help = "Examples:\n  ccm version")]
     Version,
+    Completions(completions::Completions),
+    Man(man::Man),
 }
 
 /// What `init` means by a program's name.
@@ -130,7 +134,7 @@ fn main<I: Init>(program: &'static str) -> ExitCode {
     if let Some(code) = ccm_agents::hidden_command(std::env::args_os()) {
         return code;
     }
-    let command = Line::<I>::command().name(program).bin_name(program);
+    let command = line::<I>(program);
     let parsed = command
         .clone()
         .try_get_matches()
@@ -166,6 +170,19 @@ fn main<I: Init>(program: &'static str) -> ExitCode {
     }
 }
 
+/// A program's whole command line.
+fn line<I: Init>(program: &'static str) -> clap::Command {
+    Line::<I>::command().name(program).bin_name(program)
+}
+
+/// The same for each program that has these commands.
+fn lines() -> [clap::Command; 2] {
+    [
+        line::<init::Project>("ccm"),
+        line::<daemon::init::Machine>("ccm-orchestrator"),
+    ]
+}
+
 fn run<I: Init>(command: Command<I>, context: &Context) -> Outcome {
     match command {
         Command::Init(args) => args.run(context),
@@ -180,6 +197,8 @@ fn run<I: Init>(command: Command<I>, context: &Context) -> Outcome {
         Command::Info => info::run(context),
         Command::Uninstall(args) => uninstall::run(&args, context),
         Command::Version => version::run(context),
+        Command::Completions(args) => completions::run(&args, line::<I>(context.program), context),
+        Command::Man(args) => man::run(&args, context),
     }
 }
 

@@ -21,6 +21,7 @@ mod runs;
 mod server;
 mod service;
 mod set_up;
+mod shells;
 mod storm;
 #[path = "../stub/mod.rs"]
 mod stub;
@@ -28,4 +29,5 @@ mod support;
 mod templates;
 mod terminal;
 mod uninstall;
+mod upgrade;
 mod walk;

@@ -67,6 +67,9 @@ pub struct Status {
     pub profile: String,
     /// Where it listens.
     pub address: String,
+    /// What a browser opens for the web UI, if it is served.
+    #[serde(default)]
+    pub web_ui: Option<String>,
     /// Which start of a daemon this is.
     pub epoch: Epoch,
     /// The machine.

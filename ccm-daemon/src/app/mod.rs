@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::health::Health;
 use crate::http::AllowedHosts;
-use crate::machine::{Home, Token};
+use crate::machine::{Home, Token, WebUi};
 use crate::settings::Settings;
 
 use load::Load;
@@ -59,6 +59,10 @@ pub struct AppParts {
 pub struct Facts {
     /// Where it listens.
     pub address: SocketAddr,
+    /// Whether the web UI is served.
+    pub web_ui: WebUi,
+    /// What a browser opens for it.
+    pub web_ui_url: Option<String>,
     /// `full` or `minimal`.
     pub profile: String,
     /// `tmux` or `process`.
@@ -146,6 +150,10 @@ impl App {
 
     pub(crate) fn token(&self) -> &str {
         self.parts.token.reveal()
+    }
+
+    pub(crate) fn web_ui(&self) -> WebUi {
+        self.parts.facts.web_ui
     }
 
     /// What a request's `Host` may be.

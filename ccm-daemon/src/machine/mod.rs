@@ -13,6 +13,7 @@ mod files;
 pub mod home;
 mod json_schema;
 pub mod profiles;
+pub mod programs;
 pub mod project_config;
 pub mod project_dir;
 pub mod prompts;
@@ -27,6 +28,7 @@ mod template;
 pub mod trust;
 pub mod uninstall;
 mod values;
+mod web_ui;
 mod worktree;
 mod yaml;
 
@@ -42,6 +44,7 @@ pub use prompts::{NoTemplate, Prompts, Template, Unfilled, Variable};
 pub use running::{DaemonInfo, DaemonLock};
 pub use trust::TrustStore;
 pub use values::{ConfigErrors, Problem};
+pub use web_ui::WebUi;
 
 /// A value as YAML on one line, as it could stand in a config file.
 pub fn yaml_of(value: &serde_json::Value) -> String {

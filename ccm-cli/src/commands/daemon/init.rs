@@ -236,11 +236,10 @@ fn tell_end(config: &Config, daemon: Option<&DaemonInfo>, fresh: bool, context: 
     let mark = if printer.is_unicode() { "✓ " } else { "" };
     printer.note(printer.paint(Colour::Green, &format!("{mark}Setup complete")));
     match daemon {
-        Some(info) if config.web_ui.enabled => {
-            let url = info.url().replacen("//127.0.0.1:", "//localhost:", 1);
-            printer.note(format!("Web UI: {url}"));
-        }
-        Some(info) => printer.note(format!("API: {}", info.url())),
+        Some(info) => match info.web_ui_url() {
+            Some(url) => printer.note(format!("Web UI: {url}")),
+            None => printer.note(format!("API: {}", info.url())),
+        },
         None => printer.note("Start the daemon with `ccm-orchestrator daemon start`."),
     }
     if fresh {

@@ -2,28 +2,17 @@
 
 use std::os::fd::BorrowedFd;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
+use ccm_daemon::machine::programs;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
 use crate::context::Context;
 use crate::exit::{Code, Failure};
 
-/// The daemon's program: the one that was installed with this one, else the one on the PATH.
-fn program() -> PathBuf {
-    let beside = std::env::current_exe()
-        .and_then(std::fs::canonicalize)
-        .map(|me| me.with_file_name("ccm-daemon"));
-    match beside {
-        Ok(path) if path.exists() => path,
-        _ => PathBuf::from("ccm-daemon"),
-    }
-}
-
-/// The same with a path that means the same everywhere.
+/// The daemon's program with a path that means the same everywhere.
 pub(super) fn absolute_program() -> Result<PathBuf, Failure> {
-    let program = program();
+    let program = programs::beside("ccm-daemon");
     if program.is_absolute() {
         return Ok(program);
     }
@@ -42,7 +31,7 @@ fn missing() -> Failure {
 
 /// Starts the daemon in a session of its own, so that no terminal can end it.
 pub(super) fn spawn(context: &Context) -> Result<Child, Failure> {
-    let program = program();
+    let program = programs::beside("ccm-daemon");
     let mut command = Command::new(&program);
     if let Some(config) = &context.config {
         let config = std::path::absolute(config).unwrap_or_else(|_| config.clone());

@@ -76,6 +76,9 @@ fn print(context: &Context, status: &Status, service: Option<String>) -> Result<
     field("version", status.version.clone())?;
     field("profile", status.profile.clone())?;
     field("address", status.address.clone())?;
+    if let Some(url) = &status.web_ui {
+        field("web ui", url.clone())?;
+    }
     if let Some(service) = service {
         field("service", service)?;
     }
