@@ -61,6 +61,11 @@ impl Printer {
         self.err_is_terminal && io::stdin().is_terminal()
     }
 
+    /// Whether standard error can show a line that changes.
+    pub(crate) fn shows_progress(&self) -> bool {
+        self.err_is_terminal && self.colours
+    }
+
     /// Whether standard output shows colours.
     pub(crate) fn shows_colours(&self) -> bool {
         self.out_is_terminal && self.colours

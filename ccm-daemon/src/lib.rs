@@ -5,6 +5,7 @@ mod daemon;
 mod factories;
 pub mod http;
 pub mod machine;
+mod retention;
 mod run;
 mod telemetry;
 

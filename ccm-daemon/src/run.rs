@@ -9,7 +9,7 @@ use ccm_core::{Error, ErrorKind, chain};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::daemon::{Daemon, Ended};
-use crate::machine::{Config, Home};
+use crate::machine::{Config, Home, backup};
 use crate::telemetry;
 
 const HELP: &str = "\
@@ -153,6 +153,8 @@ struct Prepared {
 /// Nothing of a daemon that already runs is touched: the config is only read, and whoever has not the lock leaves.
 fn prepare(config: Option<PathBuf>) -> Result<Prepared, Refused> {
     let home = Home::find(config.as_deref())?;
+    // A restore that was cut short may be about the config, too.
+    let finished = backup::finish_interrupted(&home)?;
     let loaded = Config::load(&home).map_err(|errors| Refused {
         exit: Exit::Config,
         message: errors.to_string(),
@@ -161,6 +163,9 @@ fn prepare(config: Option<PathBuf>) -> Result<Prepared, Refused> {
     let lock = home.lock_daemon()?;
     let config = loaded.config;
     telemetry::start(&config.daemon.log_file, config.daemon.log_level.as_filter())?;
+    if finished {
+        tracing::info!("finished a restore that was cut short");
+    }
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }

@@ -3,11 +3,15 @@
 mod agent;
 mod ask;
 mod asks;
+mod backup;
 mod config;
 mod daemon;
+mod doctor;
 mod info;
 mod init;
+mod progress;
 mod project;
+mod restore;
 mod select;
 mod task;
 mod text;
@@ -78,6 +82,9 @@ enum Command<I: Args> {
     /// The one daemon of this machine
     #[command(subcommand)]
     Daemon(daemon::Command),
+    Backup(backup::Backup),
+    Restore(restore::Restore),
+    Doctor(doctor::Doctor),
     /// Show this machine: where things are, what runs
     Info,
     /// Show the version
@@ -162,6 +169,9 @@ fn run<I: Init>(command: Command<I>, context: &Context) -> Outcome {
         Command::Asks(args) => asks::run(&args, context),
         Command::Config(command) => config::run(command, context),
         Command::Daemon(command) => daemon::run(command, context),
+        Command::Backup(args) => backup::run(&args, context),
+        Command::Doctor(args) => doctor::run(&args, context),
+        Command::Restore(args) => restore::run(&args, context),
         Command::Info => info::run(context),
         Command::Version => version::run(context),
     }

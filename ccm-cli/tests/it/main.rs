@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod asks;
+mod backup;
 mod claude;
 mod client;
 mod crash;
+mod doctor;
 mod faults;
 mod mistakes;
 mod offline;

@@ -3,9 +3,11 @@
 //! Nothing here talks to a terminal. Paths of a user's own files are followed through symbolic links, those of a
 //! project's `.ccm/` never: a repository can be somebody else's work.
 
+pub mod backup;
 mod check;
 pub mod config;
 pub mod config_file;
+pub mod doctor;
 mod edit;
 mod files;
 pub mod home;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails here says where")]
 
 mod asks;
+mod doctor;
 mod events;
 mod harness;
 mod lists;

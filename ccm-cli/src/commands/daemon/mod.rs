@@ -11,6 +11,7 @@ use super::Outcome;
 use crate::context::Context;
 
 pub(super) use start::start;
+pub(super) use stop::stop;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
