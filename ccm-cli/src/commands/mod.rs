@@ -9,6 +9,7 @@ mod daemon;
 mod doctor;
 mod info;
 mod init;
+mod overview;
 mod progress;
 mod project;
 mod restore;
@@ -16,6 +17,7 @@ mod select;
 mod task;
 mod text;
 mod time;
+mod typo;
 mod version;
 
 use std::path::PathBuf;
@@ -86,8 +88,10 @@ enum Command<I: Args> {
     Restore(restore::Restore),
     Doctor(doctor::Doctor),
     /// Show this machine: where things are, what runs
+    #[command(after_help = "Examples:\n  ccm info\n  ccm info --json | jq -r .database")]
     Info,
     /// Show the version
+    #[command(after_help = "Examples:\n  ccm version")]
     Version,
 }
 
@@ -131,6 +135,7 @@ fn main<I: Init>(program: &'static str) -> ExitCode {
         Ok(line) => line,
         Err(error) => {
             // Help goes to standard output; a reader that went away is no failure.
+            let error = typo::with_hint(error, &command);
             let _ = error.print();
             return if error.use_stderr() {
                 Code::Usage.into()
@@ -145,10 +150,7 @@ fn main<I: Init>(program: &'static str) -> ExitCode {
     } else {
         match line.command {
             Some(command) => run(command, &context),
-            None => context
-                .printer
-                .line(command.clone().render_help().to_string().trim_end())
-                .map(|()| Code::Done),
+            None => overview::run(&context),
         }
     };
     match outcome {

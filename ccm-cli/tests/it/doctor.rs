@@ -120,10 +120,9 @@ fn path_with(folders: &[&Path]) -> String {
 }
 
 #[test]
-fn help_and_words_for_people() {
+fn it_speaks_to_people() {
     let machine = Machine::bare();
     machine.snapshots(|| {
-        assert_snapshot!("help_doctor", machine.ccm(&["doctor", "--help"]));
         assert_snapshot!("doctor_usage", machine.ccm(&["doctor", "--yes"]));
     });
     let machine = Machine::new();

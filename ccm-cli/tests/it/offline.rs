@@ -5,56 +5,6 @@ use insta::assert_snapshot;
 use crate::support::{Machine, Ran};
 
 #[test]
-fn help_tells_commands_options_and_exit_codes() {
-    let machine = Machine::bare();
-    assert_snapshot!("help_ccm", machine.ccm(&["--help"]));
-    assert_eq!(machine.ccm::<&str>(&[]).ok(), machine.ccm(&["--help"]).ok());
-    for line in [
-        &["init"][..],
-        &["project"],
-        &["project", "add"],
-        &["project", "list"],
-        &["project", "show"],
-        &["project", "remove"],
-        &["project", "trust"],
-        &["project", "pause"],
-        &["task"],
-        &["task", "create"],
-        &["task", "list"],
-        &["task", "show"],
-        &["task", "wait"],
-        &["task", "logs"],
-        &["task", "cancel"],
-        &["task", "retry"],
-        &["task", "answer"],
-        &["agent"],
-        &["agent", "list"],
-        &["agent", "attach"],
-        &["agent", "send"],
-        &["asks"],
-        &["config"],
-        &["config", "set"],
-        &["config", "get"],
-        &["daemon"],
-        &["daemon", "init"],
-        &["daemon", "stop"],
-        &["daemon", "logs"],
-    ] {
-        let name = format!("help_{}", line.join("_"));
-        assert_snapshot!(name, machine.ccm(&[line, &["--help"]].concat()));
-    }
-    let orchestrator = machine.orchestrator(&["init", "--help"]);
-    assert_eq!(
-        orchestrator.ok().lines().next(),
-        machine
-            .ccm(&["daemon", "init", "--help"])
-            .ok()
-            .lines()
-            .next()
-    );
-}
-
-#[test]
 fn the_version_is_told() {
     let machine = Machine::bare();
     let version = env!("CARGO_PKG_VERSION");

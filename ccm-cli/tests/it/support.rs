@@ -384,6 +384,7 @@ impl Machine {
             (r"(port |:)\d{4,5}\b", "${1}[PORT]"),
             (r"(\bID)? {2,}PROJECT", "$1  PROJECT"),
             (r"\b\d+s( {2,}|\b)", "[AGE]$1"),
+            (r"\b\d+ [KM]iB( {2,}|\b)", "[SIZE]$1"),
         ] {
             settings.add_filter(pattern, name);
         }

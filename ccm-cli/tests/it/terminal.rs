@@ -200,23 +200,35 @@ fn what_agents_print_can_not_hurt_a_terminal() {
 }
 
 #[test]
-fn tables_fit_the_terminal_and_ids_stay_whole() {
+fn tables_fit_the_terminal_and_ids_can_be_used() {
     let machine = Machine::new();
     let _daemon = machine.daemon();
     let project = machine.project("demo", &["cat"]);
     machine.ccm(&["project", "pause", "demo"]).ok();
     let title = "a title that is far too long for the rest of this line ".repeat(2);
     let id = project.task(&title);
-    let (_, screen) = Terminal::new(machine.command("ccm", &["task", "list"])).end();
+    let list = |no_color: &str| {
+        let mut command = machine.command("ccm", &["task", "list"]);
+        command.env("NO_COLOR", no_color);
+        Terminal::new(command).end().1
+    };
+    assert!(
+        list("").contains("\u{1b}[2mqueued\u{1b}[0m"),
+        "{:?}",
+        list("")
+    );
+    let screen = list("1");
     let lines: Vec<_> = screen.lines().collect();
     assert_eq!(lines.len(), 2, "{screen}");
     assert!(
         lines.iter().all(|line| line.chars().count() <= 80),
         "{screen}"
     );
-    assert!(
-        lines[1].starts_with(&id) && lines[1].contains('…'),
-        "{screen}"
+    let (short, rest) = lines[1].split_once(' ').unwrap();
+    assert!(id.ends_with(short) && rest.contains('…'), "{screen}");
+    assert_eq!(
+        machine.ccm(&["task", "show", short, "--json"]).json()["id"],
+        *id
     );
     let piped = machine.ccm(&["task", "list"]).ok();
     assert!(

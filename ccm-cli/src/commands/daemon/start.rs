@@ -47,6 +47,7 @@ pub(super) fn startable(context: &Context) -> Result<&Home, Failure> {
 /// Starts the daemon and waits until it is ready.
 pub(crate) fn start(context: &Context) -> Result<DaemonInfo, Failure> {
     let home = startable(context)?;
+    let _progress = context.printer.progress("Starting the daemon");
     let mut starting = Starting::new(process::spawn(context)?);
     while home.running_daemon().is_none() {
         starting.wait()?;

@@ -100,6 +100,7 @@ pub(crate) fn stop(
     info: &DaemonInfo,
     agents: bool,
 ) -> Result<Option<ShutdownReport>, Failure> {
+    let _progress = context.printer.progress("Stopping the daemon");
     let asked = context.client().and_then(|client| {
         context.block_on(async { Ok(client.shutdown(&Shutdown { agents }).await?) })
     });

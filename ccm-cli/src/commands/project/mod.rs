@@ -25,8 +25,10 @@ pub(super) enum Command {
     Remove(remove::Remove),
     Trust(trust::Trust),
     /// Let a project's queue rest; what runs goes on
+    #[command(after_help = "Examples:\n  ccm project pause\n  ccm project pause shop")]
     Pause(Which),
     /// Let a project's queue move again
+    #[command(after_help = "Examples:\n  ccm project resume\n  ccm project resume shop")]
     Resume(Which),
 }
 

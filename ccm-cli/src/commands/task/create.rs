@@ -15,6 +15,11 @@ use crate::exit::{Code, Failure};
 
 /// Put a task in the queue; prints its id
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  echo \"Fix the login test\" | ccm task create
+  ccm task create --project shop --priority 5 --timeout 30m \"Update the docs\"
+  ccm task create --after 8e7416c160c5 --retries 2 \"Then release it\"
+  id=$(ccm task create \"Say hello\") && ccm task wait \"$id\"")]
 pub(crate) struct Create {
     /// What the agent gets; read from standard input if left out
     text: Vec<OsString>,

@@ -17,6 +17,8 @@ use crate::client::Client;
 use crate::context::Context;
 use crate::exit::{Code, Failure};
 
+pub(super) use list::table;
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     Create(create::Create),
