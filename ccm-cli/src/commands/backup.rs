@@ -4,8 +4,8 @@ use ccm_agents::terminal;
 use ccm_daemon::machine::backup::{self, Target};
 use clap::Args;
 
-use super::Outcome;
-use super::progress::{self, Line};
+use super::progress::Line;
+use super::{Outcome, time};
 use crate::context::Context;
 use crate::exit::Code;
 
@@ -55,7 +55,7 @@ pub(super) fn run(args: &Backup, context: &Context) -> Outcome {
         "Backed up {} of {} ({}).",
         counted(made.manifest.tasks, "task"),
         counted(made.manifest.projects, "project"),
-        progress::size(made.size)
+        time::size(made.size)
     ));
     context
         .printer

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use ccm_daemon::machine::backup::Progress;
 
+use super::time;
 use crate::printer::Printer;
 
 /// What is done by then needs no word of it.
@@ -70,25 +71,10 @@ fn told(progress: Progress) -> String {
         Some(of) => {
             // A database that shrinks in the copy is done before its size is reached, never after.
             let percent = progress.done.min(of) * 100 / of;
-            format!("{} {percent} % of {}", progress.doing, size(of))
+            format!("{} {percent} % of {}", progress.doing, time::size(of))
         }
-        None => format!("{} {}", progress.doing, size(progress.done)),
+        None => format!("{} {}", progress.doing, time::size(progress.done)),
     }
-}
-
-/// Bytes as people say them.
-pub(super) fn size(bytes: u64) -> String {
-    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
-    if bytes < 1024 {
-        return format!("{bytes} bytes");
-    }
-    let mut value = bytes as f64 / 1024.0;
-    let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    format!("{value:.1} {}", UNITS[unit])
 }
 
 #[cfg(test)]
@@ -96,19 +82,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_told_as_people_say_them() {
-        assert_eq!(size(7), "7 bytes");
-        assert_eq!(size(1536), "1.5 KiB");
-        assert_eq!(size(5 << 30), "5.0 GiB");
-    }
-
-    #[test]
     fn progress_never_says_more_than_all() {
         let doing = "copying";
         let at = |done, of| told(Progress { doing, done, of });
-        assert_eq!(at(1024, Some(4096)), "copying 25 % of 4.0 KiB");
-        assert_eq!(at(5000, Some(4096)), "copying 100 % of 4.0 KiB");
-        assert_eq!(at(2048, None), "copying 2.0 KiB");
-        assert_eq!(at(0, Some(0)), "copying 0 bytes");
+        assert_eq!(at(1024, Some(4096)), "copying 25 % of 4 KiB");
+        assert_eq!(at(5000, Some(4096)), "copying 100 % of 4 KiB");
+        assert_eq!(at(2048, None), "copying 2 KiB");
+        assert_eq!(at(0, Some(0)), "copying 0 B");
     }
 }

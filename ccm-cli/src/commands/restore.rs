@@ -9,7 +9,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::progress::Line;
-use super::{Outcome, ask, daemon};
+use super::{Outcome, ask, daemon, time};
 use crate::context::Context;
 use crate::exit::{Code, Failure};
 
@@ -102,7 +102,8 @@ fn is_wanted(
     present: &Present,
 ) -> Result<bool, Failure> {
     let printer = context.printer;
-    let at = |time: Option<Timestamp>| time.map_or_else(String::new, |time| format!(" ({time})"));
+    let at =
+        |at: Option<Timestamp>| at.map_or_else(String::new, |at| format!(" ({})", time::clock(at)));
     if let Some(manifest) = &candidate.manifest {
         let here = setup::hostname();
         if manifest.hostname != here && !matches!(present, Present::Sound(_)) {

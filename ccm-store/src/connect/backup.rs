@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use ccm_core::{Error, ErrorKind, Result, chain};
 use sea_orm::DatabaseConnection;
 
-use crate::error::{corrupt_file, from_open};
+use crate::error::{corrupt_file, from_db, from_open};
 use crate::file::{self, Depth, private};
 
 /// How many copies are kept beside a database.
@@ -64,9 +64,7 @@ async fn fill(db: &DatabaseConnection, path: &Path, part: &Path) -> Result<()> {
         .create_new(true)
         .open(part)
         .map_err(|error| super::unavailable(part, "can't be made as a backup", error))?;
-    file::copy(db, part)
-        .await
-        .map_err(|error| from_open(part, error))?;
+    file::copy(db, part).await.map_err(from_db)?;
     File::open(part)
         .and_then(|file| file.sync_all())
         .map_err(|error| super::unavailable(part, "can't be synced as a backup", error))?;

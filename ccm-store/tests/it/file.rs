@@ -180,7 +180,10 @@ async fn a_damaged_database_is_not_brought_to_another_schema() {
         .await
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
-    assert!(error.to_string().contains("left as it was"), "{error}");
+    assert!(
+        error.to_string().contains("left as it is, at schema 1"),
+        "{error}"
+    );
     assert_eq!(file.facts().await.unwrap(), before);
     assert!(backups(&place.folder()).is_empty());
 }
