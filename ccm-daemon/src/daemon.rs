@@ -18,7 +18,9 @@ use crate::app::{App, AppParts, Facts};
 use crate::factories;
 use crate::http;
 use crate::machine::config::{Config, RuntimeName};
+use crate::machine::running::Migrated;
 use crate::machine::{DaemonInfo, DaemonLock, Home, WebUi};
+use crate::retention;
 use crate::settings::Settings;
 
 /// How long the end of a failed engine may take.
@@ -32,6 +34,7 @@ pub struct Daemon {
     listener: TcpListener,
     windows: Option<Arc<TmuxRuntime>>,
     info: DaemonInfo,
+    retention_days: u32,
     // Held to the end: whoever has it is the home's daemon.
     _lock: DaemonLock,
 }
@@ -99,6 +102,11 @@ impl Daemon {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             tmux_socket: config.agents.tmux_socket.clone(),
             started_at,
+            migrated: store.migrated().map(|done| Migrated {
+                from: done.from,
+                to: done.to,
+                backup: done.backup.clone(),
+            }),
         };
         lock.announce(&info)?;
         let app = App::new(AppParts {
@@ -126,6 +134,7 @@ impl Daemon {
             listener,
             windows: runtime.windows,
             info,
+            retention_days: config.retention.days,
             _lock: lock,
         })
     }
@@ -188,7 +197,9 @@ impl Daemon {
             }
         };
         let server = http::serve(self.listener, router, stopping.clone());
-        let (failed, (), (), ()) = tokio::join!(watched, server, windows, app.keep_health());
+        let retention = retention::keep(app.engine(), self.retention_days, stopping.clone());
+        let (failed, (), (), (), ()) =
+            tokio::join!(watched, server, windows, app.keep_health(), retention);
         let ended = match failed {
             Some(error) => Ended::Failed(error),
             None => Ended::Stopped(app.shutdown(false).await),

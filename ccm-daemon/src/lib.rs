@@ -7,6 +7,7 @@ mod health;
 pub mod http;
 pub mod machine;
 pub mod notify;
+mod retention;
 mod run;
 pub mod settings;
 mod telemetry;

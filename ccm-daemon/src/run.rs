@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::app::App;
 use crate::daemon::{Daemon, Ended};
-use crate::machine::Home;
+use crate::machine::{Home, backup};
 use crate::settings::Settings;
 use crate::{notify, telemetry};
 
@@ -157,6 +157,8 @@ struct Prepared {
 /// Nothing of a daemon that already runs is touched: the config is only read, and whoever has not the lock leaves.
 fn prepare(config: Option<PathBuf>) -> Result<Prepared, Refused> {
     let home = Home::find(config.as_deref())?;
+    // A restore that was cut short may be about the config, too.
+    let finished = backup::finish_interrupted(&home)?;
     let (settings, warnings) = Settings::load(&home).map_err(|errors| Refused {
         exit: Exit::Config,
         message: errors.to_string(),
@@ -165,6 +167,9 @@ fn prepare(config: Option<PathBuf>) -> Result<Prepared, Refused> {
     let lock = home.lock_daemon()?;
     let config = settings.current();
     telemetry::start(&config.daemon.log_file, config.daemon.log_level.as_filter())?;
+    if finished {
+        tracing::info!("finished a restore that was cut short");
+    }
     if let Err(error) = crate::machine::setup::refresh_schema(&home) {
         tracing::warn!(%error, "the schema for editors can't be written");
     }

@@ -36,6 +36,7 @@ use crate::hosts::{Hosts, RuntimeConfig};
 use crate::record::fnv;
 
 use keep::Keeper;
+pub use program::{how_to_install, is_too_old};
 pub use quote::{Command, quote};
 use server::{Link, Server};
 pub use server::{TmuxConfig, TmuxSocket};

@@ -3,14 +3,18 @@
 mod agent;
 mod ask;
 mod asks;
+mod backup;
 mod completions;
 mod config;
 mod daemon;
+mod doctor;
 mod info;
 mod init;
 mod man;
 mod overview;
+mod progress;
 mod project;
+mod restore;
 mod select;
 mod supabase;
 mod sync;
@@ -86,6 +90,9 @@ enum Command<I: Args> {
     /// The one daemon of this machine
     #[command(subcommand)]
     Daemon(daemon::Command),
+    Backup(backup::Backup),
+    Restore(restore::Restore),
+    Doctor(doctor::Doctor),
     /// The account that your machines share
     #[command(subcommand)]
     Supabase(supabase::Command),
@@ -192,6 +199,9 @@ fn run<I: Init>(command: Command<I>, context: &Context) -> Outcome {
         Command::Asks(args) => asks::run(&args, context),
         Command::Config(command) => config::run(command, context),
         Command::Daemon(command) => daemon::run(command, context),
+        Command::Backup(args) => backup::run(&args, context),
+        Command::Doctor(args) => doctor::run(&args, context),
+        Command::Restore(args) => restore::run(&args, context),
         Command::Supabase(command) => supabase::run(&command, context),
         Command::Sync(command) => sync::run(&command, context),
         Command::Info => info::run(context),

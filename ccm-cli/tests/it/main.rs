@@ -3,10 +3,12 @@
 
 mod agents;
 mod asks;
+mod backup;
 mod claude;
 mod client;
 mod config;
 mod crash;
+mod doctor;
 mod every_command;
 mod faults;
 mod help;

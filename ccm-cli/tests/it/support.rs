@@ -441,6 +441,16 @@ pub(crate) struct Project<'a> {
     pub(crate) folder: PathBuf,
 }
 
+impl<'a> Project<'a> {
+    /// The project that was made in the folder of this name before.
+    pub(crate) fn at(machine: &'a Machine, name: &str) -> Self {
+        Self {
+            machine,
+            folder: machine.folder(name),
+        }
+    }
+}
+
 impl Project<'_> {
     /// Runs `ccm` in the project's folder to its end.
     pub(crate) fn ccm<A: AsRef<OsStr>>(&self, args: &[A]) -> Ran {

@@ -4,9 +4,11 @@
 //! project's `.ccm/` never: a repository can be somebody else's work.
 
 pub mod account;
+pub mod backup;
 mod check;
 pub mod config;
 pub mod config_file;
+pub mod doctor;
 pub mod draft;
 mod edit;
 mod files;

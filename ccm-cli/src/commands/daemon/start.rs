@@ -119,6 +119,14 @@ fn until_ready(context: &Context, way: &mut dyn Way) -> Result<DaemonInfo, Failu
     let info = home.running_daemon().ok_or_else(|| {
         Failure::new(Code::Failed, "the daemon ended right after its start").hint(LOGS)
     })?;
+    if let Some(migrated) = &info.migrated {
+        context.printer.note(format!(
+            "The database was brought from schema {} to {}; as it was before it is in {}.",
+            migrated.from,
+            migrated.to,
+            migrated.backup.display()
+        ));
+    }
     // It is up, but whoever started it should not have to find out why nothing is done.
     if let Ok(status) = context.block_on(async { Ok(client.status().await?) }) {
         super::status::tell_problems(context.printer, &status);
