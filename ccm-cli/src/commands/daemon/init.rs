@@ -106,10 +106,11 @@ pub(crate) fn run(args: &Machine, context: &Context) -> Outcome {
     let service = args.service.begin(context)?;
     let home = context.home()?;
     let fresh = !home.is_set_up();
-    let answers = questions::ask(args, fresh, &service, context).map_err(|failure| match failure.code {
-        Code::Interrupted => failure.hint("nothing was changed; run it again at any time"),
-        _ => failure,
-    })?;
+    let answers =
+        questions::ask(args, fresh, &service, context).map_err(|failure| match failure.code {
+            Code::Interrupted => failure.hint("nothing was changed; run it again at any time"),
+            _ => failure,
+        })?;
     let (created, config) = write(home, &answers, context)?;
     if !fresh {
         warn_of_others(args, &config, context);
@@ -135,7 +136,7 @@ pub(crate) fn run(args: &Machine, context: &Context) -> Outcome {
             daemon: daemon.clone(),
         })?;
     }
-    tell_end(&config, daemon.as_ref(), fresh, context);
+    tell_end(daemon.as_ref(), fresh, context);
     Ok(Code::Done)
 }
 
@@ -231,7 +232,7 @@ fn tell_of_supabase(args: &Machine, fresh: bool, context: &Context) {
     }
 }
 
-fn tell_end(config: &Config, daemon: Option<&DaemonInfo>, fresh: bool, context: &Context) {
+fn tell_end(daemon: Option<&DaemonInfo>, fresh: bool, context: &Context) {
     let printer = context.printer;
     let mark = if printer.is_unicode() { "✓ " } else { "" };
     printer.note(printer.paint(Colour::Green, &format!("{mark}Setup complete")));
