@@ -260,10 +260,12 @@ fn cleaning_up_tells_what_came_back() {
     let named = machine.ccm(&["agent", "cleanup", "busy"]);
     assert_eq!(named.code, 5);
     insta::assert_snapshot!(named.stderr, @"
-    Nothing to clean up: no agent is idle (busy works).
     error: busy works
     hint: only idle agents are put to sleep; `ccm agent stop` stops others
     ");
+    let asleep = machine.ccm(&["agent", "cleanup", "one"]);
+    assert_eq!(asleep.ok(), "");
+    insta::assert_snapshot!(asleep.stderr, @"Nothing to clean up: no agent is idle.");
     let json = machine.ccm(&["agent", "cleanup", "--json"]).json();
     assert_eq!(json["asleep"], serde_json::json!([]));
     assert_eq!(json["freed_bytes"], 0);
