@@ -6,9 +6,9 @@ use super::super::{Outcome, select, time};
 use crate::context::Context;
 use crate::exit::{Code, Failure};
 
-/// Put idle agents to sleep: they give their memory back until their next task
+/// Put idle agents to sleep until their next task
 ///
-/// Prints what each gave back. Agents that work, wait for an answer, are parked or are looked at are left alone. Without
+/// They give their memory back; prints how much. Agents that work, wait for an answer, are parked or are looked at are left alone. Without
 /// names, hosts and windows that belong to no project are taken away as well.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
