@@ -52,6 +52,10 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// `Taken(System)` when the store belongs to a system with another id.
     async fn begin(&self, system: &System, now: Timestamp) -> Result<Epoch>;
 
+    /// Tries whether something new could be written now, as durably as any other write. What is stored stays as it is
+    /// and as large as it is, and there is no event.
+    async fn check(&self) -> Result<()>;
+
     // --- projects and their agents ---
 
     /// Registers a folder with its dedicated agent, or finds it again.

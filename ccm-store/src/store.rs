@@ -24,7 +24,7 @@ use crate::asks::AnswerAsk;
 use crate::inputs::{Close, SendMessage, Settle};
 use crate::projects::{Hold, Pause, Register, Remove};
 use crate::runs::{End, MarkHeld, MarkStarted, MarkStopping, Renew, Take, TakeIn};
-use crate::systems::Begin;
+use crate::systems::{Begin, Check};
 use crate::tasks::{Again, Cancel, Create, Promote};
 
 #[async_trait]
@@ -32,6 +32,10 @@ impl Store for SqliteStore {
     async fn begin(&self, system: &System, now: Timestamp) -> Result<Epoch> {
         let system = system.clone();
         self.writer.write(Begin { system, now }).await
+    }
+
+    async fn check(&self) -> Result<()> {
+        self.writer.write(Check).await
     }
 
     async fn register_project(&self, new: NewProject) -> Result<Registered> {

@@ -36,6 +36,7 @@ use crate::hosts::{Hosts, RuntimeConfig};
 use crate::record::fnv;
 
 use keep::Keeper;
+pub use program::{how_to_install, is_too_old};
 pub use quote::{Command, quote};
 use server::{Link, Server};
 pub use server::{TmuxConfig, TmuxSocket};
@@ -43,6 +44,17 @@ use windows::{Window, Windows};
 
 /// How long a launch waits for its window before it goes on without.
 const WINDOW_WAIT: Duration = Duration::from_secs(2);
+
+/// How tmux does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TmuxHealth {
+    /// What it calls itself, such as `tmux 3.3a`.
+    pub version: String,
+    /// How many windows this home's agents have.
+    pub windows: usize,
+    /// The agents whose windows wait for room.
+    pub waiting: Vec<AgentId>,
+}
 
 /// Runs agents in hosts of their own, each shown in a window of one tmux session.
 #[derive(Debug)]
@@ -57,11 +69,12 @@ impl TmuxRuntime {
     /// # Errors
     /// When the home's folders can't be made.
     pub fn new(config: RuntimeConfig, tmux: TmuxConfig) -> Result<Self> {
+        let scopes = config.scopes.clone();
         let hosts = Hosts::new(config)?;
         let home_id = home_id(hosts.home());
         Ok(Self {
             hosts,
-            keeper: Keeper::new(Windows::new(Server::new(tmux), &home_id)),
+            keeper: Keeper::new(Windows::new(Server::new(tmux, scopes), &home_id)),
         })
     }
 
@@ -76,6 +89,34 @@ impl TmuxRuntime {
     /// `Unavailable` if not, with the sentence that says how to get it.
     pub async fn check(&self) -> Result<()> {
         self.keeper.windows.server.program().await.map(drop)
+    }
+
+    /// How tmux does, asked just now.
+    ///
+    /// # Errors
+    /// `Unavailable` when it is missing, too old or does not answer, with the sentence that says what to do.
+    pub async fn health(&self) -> Result<TmuxHealth> {
+        let version = self.keeper.windows.server.version().await?;
+        let (windows, waiting) = self.keeper.windows_and_waiting().await?;
+        Ok(TmuxHealth {
+            version,
+            windows,
+            waiting,
+        })
+    }
+
+    /// The agents whose windows wait for room.
+    ///
+    /// # Errors
+    /// `Unavailable` when tmux can't be asked.
+    pub async fn waiting_for_room(&self) -> Result<Vec<AgentId>> {
+        Ok(self.keeper.windows_and_waiting().await?.1)
+    }
+
+    /// Allows this many windows from now on. Those that there are stay, and agents that wait for one get it if there is
+    /// room.
+    pub fn set_max_windows(&self, most: Option<usize>) {
+        self.keeper.windows.server.set_max_windows(most);
     }
 
     /// The path of the server's socket, if the server runs.

@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn only_windows_with_our_mark_are_ours() {
-        let windows = Windows::new(Server::new(TmuxConfig::default()), "h1");
+        let windows = Windows::new(Server::new(TmuxConfig::default(), None), "h1");
         let (one, two): (AgentId, AgentId) = (AgentId::new(), AgentId::new());
         let listed = format!(
             "$2 @1 4 0 1 h1/{one} ccm-9 site\n\

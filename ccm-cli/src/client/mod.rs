@@ -32,8 +32,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ccm_core::api::{
     Agent, AgentCleanup, Answer, Ask, AttachCommand, CancelAnswer, CleanUpAgents, CreateProject,
-    CreateTask, Health, Input, Project, RegisteredProject, Run, SendMessage, Shutdown,
-    ShutdownReport, Status, Stream, System, Task, TaskStateName, Transcript, Trust, TrustProject,
+    CreateTask, Health, Input, Project, Readiness, RegisteredProject, Reload, Run, SendMessage,
+    Shutdown, ShutdownReport, Status, Stream, System, Task, TaskStateName, Transcript, Trust,
+    TrustProject,
 };
 use ccm_core::event::Cursor;
 use ccm_core::id::{AgentId, AskId, ProjectId, RunId, TaskId};
@@ -112,13 +113,18 @@ impl Client {
     }
 
     /// Whether the daemon can do its work.
-    pub async fn ready(&self) -> Result<Health> {
+    pub async fn ready(&self) -> Result<Readiness> {
         self.call(Call::get("/ready")).await
     }
 
     /// The daemon at a glance.
     pub async fn status(&self) -> Result<Status> {
         self.call(Call::get("/api/v1/status")).await
+    }
+
+    /// Has the daemon read its config file again.
+    pub async fn reload(&self) -> Result<Reload> {
+        self.call(Call::put("/api/v1/reload")).await
     }
 
     /// Stops the daemon.

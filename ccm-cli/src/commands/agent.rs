@@ -29,7 +29,7 @@ pub(super) enum Command {
     Cleanup(cleanup::Cleanup),
 }
 
-/// List agents
+/// List agents, with what they do and use
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   ccm agent list
@@ -84,9 +84,11 @@ fn list(args: &List, context: &Context) -> Outcome {
             .printer
             .note("No agents: `ccm init` in a project's folder makes one.");
     } else {
-        let rows = agents.iter().map(row).collect();
-        let headings = ["NAME", "STATE", "SINCE", "RUN", "WINDOW", "MEMORY"];
-        context.printer.table(&headings, None, rows)?;
+        let rows = agents.iter().map(|agent| row(context, agent)).collect();
+        let headings = ["NAME", "STATE", "SINCE", "RUN", "WINDOW", "MEMORY", "CPU"];
+        // What is left out where there is no room for all: `ccm agent list --json` and wider terminals have it.
+        let spare = ["WINDOW", "RUN", "SINCE"];
+        context.printer.table_without(&headings, &spare, rows)?;
         for agent in &agents {
             asks::tell(context, &agent.name, &agent.open_asks);
             // Why one is stopped is told with its project.
@@ -109,15 +111,16 @@ fn list(args: &List, context: &Context) -> Outcome {
     Ok(Code::Done)
 }
 
-fn row(agent: &Agent) -> Vec<String> {
+fn row(context: &Context, agent: &Agent) -> Vec<String> {
     let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
     vec![
         agent.name.clone(),
         state(agent),
         time::age(agent.since),
-        or_dash(agent.run_id.map(|run| run.to_string())),
+        or_dash(agent.run_id.map(|run| context.printer.id(run))),
         or_dash(agent.window.clone()),
         or_dash(agent.memory_bytes.map(time::size)),
+        or_dash(agent.cpu_percent.map(|percent| format!("{percent:.0}%"))),
     ]
 }
 

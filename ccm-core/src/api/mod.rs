@@ -15,7 +15,10 @@ pub use ask::{Ask, AskStateName, Input, InputKind, OpenAsk, SendMessage};
 pub use problem::{Problem, ProblemCode, ProblemPart};
 pub use project::{CreateProject, Project, ProjectState, RegisteredProject, Trust, TrustProject};
 pub use run::{Run, RunStateName};
-pub use status::{Health, LogPlace, QueueStatus, Shutdown, ShutdownReport, Status, System};
+pub use status::{
+    Check, CheckStatus, ConfigChange, Health, LogPlace, QueueStatus, Readiness, Reload, Shutdown,
+    ShutdownReport, Status, System,
+};
 pub use task::{CancelAnswer, CreateTask, Task};
 
 pub use crate::agent::Wanted;

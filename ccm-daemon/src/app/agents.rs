@@ -12,6 +12,7 @@ use ccm_core::{Error, Result};
 
 use super::App;
 use super::asks::OpenAsks;
+use super::load::Figures;
 
 impl App {
     pub(crate) async fn agents(&self, project: Option<ProjectId>) -> Result<Vec<api::Agent>> {
@@ -24,7 +25,7 @@ impl App {
         let projects = store.projects().await?;
         let projects: HashMap<_, _> = projects.iter().map(|p| (p.id, p)).collect();
         let asks = self.asks_of(project).await?;
-        let seen = self.seen().await;
+        let seen = self.seen(|_| true).await;
         let mut answers = Vec::with_capacity(agents.len());
         for agent in agents {
             let project = projects.get(&agent.project_id).copied();
@@ -37,7 +38,7 @@ impl App {
         let agent = self.engine().store().agent(id).await?;
         let project = self.engine().store().project(agent.project_id).await.ok();
         let asks = self.asks_of(Some(agent.project_id)).await?;
-        let seen = self.seen().await;
+        let seen = self.seen(|one| one == id).await;
         let project = project.as_ref();
         Ok(self.agent_answer(agent, project, &asks, &seen).await)
     }
@@ -126,7 +127,7 @@ impl App {
         agent: Agent,
         project: Option<&Project>,
         asks: &OpenAsks,
-        seen: &HashMap<AgentId, AgentFacts>,
+        seen: &Seen,
     ) -> api::Agent {
         let asks = asks.of_agent(agent.id);
         let mut answer = api::Agent::from(agent).with_open_asks(asks);
@@ -136,27 +137,62 @@ impl App {
             answer.driver = Some(profile.agent.driver);
             answer.mode = Some(profile.agent.mode);
         }
-        if let Some(facts) = seen.get(&answer.id) {
+        if let Some(facts) = seen.facts.get(&answer.id) {
             answer.window.clone_from(&facts.window);
             answer.pid = facts.pid;
-            if facts.pid.is_some() {
-                let used = self.engine().runtime().resources(answer.id).await;
-                let used = used.unwrap_or_else(|error| told(&error));
-                answer.memory_bytes = used.map(|used| used.memory_bytes);
-            }
+        }
+        if let Some(figures) = seen.figures.get(&answer.id) {
+            answer.memory_bytes = Some(figures.memory_bytes);
+            answer.cpu_percent = Some(figures.cpu_percent);
+        }
+        if seen.waiting.contains(&answer.id) {
+            answer.detail.get_or_insert_with(|| {
+                "its window waits for room: there are as many as resources.max_tmux_windows allows"
+                    .to_owned()
+            });
         }
         answer
     }
 
-    /// What the runtime sees. Nothing if it can't look: the list of agents is no less true for it.
-    pub(super) async fn seen(&self) -> HashMap<AgentId, AgentFacts> {
-        let facts = self.engine().runtime().agents().await;
+    /// What the runtime sees of all agents, with the figures of those that are `measured`, which takes a moment. Nothing
+    /// if it can't look: the list of agents is no less true for it.
+    pub(super) async fn seen(&self, measured: impl Fn(AgentId) -> bool) -> Seen {
+        let runtime = self.engine().runtime();
+        let facts = runtime.agents().await;
         let facts = facts.unwrap_or_else(|error| told(&error));
-        facts.into_iter().map(|facts| (facts.id, facts)).collect()
+        let facts: HashMap<_, _> = facts.into_iter().map(|facts| (facts.id, facts)).collect();
+        let wanted = facts
+            .values()
+            .filter(|facts| facts.pid.is_some() && measured(facts.id));
+        let figures = self
+            .load
+            .of(&**runtime, wanted.map(|facts| facts.id).collect());
+        let figures = figures.await;
+        let waiting = match &self.parts.windows {
+            Some(windows) if facts.values().any(|facts| facts.window.is_none()) => {
+                let waiting = windows.waiting_for_room().await;
+                waiting.unwrap_or_else(|error| told(&error))
+            }
+            _ => Vec::new(),
+        };
+        Seen {
+            facts,
+            figures,
+            waiting,
+        }
     }
 }
 
-fn told<T: Default>(error: &Error) -> T {
+/// What the runtime sees of agents.
+#[derive(Debug)]
+pub(super) struct Seen {
+    facts: HashMap<AgentId, AgentFacts>,
+    figures: HashMap<AgentId, Figures>,
+    /// Those whose windows wait for room.
+    waiting: Vec<AgentId>,
+}
+
+pub(super) fn told<T: Default>(error: &Error) -> T {
     tracing::warn!(error = %ccm_core::chain(error), "the runtime can't say what agents do");
     T::default()
 }

@@ -103,7 +103,7 @@ impl App {
             })
             .await?;
         let asks = self.asks_of(Some(registered.project.id)).await?;
-        let seen = self.seen().await;
+        let seen = self.seen(|_| false).await;
         let agent = registered.agent;
         let hold = agent.hold();
         let agent = self.agent_answer(agent, Some(&registered.project), &asks, &seen);

@@ -91,6 +91,10 @@ impl Store for JournalStore {
         turn.keep(Entry::Begin { system, now }, epoch).await
     }
 
+    async fn check(&self) -> Result<()> {
+        self.turn().await?.probe().await
+    }
+
     async fn register_project(&self, new: NewProject) -> Result<Registered> {
         let turn = self.turn().await?;
         let registered = turn.memory.register_project(new.clone()).await;

@@ -8,6 +8,9 @@ use crate::exit::Code;
 
 /// List projects
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ccm project list
+  ccm project list --json | jq -r '.[].path'")]
 pub(crate) struct List {}
 
 pub(super) fn run(_args: &List, context: &Context) -> Outcome {

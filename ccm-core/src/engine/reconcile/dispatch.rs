@@ -67,7 +67,7 @@ async fn reconcile(shared: &Arc<Shared>) -> Result<Option<Duration>> {
     let mut startable = Startable::check(shared, ready).await?;
     let snapshot = Snapshot {
         now,
-        slots: parts.limits.max_running.saturating_sub(running),
+        slots: shared.limits().max_running.saturating_sub(running),
         machine: Machine::from(&parts.system),
         projects: std::mem::take(&mut startable.loads),
     };

@@ -10,7 +10,7 @@ mod places;
 mod runs;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
@@ -35,12 +35,13 @@ pub(super) struct Parts {
     pub(super) sync: Option<Arc<dyn SyncBackend>>,
     pub(super) profiles: Arc<dyn Profiles>,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) limits: EngineLimits,
 }
 
 /// What the reconcilers of one engine share: the parts, and signals that carry no truth.
 pub(super) struct Shared {
     pub(super) parts: Parts,
+    /// What bounds it now. Only ever copied out, so nobody waits for it.
+    limits: RwLock<EngineLimits>,
     /// Something may be ready to start.
     pub(super) dispatch: Notify,
     /// Some agent may need its place, or no longer.
@@ -74,9 +75,10 @@ impl std::fmt::Debug for Shared {
 }
 
 /// Adopts what goes on, then lets the reconcilers loose.
-pub(super) async fn start(parts: Parts) -> Result<Arc<Shared>> {
+pub(super) async fn start(parts: Parts, limits: EngineLimits) -> Result<Arc<Shared>> {
     let shared = Arc::new(Shared {
         parts,
+        limits: RwLock::new(limits),
         dispatch: Notify::new(),
         agents: Notify::new(),
         idle: Notify::new(),
@@ -117,7 +119,14 @@ where
 impl Shared {
     /// What bounds the engine now.
     pub(super) fn limits(&self) -> EngineLimits {
-        self.parts.limits
+        *self.limits.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bounds the engine otherwise from now on. What there is more of than is now allowed goes on.
+    pub(super) fn set_limits(&self, limits: EngineLimits) {
+        *self.limits.write().unwrap_or_else(PoisonError::into_inner) = limits;
+        self.dispatch.notify_one();
+        self.idle.notify_one();
     }
 
     /// Ends the engine's work when `error` says that another daemon has taken the store over. Returns whether it does.

@@ -385,7 +385,7 @@ impl Actor {
         let parts = &self.shared.parts;
         match parts
             .runtime
-            .stop(self.run.id, parts.limits.stop_grace)
+            .stop(self.run.id, self.shared.limits().stop_grace)
             .await?
         {
             Stopped::Empty => {

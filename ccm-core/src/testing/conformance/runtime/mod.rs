@@ -76,6 +76,7 @@ macro_rules! for_each_runtime_case {
             a_transcript_goes_on
             what_is_not_read_is_refused
             close_input_is_harmless
+            too_much_memory_ends_a_run
             stop_empties_the_stop_set
             stop_is_idempotent
             stop_touches_no_other_run

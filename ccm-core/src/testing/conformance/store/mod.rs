@@ -58,6 +58,7 @@ macro_rules! for_each_store_case {
     ($factory:path, $flavor:tt) => {
         $crate::for_each_store_case!($factory, $flavor,
             begin_raises_the_epoch
+            check_changes_nothing
             begin_refuses_another_system
             begin_takes_the_same_system_changed
             an_older_epoch_writes_nothing

@@ -97,6 +97,8 @@ impl State {
             err: Vec::new(),
             family: Vec::new(),
             unstoppable: Vec::new(),
+            limit_mb: None,
+            memory_mb: 0,
             launches: 0,
             changed: self.version,
         };
@@ -136,6 +138,8 @@ impl MemoryRuntime {
             err: Vec::new(),
             family: Vec::new(),
             unstoppable: Vec::new(),
+            limit_mb: order.limits.memory_mb,
+            memory_mb: 0,
             launches: 1,
             changed: 0,
         };
