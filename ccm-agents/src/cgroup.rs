@@ -5,7 +5,8 @@
 //! beside it: what limits and ends the host's unit limits and ends its runs, and a delegated subtree begins with the
 //! unit's own group. Processes may be in both, because no controller is ever enabled in the host's group: the rule
 //! against internal processes is for groups that hand controllers on, which one with a host in it can't. Where somebody
-//! hands the memory controller down to the home's group, which has no processes, it is handed on to the runs'.
+//! hands the memory controller down to the home's group, which has no processes, it is handed on to the runs'; and a host
+//! that has a scope for itself (`scope.rs`) leaves the scope's group to its runs, and has that hand on the controller.
 //!
 //! Groups are an addition. Without a hierarchy, in one that is mounted read-only, or in a group of somebody else's,
 //! runs have none, and everything else is as it is with them. Other systems than Linux have no `/proc/self`, where all
@@ -138,7 +139,11 @@ pub(crate) struct Groups {
 impl Groups {
     /// Those of the process that asks, for runs of `home`. What runs that are over left behind is removed.
     pub(crate) fn here(home: &Path) -> Self {
-        let folder = own_group().map(|own| {
+        let own = own_group();
+        if let Some(scope) = own.as_deref().filter(|own| is_own_scope(own)) {
+            leave_room(scope);
+        }
+        let folder = own.map(|own| {
             let hash = fnv(home.as_os_str().as_encoded_bytes());
             own.join(format!("ccm-{hash:016x}"))
         });
@@ -186,6 +191,10 @@ impl Groups {
                 "no cgroup v2 hierarchy is to be seen",
             )
         })?;
+        if let Some(scope) = folder.parent().filter(|own| is_own_scope(own)) {
+            // Refused where there is no such controller, or before whoever started the host has left the scope.
+            let _ = write(&scope.join("cgroup.subtree_control"), "+memory");
+        }
         let group = Group(folder.join(name_of(run)));
         // The last run of another host may take the folder away in between.
         let mut made = Ok(());
@@ -226,6 +235,23 @@ impl Groups {
                 Group(entry.path()).remove();
             }
         }
+    }
+}
+
+/// Whether a group is a scope that was made for a host alone.
+fn is_own_scope(group: &Path) -> bool {
+    let name = group.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| name.starts_with("ccm-agent-") && name.ends_with(".scope"))
+}
+
+/// Goes into a group beneath a scope's own, which has no processes then and can hand controllers on to runs. It is
+/// done once for each host, because moving a process waits some 10 ms.
+fn leave_room(scope: &Path) {
+    let controllers = fs::read_to_string(scope.join("cgroup.controllers")).unwrap_or_default();
+    if controllers.split_whitespace().any(|name| name == "memory") {
+        let group = scope.join("host");
+        // Without it runs have groups that can't be bounded.
+        let _ = make(&group).and_then(|()| write(&group.join("cgroup.procs"), "0"));
     }
 }
 

@@ -11,6 +11,7 @@ pub mod host;
 pub mod hosts;
 mod process;
 mod record;
+mod scope;
 mod stopset;
 mod sys;
 pub mod terminal;
@@ -23,6 +24,7 @@ use std::process::ExitCode;
 
 pub use hosts::{HostCommand, Hosts, RuntimeConfig};
 pub use process::ProcessRuntime;
+pub use scope::Scopes;
 pub use tmux::{TmuxConfig, TmuxHealth, TmuxRuntime, TmuxSocket};
 
 /// The argument after which a program is to be an agent's host: `PROGRAM __host AGENT_DIR`.

@@ -39,6 +39,7 @@ pub(crate) struct Printer {
     out_is_terminal: bool,
     err_is_terminal: bool,
     colours: bool,
+    dumb: bool,
 }
 
 impl Printer {
@@ -50,6 +51,7 @@ impl Printer {
             out_is_terminal: io::stdout().is_terminal(),
             err_is_terminal: io::stderr().is_terminal(),
             colours: !unwanted && !dumb,
+            dumb,
         }
     }
 
@@ -61,6 +63,31 @@ impl Printer {
     /// Whether a person can be asked.
     pub(crate) fn can_ask(&self) -> bool {
         self.err_is_terminal && io::stdin().is_terminal()
+    }
+
+    /// Whether standard error can show a line that changes.
+    pub(crate) fn shows_progress(&self) -> bool {
+        self.err_is_terminal && self.colours
+    }
+
+    /// Whether the terminal can only print.
+    pub(crate) fn is_dumb(&self) -> bool {
+        self.dumb
+    }
+
+    /// Whether the locale has more than ASCII, by the first of its variables that says something.
+    pub(crate) fn is_unicode(&self) -> bool {
+        let set = |name: &&str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let locale = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(set);
+        locale.is_some_and(|locale| {
+            let locale = locale.to_ascii_lowercase();
+            locale.contains("utf-8") || locale.contains("utf8")
+        })
+    }
+
+    /// Whether questions are asked in colours.
+    pub(crate) fn asks_in_colours(&self) -> bool {
+        self.err_is_terminal && self.colours
     }
 
     /// Whether standard output shows colours.

@@ -53,6 +53,14 @@ pub trait AgentRuntime: Send + Sync + fmt::Debug {
     /// `WrongState(Agent)` while it has a run; stop that first.
     async fn stop_agent(&self, agent: AgentId) -> Result<()>;
 
+    /// Takes an agent's place away even if it does not answer: then its host is ended by force, and a run that it had
+    /// in hand is cut. One that answers is stopped as [`stop_agent`](Self::stop_agent) does it. Idempotent; an unknown
+    /// agent is no error.
+    ///
+    /// # Errors
+    /// `WrongState(Agent)` while it answers and has a run; stop that first.
+    async fn kill_agent(&self, agent: AgentId) -> Result<()>;
+
     /// Every agent of this home that has a host or a window now.
     async fn agents(&self) -> Result<Vec<AgentFacts>>;
 

@@ -1,7 +1,7 @@
 //! The contract's methods: each hands its change to the writer, or reads.
 
 use async_trait::async_trait;
-use ccm_core::agent::{Agent, AgentState, Evidence};
+use ccm_core::agent::{Agent, AgentState, Evidence, Want};
 use ccm_core::ask::Ask;
 use ccm_core::event::Event;
 use ccm_core::id::{AgentId, AskId, Epoch, FencingToken, ProjectId, RunId, Seq, TaskId};
@@ -19,7 +19,7 @@ use ccm_core::{Reason, Result};
 use tokio::sync::watch;
 
 use crate::SqliteStore;
-use crate::agents::Observe;
+use crate::agents::{Decide, Observe};
 use crate::asks::AnswerAsk;
 use crate::inputs::{Close, SendMessage, Settle};
 use crate::projects::{Hold, Pause, Register, Remove};
@@ -95,6 +95,10 @@ impl Store for SqliteStore {
             evidence,
         };
         self.writer.write(observe).await
+    }
+
+    async fn want_agent(&self, id: AgentId, want: Want) -> Result<(Agent, Vec<RunId>)> {
+        self.writer.write(Decide { id, want }).await
     }
 
     async fn create_tasks(&self, request: CreateTasks) -> Result<Created> {

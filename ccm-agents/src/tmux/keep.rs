@@ -206,7 +206,7 @@ impl Keeper {
         }
         state.unwanted.clear();
 
-        let most = self.windows.server.config().max_windows;
+        let most = self.windows.server.max_windows();
         let room = most.map_or(usize::MAX, |most| most.saturating_sub(there.len()));
         let mut next: Option<Instant> = None;
         let mut failed: Option<Error> = None;

@@ -67,6 +67,9 @@ pub struct Status {
     pub profile: String,
     /// Where it listens.
     pub address: String,
+    /// What a browser opens for the web UI, if it is served.
+    #[serde(default)]
+    pub web_ui: Option<String>,
     /// Which start of a daemon this is.
     pub epoch: Epoch,
     /// The machine.
@@ -132,6 +135,30 @@ pub struct System {
     pub tags: Vec<String>,
     /// Whether it is the one that answers.
     pub this: bool,
+}
+
+/// What became of the config file that a daemon was asked to read again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Reload {
+    /// Keys that count now with their new value.
+    pub applied: Vec<ConfigChange>,
+    /// Keys whose new value counts after a restart; until then the old one does.
+    pub restart: Vec<ConfigChange>,
+    /// What is odd about the file, a sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// A key of the config that changed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ConfigChange {
+    /// Its full name, such as `agents.max_concurrent`.
+    pub key: String,
+    /// What it was; null if it was not set and has no default, or is a secret.
+    pub from: serde_json::Value,
+    /// What it is to be, in the same way.
+    pub to: serde_json::Value,
 }
 
 /// How the daemon is to stop.

@@ -1,11 +1,13 @@
 use std::collections::HashMap;
 
 use ccm_core::agent::{Agent, AgentFacts};
-use ccm_core::api;
+use ccm_core::api::{self, AgentCleanup, CleanUpAgents, CleanedAgent, KeptAgent};
+use ccm_core::engine::Cleanup;
 use ccm_core::id::{AgentId, ProjectId};
 use ccm_core::project::Project;
-use ccm_core::runtime::AttachCommand;
+use ccm_core::runtime::{AttachCommand, Resources};
 use ccm_core::store::AskQuery;
+use ccm_core::task::Setback;
 use ccm_core::{Error, Result};
 
 use super::App;
@@ -42,8 +44,72 @@ impl App {
     }
 
     pub(crate) async fn attach_command(&self, id: AgentId) -> Result<AttachCommand> {
-        self.engine().store().agent(id).await?;
+        // A person who wants to look at an agent that sleeps wakes it.
+        self.engine().wake_agent(id, "attach").await?;
         self.engine().runtime().attach_command(id).await
+    }
+
+    pub(crate) async fn start_agent(&self, id: AgentId, by: &str) -> Result<api::Agent> {
+        self.engine().start_agent(id, by).await?;
+        self.agent(id).await
+    }
+
+    pub(crate) async fn stop_agent(
+        &self,
+        id: AgentId,
+        force: bool,
+        by: &str,
+    ) -> Result<api::Agent> {
+        self.engine().stop_agent(id, force, by).await?;
+        self.agent(id).await
+    }
+
+    pub(crate) async fn restart_agent(
+        &self,
+        id: AgentId,
+        force: bool,
+        by: &str,
+    ) -> Result<api::Agent> {
+        self.engine().restart_agent(id, force, by).await?;
+        self.agent(id).await
+    }
+
+    pub(crate) async fn clean_up_agents(
+        &self,
+        request: &CleanUpAgents,
+        by: &str,
+    ) -> Result<AgentCleanup> {
+        let Cleanup {
+            asleep,
+            kept,
+            strays,
+        } = self.engine().clean_up(&request.agents, by).await?;
+        let cleaned = |(agent, used): (Agent, Option<Resources>)| CleanedAgent {
+            id: agent.id,
+            name: agent.name,
+            freed_bytes: used.map(|used| used.memory_bytes),
+        };
+        let asleep: Vec<_> = asleep.into_iter().map(cleaned).collect();
+        let kept = kept.into_iter().map(|(agent, why)| KeptAgent {
+            id: agent.id,
+            name: agent.name,
+            why,
+        });
+        Ok(AgentCleanup {
+            freed_bytes: asleep.iter().filter_map(|agent| agent.freed_bytes).sum(),
+            asleep,
+            kept: kept.collect(),
+            strays,
+        })
+    }
+
+    /// Why the queues of projects wait for their agents.
+    pub(super) async fn agent_holds(&self) -> Result<HashMap<ProjectId, Setback>> {
+        let agents = self.engine().store().agents().await?;
+        let held = agents.into_iter();
+        Ok(held
+            .filter_map(|agent| Some((agent.project_id, agent.hold()?)))
+            .collect())
     }
 
     /// What the runs of a project's agents ask, or of all agents.

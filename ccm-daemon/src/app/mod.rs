@@ -5,18 +5,18 @@ mod asks;
 mod inputs;
 mod load;
 mod projects;
+mod reload;
 mod runs;
 mod status;
 mod tasks;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use ccm_agents::TmuxRuntime;
 use ccm_core::api::ShutdownReport;
-use ccm_core::engine::{Engine, EngineLimits};
+use ccm_core::engine::Engine;
 use ccm_core::id::Epoch;
 use ccm_core::project::Profiles;
 use ccm_core::time::{Clock, Timestamp};
@@ -25,7 +25,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::health::Health;
 use crate::http::AllowedHosts;
-use crate::machine::{Home, Token};
+use crate::machine::{Home, Token, WebUi};
+use crate::settings::Settings;
 
 use load::Load;
 pub(crate) use projects::Refusal;
@@ -39,18 +40,14 @@ pub struct AppParts {
     pub profiles: Arc<dyn Profiles>,
     /// The clock; the same that the engine has.
     pub clock: Arc<dyn Clock>,
-    /// The limits; the same that the engine has.
-    pub limits: EngineLimits,
+    /// The config in force.
+    pub settings: Settings,
     /// The machine home.
     pub home: Home,
     /// What a request must show.
     pub token: Token,
-    /// What a request's `Host` may be.
-    pub hosts: AllowedHosts,
     /// The windows of agents, if they have some; what is wrong with them is told in the status.
     pub windows: Option<Arc<TmuxRuntime>>,
-    /// How old a result of the health checks may get.
-    pub health_interval: Duration,
     /// Where the database is, if it is in a file.
     pub database: Option<PathBuf>,
     /// What is told about this daemon.
@@ -62,6 +59,10 @@ pub struct AppParts {
 pub struct Facts {
     /// Where it listens.
     pub address: SocketAddr,
+    /// Whether the web UI is served.
+    pub web_ui: WebUi,
+    /// What a browser opens for it.
+    pub web_ui_url: Option<String>,
     /// `full` or `minimal`.
     pub profile: String,
     /// `tmux` or `process`.
@@ -77,6 +78,7 @@ pub struct App {
     parts: AppParts,
     health: Health,
     load: Load,
+    hosts: RwLock<Arc<AllowedHosts>>,
     report: OnceCell<ShutdownReport>,
     stopping: CancellationToken,
 }
@@ -92,6 +94,10 @@ impl std::fmt::Debug for App {
 impl App {
     /// A daemon made of `parts`.
     pub fn new(parts: AppParts) -> Self {
+        let hosts = AllowedHosts::new(
+            parts.facts.address,
+            &parts.settings.current().web_ui.allowed_hosts,
+        );
         let database = parts.database.as_deref().and_then(Path::parent);
         let mut folders = vec![parts.home.dir().to_owned()];
         folders.extend(
@@ -104,12 +110,13 @@ impl App {
             Arc::clone(&parts.clock),
             parts.windows.clone(),
             folders,
-            parts.health_interval,
+            parts.settings.clone(),
         );
         Self {
             parts,
             health,
             load: Load::default(),
+            hosts: RwLock::new(Arc::new(hosts)),
             report: OnceCell::new(),
             stopping: CancellationToken::new(),
         }
@@ -145,7 +152,13 @@ impl App {
         self.parts.token.reveal()
     }
 
-    pub(crate) fn allowed_hosts(&self) -> &AllowedHosts {
-        &self.parts.hosts
+    pub(crate) fn web_ui(&self) -> WebUi {
+        self.parts.facts.web_ui
+    }
+
+    /// What a request's `Host` may be.
+    pub(crate) fn allowed_hosts(&self) -> Arc<AllowedHosts> {
+        let hosts = self.hosts.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&hosts)
     }
 }

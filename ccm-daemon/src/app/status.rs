@@ -14,6 +14,7 @@ impl App {
         let runs = store.open_runs().await?;
         let open_asks = runs.iter().map(|run| u64::from(run.waits.open_asks)).sum();
         let mut problems = self.engine().problems();
+        problems.extend(self.web_ui().problem().map(str::to_owned));
         let checks = self.health.checks().await;
         problems.extend(health::problems(&checks).map(str::to_owned));
         // Whether there is a tmux at all is known at any moment, and not only at the last check.
@@ -33,6 +34,7 @@ impl App {
                 0
             }
         };
+        let limits = self.engine().limits();
         let now = self.parts.clock.now();
         let facts = &self.parts.facts;
         Ok(Status {
@@ -42,6 +44,7 @@ impl App {
             uptime_s: now.since(facts.started_at).as_secs(),
             profile: facts.profile.clone(),
             address: facts.address.to_string(),
+            web_ui: facts.web_ui_url.clone(),
             epoch: facts.epoch,
             system: self.this_system(),
             runtime: facts.runtime.clone(),
@@ -51,8 +54,8 @@ impl App {
             queue: QueueStatus {
                 queued: counts.queued,
                 running: counts.running,
-                max_queued: self.parts.limits.max_queued,
-                max_running: self.parts.limits.max_running,
+                max_queued: limits.max_queued,
+                max_running: limits.max_running,
             },
             log: LogPlace {
                 log_id: log.log,

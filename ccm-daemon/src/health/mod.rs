@@ -27,6 +27,7 @@ use ccm_core::{Error, ErrorKind, chain};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use crate::settings::Settings;
 use clock::ClockWatch;
 use spool::SpoolWatch;
 
@@ -78,7 +79,8 @@ pub(crate) struct Health {
     windows: Option<Arc<TmuxRuntime>>,
     /// Where there must be room.
     folders: Vec<PathBuf>,
-    interval: Duration,
+    /// How old a result may get is in them.
+    settings: Settings,
     /// Held over a whole round, so that who asks meanwhile gets what it comes to.
     state: Mutex<State>,
 }
@@ -96,24 +98,28 @@ impl Health {
         clock: Arc<dyn Clock>,
         windows: Option<Arc<TmuxRuntime>>,
         folders: Vec<PathBuf>,
-        interval: Duration,
+        settings: Settings,
     ) -> Self {
         Self {
             engine,
             clock,
             windows,
             folders,
-            interval,
+            settings,
             state: Mutex::default(),
         }
     }
 
     /// Looks at the interval, until `cancel`.
     pub(crate) async fn keep(&self, cancel: CancellationToken) {
+        let mut changed = self.settings.watch();
         loop {
             let round = async {
                 self.round(&mut *self.state.lock().await).await;
-                tokio::time::sleep(self.interval).await;
+                tokio::select! {
+                    () = tokio::time::sleep(self.interval()) => {}
+                    Ok(()) = changed.changed() => {}
+                }
             };
             tokio::select! {
                 () = cancel.cancelled() => return,
@@ -122,14 +128,18 @@ impl Health {
         }
     }
 
+    fn interval(&self) -> Duration {
+        self.settings.current().daemon.health_check_interval
+    }
+
     /// What the last look found, or a new one if that is too old.
     pub(crate) async fn checks(&self) -> Vec<Check> {
         let mut state = self.state.lock().await;
         if let Some((at, checks)) = &state.last {
             let all_well = checks.iter().all(|check| check.status == CheckStatus::Ok);
             let fresh_for = match all_well {
-                true => self.interval,
-                false => self.interval.min(AGAIN),
+                true => self.interval(),
+                false => self.interval().min(AGAIN),
             };
             if at.elapsed() < fresh_for {
                 return checks.clone();

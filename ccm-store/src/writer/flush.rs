@@ -149,7 +149,16 @@ impl Work {
             .collect();
         if !changed.is_empty() {
             use agent::Column as C;
-            let columns = [C::Name, C::State, C::Since, C::Source, C::SeenAt];
+            let columns = [
+                C::Name,
+                C::State,
+                C::Since,
+                C::Source,
+                C::SeenAt,
+                C::Wanted,
+                C::WantedBy,
+                C::WantedAt,
+            ];
             script.update::<agent::Entity>(C::Id, &columns, &changed);
         }
     }

@@ -116,6 +116,7 @@ impl Home {
             window: None,
             answers: true,
             run: run.filter(|_| busy.is_some()),
+            watched: false,
         })
     }
 

@@ -51,6 +51,7 @@ macro_rules! for_each_runtime_case {
             agents_work_side_by_side
             stop_agent_is_idempotent
             stop_agent_refuses_while_busy
+            kill_agent_is_gentle_to_who_answers
             attach_needs_a_place
             resources_are_of_the_whole_tree
             the_prompt_arrives_byte_for_byte

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::Noun;
-use crate::agent::{AgentState, Evidence};
+use crate::agent::{AgentState, Evidence, Want, Wanted, Wish};
 use crate::reason::Reason;
 use crate::run::Checkpoint;
 use crate::store::{Intake, RegisterEffect};
@@ -121,6 +121,14 @@ pub async fn an_older_epoch_writes_nothing(place: &dyn StorePlace) {
         .observe_agent(agent.id, AgentState::Idle, evidence)
         .await;
     assert_eq!(refused(seen), gone);
+    let want = Want {
+        wish: Wish {
+            wanted: Wanted::Down,
+            ..Wish::first(at(5))
+        },
+        force: true,
+    };
+    assert_eq!(refused(old.want_agent(agent.id, want).await), gone);
     let intent = StopIntent {
         reason: Reason::Timeout,
         by: "engine".to_owned(),

@@ -54,6 +54,7 @@ struct Host {
     window: Option<String>,
     answers: bool,
     run: Option<RunId>,
+    watched: bool,
 }
 
 struct RunData {
@@ -210,6 +211,13 @@ impl MemoryRuntime {
             host.answers = answers;
             let run = host.run;
             self.touch(&mut state, run);
+        }
+    }
+
+    /// Whether a person looks at an agent's terminal, if it has a host.
+    pub fn set_watched(&self, agent: AgentId, watched: bool) {
+        if let Some(host) = self.lock().hosts.get_mut(&agent) {
+            host.watched = watched;
         }
     }
 
