@@ -65,6 +65,11 @@ impl Printer {
         self.err_is_terminal && io::stdin().is_terminal()
     }
 
+    /// Whether standard error can show a line that changes.
+    pub(crate) fn shows_progress(&self) -> bool {
+        self.err_is_terminal && self.colours
+    }
+
     /// Whether the terminal can only print.
     pub(crate) fn is_dumb(&self) -> bool {
         self.dumb
@@ -133,6 +138,34 @@ impl Printer {
     ) -> Result<(), Failure> {
         let lines = self.table_lines(headings, wide, rows);
         lines.iter().try_for_each(|line| self.line(line))
+    }
+
+    /// Such a table without as many of the columns `spare`, the first of them first, as it takes to fit the terminal.
+    pub(crate) fn table_without(
+        &self,
+        headings: &[&str],
+        spare: &[&str],
+        rows: Vec<Vec<String>>,
+    ) -> Result<(), Failure> {
+        let width = self.width().map_or(usize::MAX, usize::from);
+        for left_out in 0..=spare.len() {
+            let is_kept = |column: &usize| !spare[..left_out].contains(&headings[*column]);
+            let columns: Vec<usize> = (0..headings.len()).filter(is_kept).collect();
+            let headings: Vec<&str> = columns.iter().map(|column| headings[*column]).collect();
+            let cells = |row: &Vec<String>| columns.iter().map(|n| row[*n].clone()).collect();
+            let rows: Vec<Vec<String>> = rows.iter().map(cells).collect();
+            // With nothing more to leave out the first column is cut.
+            let wide = (left_out == spare.len()).then_some(0);
+            let lines = self.table_lines(&headings, wide, rows);
+            if wide.is_some()
+                || lines
+                    .iter()
+                    .all(|line| terminal::plain(line).chars().count() <= width)
+            {
+                return lines.iter().try_for_each(|line| self.line(line));
+            }
+        }
+        Ok(())
     }
 
     /// The lines of such a table: the headings, then one for each row.

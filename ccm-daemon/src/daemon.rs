@@ -18,7 +18,9 @@ use crate::app::{App, AppParts, Facts};
 use crate::factories;
 use crate::http;
 use crate::machine::config::{Config, RuntimeName};
-use crate::machine::{DaemonInfo, DaemonLock, Home};
+use crate::machine::running::Migrated;
+use crate::machine::{DaemonInfo, DaemonLock, Home, WebUi};
+use crate::retention;
 use crate::settings::Settings;
 
 /// How long the end of a failed engine may take.
@@ -32,6 +34,7 @@ pub struct Daemon {
     listener: TcpListener,
     windows: Option<Arc<TmuxRuntime>>,
     info: DaemonInfo,
+    retention_days: u32,
     // Held to the end: whoever has it is the home's daemon.
     _lock: DaemonLock,
 }
@@ -86,14 +89,24 @@ impl Daemon {
             .start()
             .await?;
 
+        let web_ui = WebUi::of(&config);
+        if let Some(problem) = web_ui.problem() {
+            tracing::warn!("{problem}");
+        }
         let info = DaemonInfo {
             address,
             tls: false,
+            web_ui: web_ui == WebUi::Served,
             pid: std::process::id(),
             epoch,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             tmux_socket: config.agents.tmux_socket.clone(),
             started_at,
+            migrated: store.migrated().map(|done| Migrated {
+                from: done.from,
+                to: done.to,
+                backup: done.backup.clone(),
+            }),
         };
         lock.announce(&info)?;
         let app = App::new(AppParts {
@@ -104,8 +117,11 @@ impl Daemon {
             home,
             token,
             windows: runtime.windows.clone(),
+            database: Some(config.database.sqlite_path.clone()),
             facts: Facts {
                 address,
+                web_ui,
+                web_ui_url: info.web_ui_url(),
                 profile: config.profile.as_str().to_owned(),
                 runtime: runtime_name(config.agents.runtime).to_owned(),
                 epoch,
@@ -118,6 +134,7 @@ impl Daemon {
             listener,
             windows: runtime.windows,
             info,
+            retention_days: config.retention.days,
             _lock: lock,
         })
     }
@@ -180,7 +197,9 @@ impl Daemon {
             }
         };
         let server = http::serve(self.listener, router, stopping.clone());
-        let (failed, (), ()) = tokio::join!(watched, server, windows);
+        let retention = retention::keep(app.engine(), self.retention_days, stopping.clone());
+        let (failed, (), (), (), ()) =
+            tokio::join!(watched, server, windows, app.keep_health(), retention);
         let ended = match failed {
             Some(error) => Ended::Failed(error),
             None => Ended::Stopped(app.shutdown(false).await),
@@ -207,6 +226,7 @@ async fn listen(config: &Config) -> Result<TcpListener> {
 
 fn no_listener(address: SocketAddr, error: std::io::Error) -> Error {
     let port = address.port();
+    let mut kind = ErrorKind::Unavailable;
     let message = match error.kind() {
         std::io::ErrorKind::AddrInUse => format!(
             "port {port} of {} is taken, maybe by the daemon of another machine home or by another program (`ss -ltnp \
@@ -214,12 +234,16 @@ fn no_listener(address: SocketAddr, error: std::io::Error) -> Error {
              another one",
             address.ip()
         ),
-        std::io::ErrorKind::PermissionDenied => format!(
-            "port {port} is not for this user; run `ccm config set web_ui.port PORT` with one from 1024 on"
-        ),
+        std::io::ErrorKind::PermissionDenied => {
+            // It will not be on another try either.
+            kind = ErrorKind::Invalid;
+            format!(
+                "port {port} is not for this user; run `ccm config set web_ui.port PORT` with one from 1024 on"
+            )
+        }
         _ => format!("{address} can't be listened at; web_ui.host and web_ui.port say where"),
     };
-    Error::new(ErrorKind::Unavailable, message).with_source(error)
+    Error::new(kind, message).with_source(error)
 }
 
 fn system(home: &Home, config: &Config) -> Result<System> {

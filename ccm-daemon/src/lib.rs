@@ -3,8 +3,11 @@
 pub mod app;
 mod daemon;
 mod factories;
+mod health;
 pub mod http;
 pub mod machine;
+pub mod notify;
+mod retention;
 mod run;
 pub mod settings;
 mod telemetry;

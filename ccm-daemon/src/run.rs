@@ -11,9 +11,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::app::App;
 use crate::daemon::{Daemon, Ended};
-use crate::machine::Home;
+use crate::machine::{Home, backup};
 use crate::settings::Settings;
-use crate::telemetry;
+use crate::{notify, telemetry};
 
 const HELP: &str = "\
 The daemon of CCM. Runs in the foreground; `ccm daemon start` runs it for you.
@@ -116,6 +116,7 @@ fn start(config: Option<PathBuf>) -> Exit {
         Ok(prepared) => prepared.serve(),
         Err(refused) => {
             tell(&refused.message);
+            notify::failed(&refused.message);
             refused.exit
         }
     }
@@ -156,6 +157,8 @@ struct Prepared {
 /// Nothing of a daemon that already runs is touched: the config is only read, and whoever has not the lock leaves.
 fn prepare(config: Option<PathBuf>) -> Result<Prepared, Refused> {
     let home = Home::find(config.as_deref())?;
+    // A restore that was cut short may be about the config, too.
+    let finished = backup::finish_interrupted(&home)?;
     let (settings, warnings) = Settings::load(&home).map_err(|errors| Refused {
         exit: Exit::Config,
         message: errors.to_string(),
@@ -164,6 +167,9 @@ fn prepare(config: Option<PathBuf>) -> Result<Prepared, Refused> {
     let lock = home.lock_daemon()?;
     let config = settings.current();
     telemetry::start(&config.daemon.log_file, config.daemon.log_level.as_filter())?;
+    if finished {
+        tracing::info!("finished a restore that was cut short");
+    }
     if let Err(error) = crate::machine::setup::refresh_schema(&home) {
         tracing::warn!(%error, "the schema for editors can't be written");
     }
@@ -190,6 +196,7 @@ impl Prepared {
             let message = chain(&error);
             tracing::error!("{message}");
             tell(&message);
+            notify::failed(&message);
             exit_of(&error)
         })
     }
@@ -204,6 +211,8 @@ impl Prepared {
                 tracing::info!("stopped by {name} before it was up");
                 return Ok(Exit::Stopped);
             }
+            // The migration of a large database may take longer than a watchdog waits.
+            never = notify::keep_watchdog(|| std::future::ready(())) => match never {},
         };
         daemon.tell_up();
         let app = daemon.app();
@@ -212,6 +221,7 @@ impl Prepared {
         let ended = loop {
             let name = tokio::select! {
                 ended = serving.as_mut() => break ended,
+                never = notify::keep_watchdog(|| app.engine().store().counts()) => match never {},
                 wish = signals.next() => match wish {
                     Signalled::Stop(name) => name,
                     Signalled::Reload => {

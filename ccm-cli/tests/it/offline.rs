@@ -102,13 +102,21 @@ fn the_machine_is_set_up_without_questions() {
             "init",
             "--yes",
             "--no-start",
+            "--no-service",
             "--hostname",
             "box",
             "--minimal",
         ];
         assert_snapshot!("init_yes", machine.orchestrator(line));
         assert_snapshot!("init_again", machine.orchestrator(line));
-        let line = &["daemon", "init", "--no-start", "--profile", "full"];
+        let line = &[
+            "daemon",
+            "init",
+            "--no-start",
+            "--no-service",
+            "--profile",
+            "full",
+        ];
         assert_snapshot!("init_other_profile", machine.ccm(line));
     });
     assert_eq!(machine.ccm(&["config", "get", "profile"]).ok(), "minimal");

@@ -229,6 +229,17 @@ fn tables_fit_the_terminal_and_ids_can_be_used() {
         machine.ccm(&["task", "show", short, "--json"]).json()["id"],
         *id
     );
+    let (_, screen) = Terminal::new(machine.command("ccm", &["agent", "list"])).end();
+    assert!(
+        screen.lines().all(|line| line.chars().count() <= 80),
+        "{screen}"
+    );
+    assert!(
+        screen.contains("MEMORY") && screen.contains("CPU"),
+        "{screen}"
+    );
+    let piped = machine.ccm(&["agent", "list"]).ok();
+    assert!(piped.contains("RUN") && piped.contains("WINDOW"), "{piped}");
     let piped = machine.ccm(&["task", "list"]).ok();
     assert!(
         piped.contains(title.trim_end().get(..70).unwrap()),
@@ -326,4 +337,34 @@ fn a_question_is_shown_and_asked() {
         assert!(screen.contains("  rm -rf build"), "{screen}");
         assert!(server.requests()[1].ends_with(sent), "{screen}");
     }
+}
+
+#[test]
+fn stopping_an_agent_at_work_asks() {
+    let machine = Machine::new();
+    let _daemon = machine.daemon();
+    let script = "while [ ! -e go ]; do sleep 0.05; done";
+    let project = machine.project("demo", &["sh", "-c", script]);
+    let id = project.task("The one task");
+    let state = |of: &[&str]| machine.ccm(of).json()["state"].clone();
+    until("it works", || {
+        state(&["agent", "show", "demo", "--json"]) == "working"
+    });
+    let stop = |answer: &str| {
+        let mut terminal = Terminal::new(machine.command("ccm", &["agent", "stop", "demo"]));
+        terminal.answer("Stop it? [y/N]", answer);
+        terminal.end()
+    };
+    let (code, screen) = stop("n\n");
+    assert_eq!(code, 1, "{screen}");
+    assert!(
+        screen.contains("demo works on \"The one task\""),
+        "{screen}"
+    );
+    assert!(screen.contains("demo goes on."), "{screen}");
+    assert_eq!(state(&["task", "show", &id, "--json"]), "running");
+    let (code, screen) = stop("y\n");
+    assert_eq!(code, 0, "{screen}");
+    assert!(screen.contains("demo is stopped"), "{screen}");
+    assert_eq!(state(&["task", "show", &id, "--json"]), "failed");
 }

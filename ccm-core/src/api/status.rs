@@ -12,6 +12,45 @@ pub struct Health {
     pub status: String,
 }
 
+/// Whether work can be accepted, and what that was looked up in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Readiness {
+    /// `ok`: what can't be accepted is a problem.
+    pub status: String,
+    /// What was looked at.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required = true))]
+    pub checks: Vec<Check>,
+}
+
+/// One thing that the daemon needs, as it was when it was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Check {
+    /// What it is about: `database`, `tmux`, `disk`, `clock` or `spool`.
+    pub name: String,
+    /// Whether it is as it should be.
+    pub status: CheckStatus,
+    /// What was found; if that is not well, what to do, in a sentence.
+    pub detail: String,
+    /// When.
+    pub checked_at: Timestamp,
+}
+
+/// Whether something is as it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum CheckStatus {
+    /// It is.
+    Ok,
+    /// Work goes on, but somebody should know.
+    Warning,
+    /// It is not.
+    Failed,
+}
+
 /// The daemon at a glance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -28,6 +67,9 @@ pub struct Status {
     pub profile: String,
     /// Where it listens.
     pub address: String,
+    /// What a browser opens for the web UI, if it is served.
+    #[serde(default)]
+    pub web_ui: Option<String>,
     /// Which start of a daemon this is.
     pub epoch: Epoch,
     /// The machine.
@@ -46,7 +88,11 @@ pub struct Status {
     pub queue: QueueStatus,
     /// The end of the event log.
     pub log: LogPlace,
-    /// What is wrong now, a sentence each.
+    /// What the daemon needs, as it was found at the last look.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required = true))]
+    pub checks: Vec<Check>,
+    /// What is wrong now, a sentence each, that of the checks included.
     pub problems: Vec<String>,
 }
 

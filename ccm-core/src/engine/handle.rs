@@ -21,7 +21,7 @@ use crate::{AgentRuntime, Error, ErrorKind, Noun, Result, Store, SyncBackend};
 /// A running engine. Clones are the same engine.
 #[derive(Debug, Clone)]
 pub struct Engine {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 impl Engine {
@@ -105,7 +105,7 @@ impl Engine {
     }
 
     /// Ends the engine if the store says that it is no longer this one's.
-    fn noting<T>(&self, result: Result<T>) -> Result<T> {
+    pub(super) fn noting<T>(&self, result: Result<T>) -> Result<T> {
         if let Err(error) = &result {
             self.shared.superseded(error);
         }

@@ -29,7 +29,7 @@ pub(crate) struct Machine {
     pub(crate) clock: FakeClock,
     profiles: Arc<Switch>,
     pub(crate) system: System,
-    limits: EngineLimits,
+    pub(crate) limits: EngineLimits,
 }
 
 /// The same profile for every project, or a hold.

@@ -3,6 +3,7 @@
 mod agents;
 mod asks;
 mod inputs;
+mod load;
 mod projects;
 mod reload;
 mod runs;
@@ -10,6 +11,7 @@ mod status;
 mod tasks;
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use ccm_agents::TmuxRuntime;
@@ -21,10 +23,12 @@ use ccm_core::time::{Clock, Timestamp};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
+use crate::health::Health;
 use crate::http::AllowedHosts;
-use crate::machine::{Home, Token};
+use crate::machine::{Home, Token, WebUi};
 use crate::settings::Settings;
 
+use load::Load;
 pub(crate) use projects::Refusal;
 
 /// Everything that answers are made of.
@@ -44,6 +48,8 @@ pub struct AppParts {
     pub token: Token,
     /// The windows of agents, if they have some; what is wrong with them is told in the status.
     pub windows: Option<Arc<TmuxRuntime>>,
+    /// Where the database is, if it is in a file.
+    pub database: Option<PathBuf>,
     /// What is told about this daemon.
     pub facts: Facts,
 }
@@ -53,6 +59,10 @@ pub struct AppParts {
 pub struct Facts {
     /// Where it listens.
     pub address: SocketAddr,
+    /// Whether the web UI is served.
+    pub web_ui: WebUi,
+    /// What a browser opens for it.
+    pub web_ui_url: Option<String>,
     /// `full` or `minimal`.
     pub profile: String,
     /// `tmux` or `process`.
@@ -66,6 +76,8 @@ pub struct Facts {
 /// The daemon, as far as it can be asked for things.
 pub struct App {
     parts: AppParts,
+    health: Health,
+    load: Load,
     hosts: RwLock<Arc<AllowedHosts>>,
     report: OnceCell<ShutdownReport>,
     stopping: CancellationToken,
@@ -86,8 +98,24 @@ impl App {
             parts.facts.address,
             &parts.settings.current().web_ui.allowed_hosts,
         );
+        let database = parts.database.as_deref().and_then(Path::parent);
+        let mut folders = vec![parts.home.dir().to_owned()];
+        folders.extend(
+            database
+                .filter(|dir| *dir != parts.home.dir())
+                .map(Path::to_owned),
+        );
+        let health = Health::new(
+            parts.engine.clone(),
+            Arc::clone(&parts.clock),
+            parts.windows.clone(),
+            folders,
+            parts.settings.clone(),
+        );
         Self {
             parts,
+            health,
+            load: Load::default(),
             hosts: RwLock::new(Arc::new(hosts)),
             report: OnceCell::new(),
             stopping: CancellationToken::new(),
@@ -110,6 +138,11 @@ impl App {
         report
     }
 
+    /// Looks after the daemon's health at its interval, until it stops.
+    pub async fn keep_health(&self) {
+        self.health.keep(self.stopping.clone()).await;
+    }
+
     /// Cancelled once the daemon is to stop.
     pub fn stopping(&self) -> &CancellationToken {
         &self.stopping
@@ -117,6 +150,10 @@ impl App {
 
     pub(crate) fn token(&self) -> &str {
         self.parts.token.reveal()
+    }
+
+    pub(crate) fn web_ui(&self) -> WebUi {
+        self.parts.facts.web_ui
     }
 
     /// What a request's `Host` may be.

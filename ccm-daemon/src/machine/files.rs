@@ -129,6 +129,16 @@ pub(crate) fn open(path: &Path, links: Links) -> io::Result<File> {
     Ok(file)
 }
 
+/// Whether another process has a lock on the file. Takes and drops the lock if not, so that whoever wants it at this very
+/// moment may not get it.
+pub(crate) fn is_locked(path: &Path) -> bool {
+    use nix::fcntl::{Flock, FlockArg};
+    open(path, Links::Refused).is_ok_and(|file| {
+        let lock = Flock::lock(file, FlockArg::LockSharedNonblock);
+        matches!(lock, Err((_, nix::errno::Errno::EWOULDBLOCK)))
+    })
+}
+
 /// The text of a file of at most 1 MiB.
 pub(crate) fn read_text(path: &Path, links: Links) -> io::Result<String> {
     let mut bytes = Vec::new();

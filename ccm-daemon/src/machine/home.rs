@@ -166,6 +166,11 @@ impl Home {
         self.dir.join("run")
     }
 
+    /// Backups, unless another place is named.
+    pub fn backups_dir(&self) -> PathBuf {
+        self.dir.join("backups")
+    }
+
     /// What this machine trusts, one file a project.
     pub fn trust_dir(&self) -> PathBuf {
         self.dir.join("trust")

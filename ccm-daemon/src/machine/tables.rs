@@ -202,8 +202,8 @@ pub static MACHINE: Schema = Schema {
             "agents.max_idle_time",
             seconds(0, YEAR),
             "300",
-            NotYet,
-            "seconds until an idle agent is stopped; 0 is never",
+            Restart,
+            "seconds until an idle agent gives its place back; 0 is never",
         ),
         key(
             "agents.tmux_session_name",
@@ -244,7 +244,7 @@ pub static MACHINE: Schema = Schema {
             "daemon.health_check_interval",
             seconds(1, DAY),
             "60",
-            NotYet,
+            Restart,
             "seconds",
         ),
         key(
@@ -258,7 +258,7 @@ pub static MACHINE: Schema = Schema {
             "resources.max_agent_memory_mb",
             counted("MiB", 16, 16_777_216),
             "2048",
-            NotYet,
+            Restart,
             "of an agent's whole process tree",
         ),
         key(
@@ -293,7 +293,7 @@ pub static MACHINE: Schema = Schema {
             "retention.days",
             counted("days", 1, 36_500),
             "30",
-            NotYet,
+            Restart,
             "how long data of ended runs are kept",
         ),
     ],
@@ -385,7 +385,7 @@ pub static PROJECT: Schema = Schema {
             "limits.memory_mb",
             counted("MiB", 16, 16_777_216),
             "",
-            NotYet,
+            NextRun,
             "the machine's limit if unset",
         ),
         key(

@@ -14,7 +14,7 @@ use ccm_core::time::{Clock, SystemClock};
 use ccm_core::{AgentRuntime, Store};
 use ccm_daemon::app::{App, AppParts, Facts};
 use ccm_daemon::http;
-use ccm_daemon::machine::Home;
+use ccm_daemon::machine::{Home, WebUi};
 use ccm_daemon::settings::Settings;
 use reqwest::{Method, StatusCode, header};
 use serde::de::DeserializeOwned;
@@ -112,8 +112,11 @@ impl Server {
             home,
             token: token.clone(),
             windows: None,
+            database: None,
             facts: Facts {
                 address,
+                web_ui: WebUi::Minimal,
+                web_ui_url: None,
                 profile: "full".to_owned(),
                 runtime: "memory".to_owned(),
                 epoch,

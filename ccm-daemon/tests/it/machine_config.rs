@@ -262,13 +262,13 @@ fn limits_that_disagree_are_a_warning_and_the_smaller_one_counts() {
 
 #[test]
 fn what_has_no_effect_yet_is_a_warning_unless_it_is_the_default() {
-    let text = "agents:\n  max_idle_time: 60\nretention:\n  days: 30\n";
+    let text = "sync:\n  max_retries: 7\nretention:\n  days: 30\n";
     let Loaded { warnings, .. } = loaded(text);
     let told: Vec<String> = warnings.iter().map(ToString::to_string).collect();
     assert_eq!(
         told,
         [
-            "config.yaml:2: agents.max_idle_time: this version keeps the value and does nothing with it yet"
+            "config.yaml:2: sync.max_retries: this version keeps the value and does nothing with it yet"
         ]
     );
 }

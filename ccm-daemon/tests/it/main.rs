@@ -4,6 +4,7 @@
 
 mod asks;
 mod docs;
+mod doctor;
 mod events;
 mod harness;
 mod json_schema;

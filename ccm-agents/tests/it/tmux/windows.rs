@@ -194,11 +194,15 @@ async fn windows_beyond_the_limit_wait_for_room() {
     let facts = desk.runtime.start_agent(&second).await.unwrap();
     assert!(facts.window.is_none() && facts.answers);
     assert_eq!(desk.server.names(), ["first"]);
+    let health = desk.runtime.health().await.unwrap();
+    assert!(health.version.starts_with("tmux "), "{health:?}");
+    assert_eq!((health.windows, health.waiting), (1, vec![second.id]));
     desk.runtime.stop_agent(first.id).await.unwrap();
     until("the window that waited", || {
         (desk.server.names() == ["second"]).then_some(())
     })
     .await;
+    assert_eq!(desk.runtime.waiting_for_room().await.unwrap(), []);
 }
 
 #[tokio::test]

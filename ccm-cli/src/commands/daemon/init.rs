@@ -64,9 +64,8 @@ pub(crate) struct Machine {
     /// What this machine is called [default: what it calls itself]
     #[arg(long, value_name = "NAME")]
     hostname: Option<String>,
-    /// Don't install a service
-    #[arg(long)]
-    no_service: bool,
+    #[command(flatten)]
+    service: super::service::Options,
     /// Don't start the daemon
     #[arg(long)]
     no_start: bool,
@@ -93,6 +92,7 @@ struct Report {
     home: PathBuf,
     config: PathBuf,
     created: Vec<PathBuf>,
+    service: Option<super::service::Report>,
     daemon: Option<DaemonInfo>,
 }
 
@@ -103,9 +103,10 @@ pub(crate) fn run(args: &Machine, context: &Context) -> Outcome {
         )
         .hint("use --password-stdin, or let it be asked for"));
     }
+    let service = args.service.begin(context)?;
     let home = context.home()?;
     let fresh = !home.is_set_up();
-    let answers = questions::ask(args, fresh, context).map_err(|failure| match failure.code {
+    let answers = questions::ask(args, fresh, &service, context).map_err(|failure| match failure.code {
         Code::Interrupted => failure.hint("nothing was changed; run it again at any time"),
         _ => failure,
     })?;
@@ -117,8 +118,12 @@ pub(crate) fn run(args: &Machine, context: &Context) -> Outcome {
         let kept = fresh && (url.is_some() || key.is_some());
         tell_of_supabase(args, kept, context);
     }
+    let for_another = service.is_for_another();
+    let service = service.install(answers.service, context)?;
     let daemon = match home.running_daemon() {
         Some(info) => Some(info),
+        // What root can't leave to a service, that account has to start itself.
+        None if for_another && service.is_none() => None,
         None if answers.start => Some(start(context)?),
         None => None,
     };
@@ -127,6 +132,7 @@ pub(crate) fn run(args: &Machine, context: &Context) -> Outcome {
             home: home.dir().to_owned(),
             config: home.config_file().to_owned(),
             created,
+            service,
             daemon: daemon.clone(),
         })?;
     }
@@ -231,11 +237,10 @@ fn tell_end(config: &Config, daemon: Option<&DaemonInfo>, fresh: bool, context: 
     let mark = if printer.is_unicode() { "✓ " } else { "" };
     printer.note(printer.paint(Colour::Green, &format!("{mark}Setup complete")));
     match daemon {
-        Some(info) if config.web_ui.enabled => {
-            let url = info.url().replacen("//127.0.0.1:", "//localhost:", 1);
-            printer.note(format!("Web UI: {url}"));
-        }
-        Some(info) => printer.note(format!("API: {}", info.url())),
+        Some(info) => match info.web_ui_url() {
+            Some(url) => printer.note(format!("Web UI: {url}")),
+            None => printer.note(format!("API: {}", info.url())),
+        },
         None => printer.note("Start the daemon with `ccm-orchestrator daemon start`."),
     }
     if fresh {

@@ -3,8 +3,10 @@
 mod actors;
 mod agents;
 mod dispatch;
+mod idle;
 mod inputs;
 mod order;
+mod places;
 mod runs;
 
 use std::collections::BTreeMap;
@@ -16,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::actors::Actors;
+pub(super) use self::agents::{Kept, Rest};
+use self::places::Places;
 use super::EngineLimits;
 use crate::project::Profiles;
 use crate::system::System;
@@ -42,10 +46,13 @@ pub(super) struct Shared {
     pub(super) dispatch: Notify,
     /// Some agent may need its place, or no longer.
     pub(super) agents: Notify,
+    /// Some agent may have become idle, or may be idle for another time.
+    pub(super) idle: Notify,
     /// Some open run may have lost its actor.
     pub(super) runs: Notify,
     /// The actors of the runs that have not ended.
     pub(super) actors: Actors,
+    pub(super) places: Places,
     pub(super) problems: Problems,
     /// Nothing new is started.
     pub(super) stop_dispatch: CancellationToken,
@@ -74,8 +81,10 @@ pub(super) async fn start(parts: Parts, limits: EngineLimits) -> Result<Arc<Shar
         limits: RwLock::new(limits),
         dispatch: Notify::new(),
         agents: Notify::new(),
+        idle: Notify::new(),
         runs: Notify::new(),
         actors: Actors::default(),
+        places: Places::default(),
         problems: Problems::default(),
         stop_dispatch: CancellationToken::new(),
         stop: CancellationToken::new(),
@@ -87,6 +96,7 @@ pub(super) async fn start(parts: Parts, limits: EngineLimits) -> Result<Arc<Shar
     shared.agents.notify_one();
     own(&shared, "dispatch", dispatch::run(Arc::clone(&shared)));
     own(&shared, "agents", agents::run(Arc::clone(&shared)));
+    own(&shared, "idle agents", idle::run(Arc::clone(&shared)));
     own(&shared, "runs", runs::run(Arc::clone(&shared)));
     Ok(shared)
 }
@@ -116,6 +126,7 @@ impl Shared {
     pub(super) fn set_limits(&self, limits: EngineLimits) {
         *self.limits.write().unwrap_or_else(PoisonError::into_inner) = limits;
         self.dispatch.notify_one();
+        self.idle.notify_one();
     }
 
     /// Ends the engine's work when `error` says that another daemon has taken the store over. Returns whether it does.

@@ -4,6 +4,7 @@ use ccm_daemon::machine::config::ProfileName;
 use ccm_daemon::machine::setup;
 
 use super::super::super::ask;
+use super::super::service::SetUp;
 use super::Machine;
 use crate::context::Context;
 use crate::exit::Failure;
@@ -15,6 +16,7 @@ pub(super) struct Answers {
     pub(super) supabase: Supabase,
     /// What the machine calls itself if left out.
     pub(super) hostname: Option<String>,
+    pub(super) service: bool,
     pub(super) start: bool,
 }
 
@@ -30,7 +32,12 @@ pub(super) enum Supabase {
 
 /// Everything is asked before anything is written, so whoever leaves at a question leaves nothing behind. What a config
 /// that is there says already is not asked.
-pub(super) fn ask(args: &Machine, fresh: bool, context: &Context) -> Result<Answers, Failure> {
+pub(super) fn ask(
+    args: &Machine,
+    fresh: bool,
+    service: &SetUp,
+    context: &Context,
+) -> Result<Answers, Failure> {
     let asks = !args.yes && context.printer.can_ask();
     if !args.yes && !asks && fresh {
         refuse_missing(args)?;
@@ -54,7 +61,10 @@ pub(super) fn ask(args: &Machine, fresh: bool, context: &Context) -> Result<Answ
         None if asks_about_config => Some(ask_hostname(context)?),
         given => given.clone(),
     };
-    // The service comes here: after the host name, before the start.
+    let service = match asks && service.is_open(context)? {
+        true => ask::yes_or_no(context, "Install the service?", true)?,
+        false => true,
+    };
     let running = context.daemon()?.is_some();
     let start = match args.no_start {
         true => false,
@@ -65,6 +75,7 @@ pub(super) fn ask(args: &Machine, fresh: bool, context: &Context) -> Result<Answ
         profile,
         supabase,
         hostname,
+        service,
         start,
     })
 }
