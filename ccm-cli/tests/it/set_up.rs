@@ -243,7 +243,7 @@ fn a_full_disk_leaves_nothing_half_made() {
     }
     machine.disk().fill(0);
     let told = machine
-        .orchestrator(&["init", "--yes", "--no-start"])
+        .orchestrator(&[INIT, &["--yes", "--no-start"]].concat())
         .fails(1);
     assert!(told.contains("can't be"), "{told}");
     assert!(!home.join("config.yaml").exists());
