@@ -16,8 +16,8 @@ use crate::exit::{Code, Failure};
 /// Put a backup in the place of what is here, after checking it
 #[derive(Debug, Args)]
 #[command(after_help = "\
-What is here is backed up first. A daemon that runs is stopped with its agents, and started again. Tasks that came
-after the backup are gone, and those that waited in it are done again.
+What is here is backed up first. A daemon that runs is stopped with its agents, and started again.
+Tasks that came after the backup are gone, and those that waited in it are done again.
 
 Examples:
   ccm restore ~/ccm.tar                      asks first
