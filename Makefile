@@ -1,4 +1,4 @@
-.PHONY: up test ci openapi
+.PHONY: up test bench ci wheel openapi
 
 # Installs CCM, starts it and runs one task in a copy of examples/hello-project.
 up:
@@ -6,13 +6,21 @@ up:
 
 # Gets what the tests need that is missing, then runs all of them.
 test:
-	@scripts/tools cc tmux git faketime nextest claude
+	@scripts/tools cc tmux git ip faketime zsh fish groff python systemd nextest claude
 	cargo test --workspace --locked --doc --quiet
 	cargo nextest run --workspace --features ccm-agents/barriers --locked
 
 # What has to pass before anything lands.
 ci:
 	@.ci/run
+
+# Measures the programs of both profiles. `make bench BENCH="--json"` hands options on.
+bench:
+	@scripts/bench $(BENCH)
+
+# Builds the wheel for pip, into dist/.
+wheel:
+	@scripts/wheel
 
 # Writes the OpenAPI document anew from the code.
 openapi:

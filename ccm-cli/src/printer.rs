@@ -39,6 +39,7 @@ pub(crate) struct Printer {
     out_is_terminal: bool,
     err_is_terminal: bool,
     colours: bool,
+    dumb: bool,
 }
 
 impl Printer {
@@ -50,6 +51,7 @@ impl Printer {
             out_is_terminal: io::stdout().is_terminal(),
             err_is_terminal: io::stderr().is_terminal(),
             colours: !unwanted && !dumb,
+            dumb,
         }
     }
 
@@ -65,6 +67,26 @@ impl Printer {
 
     /// Whether standard error can show a line that changes.
     pub(crate) fn shows_progress(&self) -> bool {
+        self.err_is_terminal && self.colours
+    }
+
+    /// Whether the terminal can only print.
+    pub(crate) fn is_dumb(&self) -> bool {
+        self.dumb
+    }
+
+    /// Whether the locale has more than ASCII, by the first of its variables that says something.
+    pub(crate) fn is_unicode(&self) -> bool {
+        let set = |name: &&str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let locale = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(set);
+        locale.is_some_and(|locale| {
+            let locale = locale.to_ascii_lowercase();
+            locale.contains("utf-8") || locale.contains("utf8")
+        })
+    }
+
+    /// Whether questions are asked in colours.
+    pub(crate) fn asks_in_colours(&self) -> bool {
         self.err_is_terminal && self.colours
     }
 
@@ -116,6 +138,34 @@ impl Printer {
     ) -> Result<(), Failure> {
         let lines = self.table_lines(headings, wide, rows);
         lines.iter().try_for_each(|line| self.line(line))
+    }
+
+    /// Such a table without as many of the columns `spare`, the first of them first, as it takes to fit the terminal.
+    pub(crate) fn table_without(
+        &self,
+        headings: &[&str],
+        spare: &[&str],
+        rows: Vec<Vec<String>>,
+    ) -> Result<(), Failure> {
+        let width = self.width().map_or(usize::MAX, usize::from);
+        for left_out in 0..=spare.len() {
+            let is_kept = |column: &usize| !spare[..left_out].contains(&headings[*column]);
+            let columns: Vec<usize> = (0..headings.len()).filter(is_kept).collect();
+            let headings: Vec<&str> = columns.iter().map(|column| headings[*column]).collect();
+            let cells = |row: &Vec<String>| columns.iter().map(|n| row[*n].clone()).collect();
+            let rows: Vec<Vec<String>> = rows.iter().map(cells).collect();
+            // With nothing more to leave out the first column is cut.
+            let wide = (left_out == spare.len()).then_some(0);
+            let lines = self.table_lines(&headings, wide, rows);
+            if wide.is_some()
+                || lines
+                    .iter()
+                    .all(|line| terminal::plain(line).chars().count() <= width)
+            {
+                return lines.iter().try_for_each(|line| self.line(line));
+            }
+        }
+        Ok(())
     }
 
     /// The lines of such a table: the headings, then one for each row.

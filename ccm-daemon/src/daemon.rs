@@ -16,11 +16,12 @@ use tokio::net::TcpListener;
 
 use crate::app::{App, AppParts, Facts};
 use crate::factories;
-use crate::http::{self, AllowedHosts};
+use crate::http;
 use crate::machine::config::{Config, RuntimeName};
 use crate::machine::running::Migrated;
-use crate::machine::{DaemonInfo, DaemonLock, Home};
+use crate::machine::{DaemonInfo, DaemonLock, Home, WebUi};
 use crate::retention;
+use crate::settings::Settings;
 
 /// How long the end of a failed engine may take.
 const FAILED_PATIENCE: Duration = Duration::from_secs(5);
@@ -55,7 +56,8 @@ impl Daemon {
     ///
     /// # Errors
     /// With a sentence for a person: the port, the database or the runtime can't be had.
-    pub async fn start(home: Home, config: Config, mut lock: DaemonLock) -> Result<Self> {
+    pub async fn start(home: Home, settings: Settings, mut lock: DaemonLock) -> Result<Self> {
+        let config = settings.current();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let started_at = clock.now();
         home.create_token()?;
@@ -67,9 +69,10 @@ impl Daemon {
 
         let store = Arc::new(factories::store(&config).await?);
         let system = system(&home, &config)?;
+        settings.wrote("system.id", system.id.to_string().into());
         let epoch = store.begin(&system, started_at).await?;
         let runtime = factories::runtime(&home, &config, epoch)?;
-        let profiles: Arc<dyn Profiles> = factories::profiles(&home, &config);
+        let profiles: Arc<dyn Profiles> = factories::profiles(&home, &settings);
         let limits = factories::limits(&config);
         if let Some(windows) = &runtime.windows
             && let Err(error) = windows.check().await
@@ -86,9 +89,14 @@ impl Daemon {
             .start()
             .await?;
 
+        let web_ui = WebUi::of(&config);
+        if let Some(problem) = web_ui.problem() {
+            tracing::warn!("{problem}");
+        }
         let info = DaemonInfo {
             address,
             tls: false,
+            web_ui: web_ui == WebUi::Served,
             pid: std::process::id(),
             epoch,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -105,13 +113,15 @@ impl Daemon {
             engine,
             profiles,
             clock,
-            limits,
+            settings,
             home,
             token,
-            hosts: AllowedHosts::new(address, &config.web_ui.allowed_hosts),
             windows: runtime.windows.clone(),
+            database: Some(config.database.sqlite_path.clone()),
             facts: Facts {
                 address,
+                web_ui,
+                web_ui_url: info.web_ui_url(),
                 profile: config.profile.as_str().to_owned(),
                 runtime: runtime_name(config.agents.runtime).to_owned(),
                 epoch,
@@ -188,7 +198,8 @@ impl Daemon {
         };
         let server = http::serve(self.listener, router, stopping.clone());
         let retention = retention::keep(app.engine(), self.retention_days, stopping.clone());
-        let (failed, (), (), ()) = tokio::join!(watched, server, windows, retention);
+        let (failed, (), (), (), ()) =
+            tokio::join!(watched, server, windows, app.keep_health(), retention);
         let ended = match failed {
             Some(error) => Ended::Failed(error),
             None => Ended::Stopped(app.shutdown(false).await),
@@ -215,6 +226,7 @@ async fn listen(config: &Config) -> Result<TcpListener> {
 
 fn no_listener(address: SocketAddr, error: std::io::Error) -> Error {
     let port = address.port();
+    let mut kind = ErrorKind::Unavailable;
     let message = match error.kind() {
         std::io::ErrorKind::AddrInUse => format!(
             "port {port} of {} is taken, maybe by the daemon of another machine home or by another program (`ss -ltnp \
@@ -222,12 +234,16 @@ fn no_listener(address: SocketAddr, error: std::io::Error) -> Error {
              another one",
             address.ip()
         ),
-        std::io::ErrorKind::PermissionDenied => format!(
-            "port {port} is not for this user; run `ccm config set web_ui.port PORT` with one from 1024 on"
-        ),
+        std::io::ErrorKind::PermissionDenied => {
+            // It will not be on another try either.
+            kind = ErrorKind::Invalid;
+            format!(
+                "port {port} is not for this user; run `ccm config set web_ui.port PORT` with one from 1024 on"
+            )
+        }
         _ => format!("{address} can't be listened at; web_ui.host and web_ui.port say where"),
     };
-    Error::new(ErrorKind::Unavailable, message).with_source(error)
+    Error::new(kind, message).with_source(error)
 }
 
 fn system(home: &Home, config: &Config) -> Result<System> {

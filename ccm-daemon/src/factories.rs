@@ -1,10 +1,10 @@
 //! The one place that chooses implementations, by name from the config.
 
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ccm_agents::{HostCommand, ProcessRuntime, RuntimeConfig, TmuxConfig, TmuxRuntime, TmuxSocket};
+use ccm_agents::{
+    HostCommand, ProcessRuntime, RuntimeConfig, Scopes, TmuxConfig, TmuxRuntime, TmuxSocket,
+};
 use ccm_core::engine::EngineLimits;
 use ccm_core::id::Epoch;
 use ccm_core::project::Profiles;
@@ -14,7 +14,8 @@ use ccm_store::{SqliteOptions, SqliteStore};
 use ccm_sync::NullSync;
 
 use crate::machine::config::{Config, RuntimeName};
-use crate::machine::{Home, ProjectProfiles};
+use crate::machine::{Home, ProjectProfiles, programs};
+use crate::settings::Settings;
 
 /// The program that becomes agents' hosts.
 const HOST_PROGRAM: &str = "ccm";
@@ -40,9 +41,12 @@ pub(crate) struct Runtime {
 /// What the config's agents live in.
 pub(crate) fn runtime(home: &Home, config: &Config, epoch: Epoch) -> Result<Runtime> {
     let host = HostCommand {
-        argv: vec![host_program()],
+        argv: vec![programs::beside(HOST_PROGRAM).into_os_string()],
     };
-    let hosts = RuntimeConfig::new(home.dir(), epoch, host);
+    let hosts = RuntimeConfig {
+        scopes: Scopes::of_this_service(),
+        ..RuntimeConfig::new(home.dir(), epoch, host)
+    };
     Ok(match config.agents.runtime {
         RuntimeName::Process => Runtime {
             agents: Arc::new(ProcessRuntime::new(hosts)?),
@@ -65,8 +69,8 @@ pub(crate) fn runtime(home: &Home, config: &Config, epoch: Epoch) -> Result<Runt
 }
 
 /// How the projects of this machine are run.
-pub(crate) fn profiles(home: &Home, config: &Config) -> Arc<dyn Profiles> {
-    Arc::new(ProjectProfiles::new(home, config.clone()))
+pub(crate) fn profiles(home: &Home, settings: &Settings) -> Arc<dyn Profiles> {
+    Arc::new(ProjectProfiles::following(home, settings.watch()))
 }
 
 /// How tasks take turns.
@@ -84,16 +88,7 @@ pub(crate) fn limits(config: &Config) -> EngineLimits {
     EngineLimits {
         max_running: u32::try_from(config.max_concurrent()).unwrap_or(u32::MAX),
         max_queued: config.resources.max_queue_size,
+        max_idle: Some(config.agents.max_idle_time).filter(|time| !time.is_zero()),
         ..EngineLimits::default()
     }
-}
-
-/// The program beside this one, so that daemon and hosts are of one install; else the one on the `PATH`.
-fn host_program() -> OsString {
-    let own = std::env::current_exe().ok();
-    own.as_deref()
-        .and_then(Path::parent)
-        .map(|dir| dir.join(HOST_PROGRAM))
-        .filter(|program| program.is_file())
-        .map_or_else(|| HOST_PROGRAM.into(), PathBuf::into_os_string)
 }

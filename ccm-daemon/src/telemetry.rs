@@ -4,7 +4,7 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use ccm_core::{Error, Result};
 use tracing_subscriber::EnvFilter;
@@ -15,20 +15,41 @@ const MAX_BYTES: u64 = 10 * 1024 * 1024;
 /// How many older files are kept.
 const KEPT: u32 = 3;
 
-/// Sends the program's log to standard error and to `file`. `RUST_LOG` beats `level`.
+/// Changes what is logged, once there is a log.
+type SetLevel = Box<dyn Fn(&str) + Send + Sync>;
+static SET_LEVEL: OnceLock<SetLevel> = OnceLock::new();
+
+/// Sends the program's log to `file`, and to standard error unless launchd keeps that in a file beside. `RUST_LOG` beats
+/// `level`.
 ///
 /// # Errors
 /// `Internal` when the file can't be written to, or when the program has a log already.
 pub(crate) fn start(file: &Path, level: &str) -> Result<()> {
-    let writer = Log::open(file, true).map_err(|error| {
+    let writer = Log::open(file, Errors::of_process()).map_err(|error| {
         Error::internal(format!("the log {} can't be written", file.display())).with_source(error)
     })?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter(level))
+    let log = tracing_subscriber::fmt()
         .with_ansi(false)
         .with_writer(writer)
-        .try_init()
-        .map_err(|error| Error::internal(format!("the log can't be started: {error}")))
+        .with_env_filter(filter(level))
+        .with_filter_reloading();
+    let handle = log.reload_handle();
+    log.try_init()
+        .map_err(|error| Error::internal(format!("the log can't be started: {error}")))?;
+    let set_level = move |level: &str| {
+        // The handle leads nowhere only when the log is gone.
+        let _ = handle.reload(filter(level));
+    };
+    // There is one log, so this is the first time.
+    let _ = SET_LEVEL.set(Box::new(set_level));
+    Ok(())
+}
+
+/// Logs what is at `level` from now on, as [`start`] does. Where there is no log there is nothing to change.
+pub(crate) fn set_level(level: &str) {
+    if let Some(set) = SET_LEVEL.get() {
+        set(level);
+    }
 }
 
 fn filter(level: &str) -> EnvFilter {
@@ -40,18 +61,70 @@ fn filter(level: &str) -> EnvFilter {
     EnvFilter::try_new(wanted).unwrap_or_else(|_| EnvFilter::new(usual))
 }
 
+/// What standard error is to the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Errors {
+    /// Nobody reads it, or everything would be kept twice.
+    Unused,
+    /// Somebody looks on.
+    Plain,
+    /// systemd's journal, which knows the time itself and has its own word for the level.
+    Journal,
+}
+
+impl Errors {
+    fn of_process() -> Self {
+        let variable = |name| std::env::var(name).unwrap_or_default();
+        if variable("XPC_SERVICE_NAME") == crate::machine::service::launchd::LABEL {
+            return Self::Unused;
+        }
+        // The journal's stream is named by device and inode, because what inherits the variable may have another one.
+        let stream = nix::sys::stat::fstat(io::stderr())
+            .map(|stat| format!("{}:{}", stat.st_dev, stat.st_ino));
+        if stream.is_ok_and(|stream| stream == variable("JOURNAL_STREAM")) {
+            return Self::Journal;
+        }
+        Self::Plain
+    }
+
+    fn write(self, line: &str) -> io::Result<()> {
+        match self {
+            Self::Unused => Ok(()),
+            Self::Plain => io::stderr().write_all(line.as_bytes()),
+            Self::Journal => io::stderr().write_all(for_journal(line).as_bytes()),
+        }
+    }
+}
+
+/// A line of the log as sd-daemon(3) wants it: the level in angle brackets, and no time.
+fn for_journal(line: &str) -> String {
+    let Some((level, rest)) = line
+        .split_once(' ')
+        .and_then(|(_time, rest)| rest.trim_start().split_once(' '))
+    else {
+        return line.to_owned();
+    };
+    let priority = match level {
+        "ERROR" => 3,
+        "WARN" => 4,
+        "INFO" => 6,
+        _ => 7,
+    };
+    format!("<{priority}>{rest}")
+}
+
 struct Log {
-    stderr: bool,
+    errors: Errors,
     file: Mutex<Rotated>,
 }
 
 impl Log {
-    fn open(path: &Path, stderr: bool) -> io::Result<Self> {
+    fn open(path: &Path, errors: Errors) -> io::Result<Self> {
         if let Some(dir) = path.parent() {
             make_folder(dir)?;
         }
         Ok(Self {
-            stderr,
+            errors,
             file: Mutex::new(Rotated::open(path)?),
         })
     }
@@ -92,9 +165,7 @@ impl Drop for Line<'_> {
         }
         let line = one_line(&self.bytes);
         // A log that can't be written has nobody to tell.
-        if self.log.stderr {
-            let _ = io::stderr().write_all(line.as_bytes());
-        }
+        let _ = self.log.errors.write(&line);
         let mut file = self.log.file.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = file.write(line.as_bytes());
     }
@@ -222,12 +293,21 @@ mod tests {
     }
 
     #[test]
+    fn the_journal_gets_levels_and_no_times() {
+        let line = "2026-01-01T00:00:00.5Z  INFO ccm_daemon::run: up, at x\n";
+        assert_eq!(for_journal(line), "<6>ccm_daemon::run: up, at x\n");
+        let line = "2026-01-01T00:00:00.5Z ERROR a: b\n";
+        assert_eq!(for_journal(line), "<3>a: b\n");
+        assert_eq!(for_journal("odd\n"), "odd\n");
+    }
+
+    #[test]
     fn values_of_fields_can_not_forge_lines() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("logs/daemon.log");
         let log = tracing_subscriber::fmt()
             .with_ansi(false)
-            .with_writer(Log::open(&path, false).unwrap())
+            .with_writer(Log::open(&path, Errors::Unused).unwrap())
             .finish();
         tracing::subscriber::with_default(log, || {
             tracing::info!(name = %"a\nb", "first\nsecond");

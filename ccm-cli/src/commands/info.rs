@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use ccm_daemon::machine::{Config, setup};
+use ccm_daemon::machine::{Config, WebUi, setup};
 use serde::Serialize;
 
 use super::Outcome;
@@ -22,6 +22,7 @@ struct Info {
     set_up: bool,
     config_problem: Option<String>,
     profile: Option<&'static str>,
+    web_ui: Option<&'static str>,
     database: Option<String>,
     log_file: Option<String>,
     runtime: Option<String>,
@@ -50,6 +51,7 @@ pub(super) fn run(context: &Context) -> Outcome {
             .filter(|errors| !errors.missing)
             .map(ToString::to_string),
         profile: config.map(|config| config.profile.as_str()),
+        web_ui: config.map(|config| web_ui(WebUi::of(config))),
         database: config.map(|config| shown(&config.database.sqlite_path)),
         log_file: config.map(|config| shown(&config.daemon.log_file)),
         runtime: config.map(|config| format!("{:?}", config.agents.runtime).to_ascii_lowercase()),
@@ -85,6 +87,9 @@ fn print(context: &Context, info: &Info) -> Result<(), Failure> {
     if let Some(profile) = info.profile {
         field("profile", profile)?;
     }
+    if let Some(web_ui) = info.web_ui {
+        field("web ui", web_ui)?;
+    }
     if let Some(database) = &info.database {
         field("database", database)?;
     }
@@ -103,6 +108,15 @@ fn print(context: &Context, info: &Info) -> Result<(), Failure> {
     match info.open_asks {
         None | Some(0) => Ok(()),
         Some(n) => field("asks", &format!("{n} open; `ccm asks` shows them")),
+    }
+}
+
+/// Whether a daemon of this install serves the web UI with the config as it is now.
+const fn web_ui(web_ui: WebUi) -> &'static str {
+    match web_ui {
+        WebUi::Served => "on",
+        WebUi::Minimal | WebUi::Disabled => "off",
+        WebUi::NotBuilt => "not built in",
     }
 }
 

@@ -4,20 +4,26 @@ mod agent;
 mod ask;
 mod asks;
 mod backup;
+mod completions;
 mod config;
 mod daemon;
 mod doctor;
 mod info;
 mod init;
+mod man;
 mod overview;
 mod progress;
 mod project;
 mod restore;
 mod select;
+mod supabase;
+mod sync;
+mod tail;
 mod task;
 mod text;
 mod time;
 mod typo;
+mod uninstall;
 mod version;
 
 use std::path::PathBuf;
@@ -87,12 +93,21 @@ enum Command<I: Args> {
     Backup(backup::Backup),
     Restore(restore::Restore),
     Doctor(doctor::Doctor),
+    /// The account that your machines share
+    #[command(subcommand)]
+    Supabase(supabase::Command),
+    /// Sharing the queue with your other machines
+    #[command(subcommand)]
+    Sync(sync::Command),
     /// Show this machine: where things are, what runs
     #[command(after_help = "Examples:\n  ccm info\n  ccm info --json | jq -r .database")]
     Info,
+    Uninstall(uninstall::Uninstall),
     /// Show the version
     #[command(after_help = "Examples:\n  ccm version")]
     Version,
+    Completions(completions::Completions),
+    Man(man::Man),
 }
 
 /// What `init` means by a program's name.
@@ -126,7 +141,7 @@ fn main<I: Init>(program: &'static str) -> ExitCode {
     if let Some(code) = ccm_agents::hidden_command(std::env::args_os()) {
         return code;
     }
-    let command = Line::<I>::command().name(program).bin_name(program);
+    let command = line::<I>(program);
     let parsed = command
         .clone()
         .try_get_matches()
@@ -162,6 +177,19 @@ fn main<I: Init>(program: &'static str) -> ExitCode {
     }
 }
 
+/// A program's whole command line.
+fn line<I: Init>(program: &'static str) -> clap::Command {
+    Line::<I>::command().name(program).bin_name(program)
+}
+
+/// The same for each program that has these commands.
+fn lines() -> [clap::Command; 2] {
+    [
+        line::<init::Project>("ccm"),
+        line::<daemon::init::Machine>("ccm-orchestrator"),
+    ]
+}
+
 fn run<I: Init>(command: Command<I>, context: &Context) -> Outcome {
     match command {
         Command::Init(args) => args.run(context),
@@ -174,8 +202,13 @@ fn run<I: Init>(command: Command<I>, context: &Context) -> Outcome {
         Command::Backup(args) => backup::run(&args, context),
         Command::Doctor(args) => doctor::run(&args, context),
         Command::Restore(args) => restore::run(&args, context),
+        Command::Supabase(command) => supabase::run(&command, context),
+        Command::Sync(command) => sync::run(&command, context),
         Command::Info => info::run(context),
+        Command::Uninstall(args) => uninstall::run(&args, context),
         Command::Version => version::run(context),
+        Command::Completions(args) => completions::run(&args, line::<I>(context.program), context),
+        Command::Man(args) => man::run(&args, context),
     }
 }
 

@@ -88,6 +88,7 @@ fn without_a_daemon_commands_exit_3() {
         &["task", "answer", "abcd", "--allow"],
         &["agent", "send", "x", "hello"],
         &["asks"],
+        &["daemon", "reload"],
     ] {
         machine.ccm(line).fails(3);
     }
@@ -97,18 +98,25 @@ fn without_a_daemon_commands_exit_3() {
 fn the_machine_is_set_up_without_questions() {
     let machine = Machine::bare();
     machine.snapshots(|| {
-        assert_snapshot!("init_no_terminal", machine.orchestrator(&["init"]));
         let line = &[
             "init",
             "--yes",
             "--no-start",
+            "--no-service",
             "--hostname",
             "box",
             "--minimal",
         ];
         assert_snapshot!("init_yes", machine.orchestrator(line));
         assert_snapshot!("init_again", machine.orchestrator(line));
-        let line = &["daemon", "init", "--no-start", "--profile", "full"];
+        let line = &[
+            "daemon",
+            "init",
+            "--no-start",
+            "--no-service",
+            "--profile",
+            "full",
+        ];
         assert_snapshot!("init_other_profile", machine.ccm(line));
     });
     assert_eq!(machine.ccm(&["config", "get", "profile"]).ok(), "minimal");

@@ -13,10 +13,13 @@ use ccm_core::api::ProblemCode;
 use subtle::ConstantTimeEq;
 
 use super::error::ApiError;
+use super::web;
 use crate::app::App;
 
-/// The one path that answers without a token.
+/// The one path of the API that answers without a token.
 pub(crate) const OPEN_PATH: &str = "/health";
+/// Every path that does.
+const OPEN_PATHS: [&str; 2] = [OPEN_PATH, web::PATH];
 
 /// The names under which this daemon may be asked, each as it has to stand in `Host`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,7 +117,7 @@ pub(crate) async fn check_token(
     request: Request,
     next: Next,
 ) -> Response {
-    if request.uri().path() == OPEN_PATH || authorized(request.headers(), app.token()) {
+    if OPEN_PATHS.contains(&request.uri().path()) || authorized(request.headers(), app.token()) {
         return next.run(request).await;
     }
     ApiError::new(

@@ -8,6 +8,7 @@ mod page;
 mod routes;
 mod serve;
 mod sse;
+mod web;
 
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use axum::extract::Request;
 use axum::http::{HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
+use axum::routing::get;
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub use auth::AllowedHosts;
@@ -28,6 +30,7 @@ use crate::app::App;
 pub fn router(app: Arc<App>) -> Router {
     let (routes, _) = openapi::routes().split_for_parts();
     routes
+        .route(web::PATH, get(web::page))
         .fallback(error::no_such_path)
         .method_not_allowed_fallback(error::no_such_method)
         // The last layer is the first that a request meets.

@@ -53,16 +53,24 @@ pub(crate) fn create_new(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<boo
 
 /// Puts `bytes` in the place of the file in one step, keeping the mode of one that is there.
 pub(crate) fn replace(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
-    let mode = match std::fs::symlink_metadata(path) {
-        Ok(old) if old.is_file() => old.permissions().mode() & 0o777,
+    let old = match std::fs::symlink_metadata(path) {
+        Ok(old) if old.is_file() => Some(old),
         Ok(_) => {
             let message = format!("{} is no regular file", path.display());
             return Err(io::Error::other(message));
         }
-        Err(_) => mode,
+        Err(_) => None,
     };
+    let mode = old
+        .as_ref()
+        .map_or(mode, |old| old.permissions().mode() & 0o777);
     let temp = write_beside(path, mode, bytes)?;
-    if let Err(e) = std::fs::rename(&temp, path) {
+    // Root may change somebody's file, who must still be able to read it then.
+    let owned = match old.filter(|_| nix::unistd::geteuid().is_root()) {
+        Some(old) => std::os::unix::fs::lchown(&temp, Some(old.uid()), Some(old.gid())),
+        None => Ok(()),
+    };
+    if let Err(e) = owned.and_then(|()| std::fs::rename(&temp, path)) {
         // The error that counts is the first one.
         let _ = std::fs::remove_file(&temp);
         return Err(e);

@@ -23,6 +23,9 @@ pub struct DaemonInfo {
     /// Whether it speaks TLS there.
     #[serde(default)]
     pub tls: bool,
+    /// Whether it serves the web UI there.
+    #[serde(default)]
+    pub web_ui: bool,
     /// Its process.
     pub pid: u32,
     /// Which start this is.
@@ -54,6 +57,17 @@ impl DaemonInfo {
     pub fn url(&self) -> String {
         let scheme = if self.tls { "https" } else { "http" };
         format!("{scheme}://{}", self.address)
+    }
+
+    /// What a browser on this machine opens, if the web UI is served.
+    pub fn web_ui_url(&self) -> Option<String> {
+        let names = ["127.0.0.1", "::1"];
+        let local = names.contains(&&*self.address.ip().to_string());
+        match (self.web_ui, local && !self.tls) {
+            (true, true) => Some(format!("http://localhost:{}", self.address.port())),
+            (true, false) => Some(self.url()),
+            (false, _) => None,
+        }
     }
 }
 

@@ -193,6 +193,46 @@ async fn a_taken_port_is_named_with_the_way_out() {
 }
 
 #[tokio::test]
+async fn a_hangup_has_it_read_its_config_again() {
+    let machine = Machine::new(CONFIG);
+    let daemon = machine.start();
+    let log = machine.home().logs_dir().join("daemon.log");
+    let logged = |words: &str| {
+        let begun = Instant::now();
+        while !std::fs::read_to_string(&log).unwrap().contains(words) {
+            assert!(begun.elapsed() < PATIENCE, "never logged: {words}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    daemon.signal(Signal::SIGHUP);
+    logged("the config was read again and says what it said");
+    let changed = format!("{CONFIG}  tmux_socket: other\ndaemon: {{log_level: debug}}\n");
+    std::fs::write(machine.config(), changed).unwrap();
+    daemon.signal(Signal::SIGHUP);
+    logged("daemon.log_level: \"info\" -> \"debug\"");
+    logged("agents.tmux_socket: \"ccm\" -> \"other\" counts after `ccm daemon restart`");
+    std::fs::write(machine.config(), "profile: fast\n").unwrap();
+    daemon.signal(Signal::SIGHUP);
+    logged("the changed config is not used: config.yaml:1: profile: expected full or minimal");
+    assert!(health(&daemon.info).await);
+    // The level that was reloaded counts still.
+    std::fs::write(
+        machine.config(),
+        format!("{CONFIG}daemon: {{log_level: error}}\n"),
+    )
+    .unwrap();
+    let before = std::fs::read_to_string(&log).unwrap();
+    daemon.signal(Signal::SIGHUP);
+    logged("daemon.log_level: \"debug\" -> \"error\"");
+    assert!(before.contains(" INFO "));
+    daemon.signal(Signal::SIGTERM);
+    let (code, said) = daemon.end();
+    assert_eq!(code, 0, "{said}");
+    let after = std::fs::read_to_string(&log).unwrap();
+    assert!(!after.contains("stopping by SIGTERM"), "{after}");
+}
+
+#[tokio::test]
 async fn signals_end_it_but_for_hangup() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let machine = Machine::new(CONFIG);
@@ -204,7 +244,6 @@ async fn signals_end_it_but_for_hangup() {
         assert_eq!(code, 0, "{said}");
         assert!(said.contains(signal.as_str()), "{said}");
         assert!(said.contains("0 runs go on"), "{said}");
-        assert!(said.contains("SIGHUP changes nothing"), "{said}");
         assert!(machine.home().running_daemon().is_none());
         let log = machine.home().logs_dir().join("daemon.log");
         let log = std::fs::read_to_string(log).unwrap();
@@ -223,4 +262,78 @@ async fn every_start_is_the_next_epoch_and_a_killed_one_is_no_obstacle() {
     let second = machine.start();
     assert!(second.info.epoch > epoch);
     assert!(health(&second.info).await);
+}
+
+/// What a browser gets at `/`.
+async fn page(info: &DaemonInfo) -> (u16, String, String) {
+    let answer = reqwest::get(format!("{}/", info.url())).await.unwrap();
+    let kind = answer.headers()["content-type"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    (answer.status().as_u16(), kind, answer.text().await.unwrap())
+}
+
+#[tokio::test]
+async fn the_full_profile_has_a_page_if_it_was_built_in() {
+    let machine = Machine::new(CONFIG);
+    let daemon = machine.start();
+    let (status, kind, body) = page(&daemon.info).await;
+    let localhost = format!("http://localhost:{}", daemon.info.address.port());
+    let client = reqwest::Client::new();
+    let token = machine.home().token().unwrap();
+    let asked = client
+        .get(format!("{}/api/v1/status", daemon.info.url()))
+        .bearer_auth(token.reveal());
+    let told: serde_json::Value = asked.send().await.unwrap().json().await.unwrap();
+    if cfg!(feature = "web-ui") {
+        assert_eq!((status, &*kind), (200, "text/html; charset=utf-8"));
+        assert!(
+            body.contains(&format!("CCM {}", env!("CARGO_PKG_VERSION"))),
+            "{body}"
+        );
+        assert!(body.contains("/api/v1/openapi.json"), "{body}");
+        assert!(!body.contains(token.reveal()), "{body}");
+        assert_eq!(daemon.info.web_ui_url(), Some(localhost.clone()));
+        assert_eq!(told["web_ui"], localhost);
+        assert_eq!(told["problems"], serde_json::json!([]));
+    } else {
+        assert_eq!((status, &*kind), (404, "application/problem+json"));
+        assert!(body.contains("built without the web UI"), "{body}");
+        assert_eq!(daemon.info.web_ui_url(), None);
+        assert!(told["web_ui"].is_null());
+        let problem = told["problems"][0].as_str().unwrap();
+        assert!(problem.contains("config set profile minimal"), "{problem}");
+    }
+    // The page alone is open, and only to be read.
+    let answer = client.post(format!("{}/", daemon.info.url())).send().await;
+    assert_eq!(answer.unwrap().status(), 405);
+    let answer = reqwest::get(format!("{}/nowhere", daemon.info.url())).await;
+    assert_eq!(answer.unwrap().status(), 401);
+}
+
+#[tokio::test]
+async fn without_a_web_ui_a_browser_is_told_why() {
+    for (config, reason) in [
+        (
+            "profile: minimal\nweb_ui:\n  port: 0\n  enabled: true\n",
+            "config set profile full",
+        ),
+        (
+            "web_ui:\n  port: 0\n  enabled: false\n",
+            "config set web_ui.enabled true",
+        ),
+    ] {
+        let machine = Machine::new(&format!("{config}agents:\n  runtime: process\n"));
+        let daemon = machine.start();
+        let (status, kind, body) = page(&daemon.info).await;
+        assert_eq!(
+            (status, &*kind),
+            (404, "application/problem+json"),
+            "{body}"
+        );
+        assert!(body.contains(reason), "{body}");
+        assert_eq!(daemon.info.web_ui_url(), None);
+        assert!(health(&daemon.info).await);
+    }
 }

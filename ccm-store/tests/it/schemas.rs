@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ccm_core::agent::{AgentState, Evidence};
+use ccm_core::agent::{AgentState, Evidence, Want, Wanted, Wish};
 use ccm_core::ask::{Answer, AskKind, Question};
 use ccm_core::id::{AgentId, AskId, InputId, ProjectId, RunId, SystemId, TaskId};
 use ccm_core::input::InputState;
@@ -25,7 +25,7 @@ use uuid::Uuid;
 use crate::support::{Place, at, done, key, request, spec};
 
 /// The present schema. Every one up to it has a file.
-const SCHEMA: u32 = 2;
+const SCHEMA: u32 = 3;
 
 const fn uuid(number: u128) -> Uuid {
     Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0000 + number)
@@ -50,6 +50,23 @@ pub(crate) async fn seed(store: &dyn Store, version: u32) {
     if version >= 2 {
         seed_2(store).await;
     }
+    if version >= 3 {
+        seed_3(store).await;
+    }
+}
+
+/// An agent that someone stopped.
+async fn seed_3(store: &dyn Store) {
+    let want = Want {
+        wish: Wish {
+            wanted: Wanted::Down,
+            by: "mé".to_owned(),
+            at: at(40),
+        },
+        force: false,
+    };
+    let two = AgentId::from_uuid(uuid(21));
+    store.want_agent(two, want).await.unwrap();
 }
 
 /// Asks and inputs, of a run that is held and one that goes on.

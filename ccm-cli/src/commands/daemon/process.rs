@@ -2,28 +2,36 @@
 
 use std::os::fd::BorrowedFd;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
+use ccm_daemon::machine::programs;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
 use crate::context::Context;
 use crate::exit::{Code, Failure};
 
-/// The daemon's program: the one that was installed with this one, else the one on the PATH.
-fn program() -> PathBuf {
-    let beside = std::env::current_exe()
-        .and_then(std::fs::canonicalize)
-        .map(|me| me.with_file_name("ccm-daemon"));
-    match beside {
-        Ok(path) if path.exists() => path,
-        _ => PathBuf::from("ccm-daemon"),
+/// The daemon's program with a path that means the same everywhere.
+pub(super) fn absolute_program() -> Result<PathBuf, Failure> {
+    let program = programs::beside("ccm-daemon");
+    if program.is_absolute() {
+        return Ok(program);
     }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .filter(|folder| folder.is_absolute())
+        .map(|folder| folder.join(&program))
+        .find(|candidate| candidate.is_file())
+        .ok_or_else(missing)
+}
+
+fn missing() -> Failure {
+    Failure::new(Code::Failed, "ccm-daemon is not there")
+        .hint("install it beside this program or on the PATH")
 }
 
 /// Starts the daemon in a session of its own, so that no terminal can end it.
 pub(super) fn spawn(context: &Context) -> Result<Child, Failure> {
-    let program = program();
+    let program = programs::beside("ccm-daemon");
     let mut command = Command::new(&program);
     if let Some(config) = &context.config {
         let config = std::path::absolute(config).unwrap_or_else(|_| config.clone());

@@ -47,6 +47,9 @@ pub(crate) fn hold(project: &Project) -> Option<String> {
         ProjectState::ConfigUntrusted => {
             format!("its settings changed - `ccm project trust {name}` shows and trusts them")
         }
+        ProjectState::AgentStopped => {
+            format!("its agent was stopped - `ccm agent start {name}`")
+        }
     };
     let detail = project.detail.as_deref().map_or(usual, terminal::line);
     Some(format!("{state}: {detail}"))

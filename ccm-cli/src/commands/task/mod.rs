@@ -7,6 +7,7 @@ mod list;
 mod logs;
 mod retry;
 mod show;
+mod template;
 mod wait;
 
 use ccm_core::id::TaskId;
@@ -23,6 +24,7 @@ pub(super) use list::table;
 pub(super) enum Command {
     Create(create::Create),
     List(list::List),
+    Templates(template::List),
     Show(show::Show),
     Wait(wait::Wait),
     Logs(logs::Logs),
@@ -35,6 +37,7 @@ pub(super) fn run(command: Command, context: &Context) -> Outcome {
     match command {
         Command::Create(args) => create::run(args, context),
         Command::List(args) => list::run(&args, context),
+        Command::Templates(args) => template::list(&args, context),
         Command::Show(args) => show::run(&args, context),
         Command::Wait(args) => wait::run(&args, context),
         Command::Logs(args) => logs::run(&args, context),

@@ -1,0 +1,66 @@
+//! A bare connection to a daemon: one request after the other, so that a client costs next to nothing.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use serde_json::Value;
+
+pub(crate) struct Connection {
+    stream: BufReader<TcpStream>,
+    address: SocketAddr,
+    token: String,
+}
+
+impl Connection {
+    pub(crate) fn open(address: SocketAddr, token: &str) -> std::io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        Ok(Self {
+            stream: BufReader::new(stream),
+            address,
+            token: token.to_owned(),
+        })
+    }
+
+    pub(crate) fn get(&mut self, path: &str) -> std::io::Result<(u16, Value)> {
+        self.ask("GET", path, "")
+    }
+
+    pub(crate) fn post(&mut self, path: &str, body: &str) -> std::io::Result<(u16, Value)> {
+        self.ask("POST", path, body)
+    }
+
+    fn ask(&mut self, method: &str, path: &str, body: &str) -> std::io::Result<(u16, Value)> {
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            self.address,
+            self.token,
+            body.len()
+        );
+        self.stream.get_mut().write_all(request.as_bytes())?;
+        let mut status = 0;
+        let mut length = 0;
+        let mut line = String::new();
+        loop {
+            line.clear();
+            if self.stream.read_line(&mut line)? == 0 {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+            let text = line.trim_end();
+            if text.is_empty() {
+                break;
+            }
+            if text.starts_with("HTTP/1.1 ") {
+                status = text[9..12].parse().unwrap_or(0);
+            } else if let Some((name, value)) = text.split_once(':')
+                && name.eq_ignore_ascii_case("content-length")
+            {
+                length = value.trim().parse().unwrap_or(0);
+            }
+        }
+        let mut answer = vec![0; length];
+        self.stream.read_exact(&mut answer)?;
+        Ok((status, serde_json::from_slice(&answer).unwrap_or_default()))
+    }
+}
