@@ -620,3 +620,33 @@ fn what_killed_programs_left_behind_is_removed_once_it_is_old() {
     assert!(!part.exists() && !temp.exists());
     assert!(machine.path("ccm/config.yaml").exists());
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_service_whose_program_is_gone_is_told() {
+    let machine = Machine::new();
+    let units = machine.path("home/.config/systemd/user");
+    fs::create_dir_all(&units).unwrap();
+    let unit = units.join("ccm-orchestrator.service");
+    let text = |program: &Path| {
+        format!(
+            "[Service]\nExecStart={}\nEnvironment=CCM_CONFIG={}\n",
+            program.display(),
+            machine.path("ccm/config.yaml").display()
+        )
+    };
+    fs::write(&unit, text(Path::new("/nowhere/ccm-daemon"))).unwrap();
+    let found = doctor(&machine).found("service");
+    assert!(
+        found
+            .iter()
+            .any(|(level, what)| level == "problem" && what.contains("/nowhere/ccm-daemon")),
+        "{found:?}"
+    );
+    fs::write(&unit, text(Path::new("/bin/sh"))).unwrap();
+    let found = doctor(&machine).found("service");
+    assert!(
+        found.iter().all(|(level, _)| level != "problem"),
+        "{found:?}"
+    );
+}
