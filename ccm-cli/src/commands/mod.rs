@@ -12,7 +12,6 @@ mod info;
 mod init;
 mod man;
 mod overview;
-mod progress;
 mod project;
 mod restore;
 mod select;

@@ -152,11 +152,6 @@ impl App {
         self.parts.token.reveal()
     }
 
-    /// The config in force.
-    pub(crate) fn settings(&self) -> &Settings {
-        &self.parts.settings
-    }
-
     pub(crate) fn web_ui(&self) -> WebUi {
         self.parts.facts.web_ui
     }
