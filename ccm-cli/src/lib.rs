@@ -14,4 +14,4 @@ mod exit;
 mod printer;
 
 #[cfg(feature = "programs")]
-pub use commands::{ccm, ccm_orchestrator};
+pub use commands::run;
