@@ -3,8 +3,10 @@
 //!
 //! A run's group is `ccm-HOME/ccm-run-RUN_ID` *beneath* the host's own group (`HOME` is a hash of the home's path), not
 //! beside it: what limits and ends the host's unit limits and ends its runs, and a delegated subtree begins with the
-//! unit's own group. Processes may be in both, because no controller is ever enabled here: the rule against internal
-//! processes is for groups that hand controllers on, which one with a host in it can't.
+//! unit's own group. Processes may be in both, because no controller is ever enabled in the host's group: the rule
+//! against internal processes is for groups that hand controllers on, which one with a host in it can't. Where somebody
+//! hands the memory controller down to the home's group, which has no processes, it is handed on to the runs'; and a host
+//! that has a scope for itself (`scope.rs`) leaves the scope's group to its runs, and has that hand on the controller.
 //!
 //! Groups are an addition. Without a hierarchy, in one that is mounted read-only, or in a group of somebody else's,
 //! runs have none, and everything else is as it is with them. Other systems than Linux have no `/proc/self`, where all
@@ -62,6 +64,27 @@ impl Group {
         let _ = write(&self.0.join("cgroup.kill"), "1");
     }
 
+    /// Has the system end all that is in it, at once, when it wants more than `limit` bytes of memory.
+    ///
+    /// # Errors
+    /// The group has no memory controller, or one that ends only a part of it (before Linux 4.19).
+    pub(crate) fn bound_memory(&self, limit: u64) -> io::Result<()> {
+        let file = |name: &str| self.0.join(name);
+        write(&file("memory.oom.group"), "1")?;
+        write(&file("memory.max"), &limit.to_string())?;
+        // Where nothing is swapped out there is no such file.
+        let _ = write(&file("memory.swap.max"), "0");
+        Ok(())
+    }
+
+    /// Whether the system ended something in it because it wanted more memory than it may have.
+    pub(crate) fn was_out_of_memory(&self) -> bool {
+        fs::read_to_string(self.0.join("memory.events")).is_ok_and(|events| {
+            let mut lines = events.lines().filter_map(|line| line.split_once(' '));
+            lines.any(|(name, count)| name == "oom_kill" && count != "0")
+        })
+    }
+
     /// Removes it, if nothing is in it. The kernel refuses otherwise, so this can be tried at any time.
     pub(crate) fn remove(&self) {
         for again in 0..TRIES {
@@ -116,7 +139,11 @@ pub(crate) struct Groups {
 impl Groups {
     /// Those of the process that asks, for runs of `home`. What runs that are over left behind is removed.
     pub(crate) fn here(home: &Path) -> Self {
-        let folder = own_group().map(|own| {
+        let own = own_group();
+        if let Some(scope) = own.as_deref().filter(|own| is_own_scope(own)) {
+            leave_room(scope);
+        }
+        let folder = own.map(|own| {
             let hash = fnv(home.as_os_str().as_encoded_bytes());
             own.join(format!("ccm-{hash:016x}"))
         });
@@ -164,6 +191,10 @@ impl Groups {
                 "no cgroup v2 hierarchy is to be seen",
             )
         })?;
+        if let Some(scope) = folder.parent().filter(|own| is_own_scope(own)) {
+            // Refused where there is no such controller, or before whoever started the host has left the scope.
+            let _ = write(&scope.join("cgroup.subtree_control"), "+memory");
+        }
         let group = Group(folder.join(name_of(run)));
         // The last run of another host may take the folder away in between.
         let mut made = Ok(());
@@ -173,6 +204,8 @@ impl Groups {
                 break;
             }
         }
+        // Refused where the controller was not handed down so far.
+        let _ = write(&folder.join("cgroup.subtree_control"), "+memory");
         made.map(|()| group)
     }
 
@@ -202,6 +235,23 @@ impl Groups {
                 Group(entry.path()).remove();
             }
         }
+    }
+}
+
+/// Whether a group is a scope that was made for a host alone.
+fn is_own_scope(group: &Path) -> bool {
+    let name = group.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| name.starts_with("ccm-agent-") && name.ends_with(".scope"))
+}
+
+/// Goes into a group beneath a scope's own, which has no processes then and can hand controllers on to runs. It is
+/// done once for each host, because moving a process waits some 10 ms.
+fn leave_room(scope: &Path) {
+    let controllers = fs::read_to_string(scope.join("cgroup.controllers")).unwrap_or_default();
+    if controllers.split_whitespace().any(|name| name == "memory") {
+        let group = scope.join("host");
+        // Without it runs have groups that can't be bounded.
+        let _ = make(&group).and_then(|()| write(&group.join("cgroup.procs"), "0"));
     }
 }
 
@@ -341,6 +391,26 @@ mod tests {
         let nowhere = groups(Some(home.path().join("not/there")));
         assert!(nowhere.make(RunId::new()).is_err());
         assert!(groups(None).make(RunId::new()).is_err());
+    }
+
+    #[test]
+    fn memory_is_bounded_where_there_is_a_controller() {
+        let dir = tempfile::tempdir().unwrap();
+        let group = Group(dir.path().to_owned());
+        assert!(group.bound_memory(64 << 20).is_err());
+        assert!(!group.was_out_of_memory());
+        for name in ["memory.max", "memory.oom.group"] {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        group.bound_memory(64 << 20).unwrap();
+        let text = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
+        assert_eq!(text("memory.max"), "67108864");
+        assert_eq!(text("memory.oom.group"), "1");
+        assert!(!dir.path().join("memory.swap.max").exists());
+        for (events, want) in [("oom 3\noom_kill 0\n", false), ("oom_kill 2\n", true)] {
+            fs::write(dir.path().join("memory.events"), events).unwrap();
+            assert_eq!(group.was_out_of_memory(), want, "{events}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod host;
 pub mod hosts;
 mod process;
 mod record;
+mod scope;
 mod stopset;
 mod sys;
 pub mod terminal;
@@ -23,7 +24,8 @@ use std::process::ExitCode;
 
 pub use hosts::{HostCommand, Hosts, RuntimeConfig};
 pub use process::ProcessRuntime;
-pub use tmux::{TmuxConfig, TmuxRuntime, TmuxSocket};
+pub use scope::Scopes;
+pub use tmux::{TmuxConfig, TmuxHealth, TmuxRuntime, TmuxSocket};
 
 /// The argument after which a program is to be an agent's host: `PROGRAM __host AGENT_DIR`.
 pub const HOST_ARGUMENT: &str = "__host";

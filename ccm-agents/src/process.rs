@@ -48,6 +48,10 @@ impl AgentRuntime for ProcessRuntime {
         self.hosts.stop_agent(agent).await
     }
 
+    async fn kill_agent(&self, agent: AgentId) -> Result<()> {
+        self.hosts.kill_agent(agent).await
+    }
+
     async fn agents(&self) -> Result<Vec<AgentFacts>> {
         self.hosts.agents().await
     }

@@ -443,6 +443,9 @@ mod tests {
         let text = r#"{"end":"exited","started_at":"2026-01-02T03:04:05Z","code":3,"signal":null,"stopped":false,"output_cut":false,"out_bytes":12,"err_bytes":0,"ended_at":"2026-01-02T03:04:06.5Z"}"#;
         let record: ExitRecord = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&record).unwrap(), text);
+        let text = r#"{"end":"exited","started_at":"2026-01-02T03:04:05Z","code":null,"signal":9,"stopped":false,"output_cut":false,"memory_cut":{"used_mb":70,"limit_mb":64},"out_bytes":12,"err_bytes":0,"ended_at":"2026-01-02T03:04:06.5Z"}"#;
+        let record: ExitRecord = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_string(&record).unwrap(), text);
         let text = r#"{"end":"not_started","cause":{"reason":"not_started","detail":"x"},"errno":2,"at":"2026-01-02T03:04:05Z"}"#;
         let record: ExitRecord = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&record).unwrap(), text);

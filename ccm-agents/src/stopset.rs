@@ -50,6 +50,8 @@ pub(crate) struct StopSet {
 #[derive(Debug, Default)]
 pub(crate) struct Scan {
     pub(crate) alive: Vec<ProcessId>,
+    /// What they take together, in bytes; what they share counts for each.
+    pub(crate) resident: u64,
     /// Who was in the group and could not be told: mostly what was just being started or ended.
     unclear: Vec<u32>,
     /// Somebody is in the group who is to be left alone.
@@ -121,11 +123,13 @@ impl StopSet {
             }
             open.extend(children.get(&pid).into_iter().flatten());
         }
-        scan.alive = all
+        let alive = all
             .iter()
-            .filter(|process| !process.gone && found.contains(&process.id))
-            .map(|process| process.id)
-            .collect();
+            .filter(|process| !process.gone && found.contains(&process.id));
+        for process in alive {
+            scan.alive.push(process.id);
+            scan.resident += process.resident;
+        }
         Ok(scan)
     }
 

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use ccm_daemon::machine::{DaemonInfo, Home};
+use ccm_daemon::machine::{DaemonInfo, Home, service};
 
 use crate::client::{Client, Endpoint};
 use crate::exit::{Code, Failure, START};
@@ -37,6 +37,28 @@ impl Context {
         }
         let home = Home::find(self.config.as_deref())?;
         Ok(self.home.get_or_init(|| home))
+    }
+
+    /// Has the home of the machine's service be the one if root, who names none, has none of its own. For commands that
+    /// write no file of a home: root would make it its own.
+    pub(crate) fn mean_the_service(&self) -> Result<(), Failure> {
+        let named = self.config.is_some()
+            || ["CCM_CONFIG", "CCM_HOME"]
+                .into_iter()
+                .any(|name| variable(name).is_some());
+        if !named
+            && nix::unistd::geteuid().is_root()
+            && !Home::find(None)?.is_set_up()
+            && let Some(config) = service::of_the_machine()
+        {
+            self.set_home(Home::find(Some(&config))?);
+        }
+        Ok(())
+    }
+
+    /// Has this home be the one, unless one was found already.
+    pub(crate) fn set_home(&self, home: Home) {
+        let _ = self.home.set(home);
     }
 
     /// The daemon of this machine's home, if it runs.

@@ -27,6 +27,8 @@ pub(crate) enum Code {
     Unauthorized = 6,
     /// It took too long.
     TimedOut = 7,
+    /// A person pressed Ctrl-C at a question; what a shell reports for a program that the signal ended.
+    Interrupted = 130,
 }
 
 impl From<Code> for ExitCode {

@@ -12,6 +12,8 @@ mod context;
 mod exit;
 #[cfg(feature = "programs")]
 mod printer;
+#[cfg(feature = "programs")]
+mod progress;
 
 #[cfg(feature = "programs")]
 pub use commands::run;

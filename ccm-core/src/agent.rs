@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{AgentId, ProjectId, RunId};
+use crate::reason::Reason;
 use crate::task::Setback;
 use crate::time::Timestamp;
+use crate::{Error, ErrorKind, Noun, Result};
 
 /// A project's worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +25,129 @@ pub struct Agent {
     pub since: Timestamp,
     /// How that is known.
     pub evidence: Evidence,
+    /// What it is to be.
+    pub wish: Wish,
+}
+
+/// Whether an agent is to have its place: its host and its window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum Wanted {
+    /// It has its place and gets tasks.
+    #[default]
+    Up,
+    /// It was idle and gave its place back; its next task makes it anew.
+    Asleep,
+    /// Someone stopped it: no place and no tasks until someone starts it again.
+    Down,
+}
+
+impl Wanted {
+    /// The name used in the API and the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Asleep => "asleep",
+            Self::Down => "down",
+        }
+    }
+}
+
+impl std::str::FromStr for Wanted {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        [Self::Up, Self::Asleep, Self::Down]
+            .into_iter()
+            .find(|wanted| wanted.as_str() == text)
+            .ok_or_else(|| {
+                Error::invalid(format!("{text:?} is not what an agent can be wanted to be"))
+            })
+    }
+}
+
+/// What an agent is to be, and who decided it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wish {
+    /// What it is to be.
+    pub wanted: Wanted,
+    /// Who decided.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl Wish {
+    /// That of an agent which nobody decided anything about.
+    pub fn first(at: Timestamp) -> Self {
+        Self {
+            wanted: Wanted::Up,
+            by: "engine".to_owned(),
+            at,
+        }
+    }
+}
+
+/// A decision about an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Want {
+    /// What it is to be from now on.
+    pub wish: Wish,
+    /// Whether the runs that it has in hand are given up for it.
+    pub force: bool,
+}
+
+impl Agent {
+    /// What `want` makes of its wish while it has runs in hand or none; `None` if that is what counts already.
+    ///
+    /// # Errors
+    /// `WrongState(Agent)`: it has a run in hand that is not to be given up, or it is to sleep and someone stopped it.
+    pub fn want(&self, want: &Want, has_runs: bool) -> Result<Option<Wish>> {
+        let refuse = |why: &str| {
+            let message = format!("the agent {} {why}", self.name);
+            Err(Error::new(ErrorKind::WrongState(Noun::Agent), message))
+        };
+        match (self.wish.wanted, want.wish.wanted) {
+            (now, wanted) if now == wanted => Ok(None),
+            (Wanted::Down, Wanted::Asleep) => refuse("was stopped"),
+            (_, Wanted::Asleep) if has_runs => refuse("has a run in hand"),
+            (_, Wanted::Down) if has_runs && !want.force => refuse("has a run in hand"),
+            _ => Ok(Some(want.wish.clone())),
+        }
+    }
+
+    /// What a task that it gets makes of its wish: one that sleeps is woken.
+    ///
+    /// # Errors
+    /// `WrongState(Agent)` for one that someone stopped.
+    pub fn claim(&self, by: String, at: Timestamp) -> Result<Option<Wish>> {
+        match self.wish.wanted {
+            Wanted::Up => Ok(None),
+            Wanted::Asleep => Ok(Some(Wish {
+                wanted: Wanted::Up,
+                by,
+                at,
+            })),
+            Wanted::Down => Err(Error::new(
+                ErrorKind::WrongState(Noun::Agent),
+                format!("the agent {} was stopped and gets no tasks", self.name),
+            )),
+        }
+    }
+
+    /// Why tasks wait for it, if someone stopped it, and how to mend that.
+    pub fn hold(&self) -> Option<Setback> {
+        (self.wish.wanted == Wanted::Down).then(|| {
+            Setback::new(
+                Reason::AgentStopped,
+                format!(
+                    "{} stopped the agent; `ccm agent start {}` starts it again",
+                    self.wish.by, self.name
+                ),
+            )
+        })
+    }
 }
 
 /// What an agent does.
@@ -129,4 +254,6 @@ pub struct AgentFacts {
     pub answers: bool,
     /// The run its host has in hand.
     pub run: Option<RunId>,
+    /// Whether a person looks at its terminal.
+    pub watched: bool,
 }

@@ -70,6 +70,8 @@ kinds! {
     ProjectRemoved = "project.removed",
     /// What is known of an agent changed. `data`: `state`, `source`.
     AgentUpdated = "agent.updated",
+    /// It was decided what an agent is to be. `data`: `wanted`, `by`.
+    AgentWanted = "agent.wanted",
     /// A task was accepted. `data`: `title`, `priority`.
     TaskCreated = "task.created",
     /// A run took a task. `data`: `attempt`.

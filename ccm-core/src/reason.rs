@@ -58,6 +58,8 @@ reasons! {
     ConfigUntrusted = "config_untrusted",
     /// The project's folder is not where it was.
     ProjectMissing = "project_missing",
+    /// The project's agent was stopped.
+    AgentStopped = "agent_stopped",
     /// The project was removed.
     ProjectRemoved = "project_removed",
     /// Someone cancelled it.

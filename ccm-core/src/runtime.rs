@@ -29,6 +29,9 @@ use crate::transcript::Transcript;
 /// - **Everything that belongs to a run** is its *stop set*: the program, its descendants, and every process that still
 ///   carries the run's mark, also those that left its session or process group; and, where the system keeps such groups,
 ///   what is in the run's own. Nothing else is ever signalled.
+/// - **Memory is bounded**: a run whose stop set takes more than its order allows
+///   ([`RunLimits::memory_mb`](crate::project::RunLimits::memory_mb)) is ended, whether the caller lives or not. Its exit
+///   record says so, and other runs go on.
 ///
 /// # Cancellation
 ///
@@ -49,6 +52,14 @@ pub trait AgentRuntime: Send + Sync + fmt::Debug {
     /// # Errors
     /// `WrongState(Agent)` while it has a run; stop that first.
     async fn stop_agent(&self, agent: AgentId) -> Result<()>;
+
+    /// Takes an agent's place away even if it does not answer: then its host is ended by force, and a run that it had
+    /// in hand is cut. One that answers is stopped as [`stop_agent`](Self::stop_agent) does it. Idempotent; an unknown
+    /// agent is no error.
+    ///
+    /// # Errors
+    /// `WrongState(Agent)` while it answers and has a run; stop that first.
+    async fn kill_agent(&self, agent: AgentId) -> Result<()>;
 
     /// Every agent of this home that has a host or a window now.
     async fn agents(&self) -> Result<Vec<AgentFacts>>;
@@ -121,7 +132,7 @@ pub trait AgentRuntime: Send + Sync + fmt::Debug {
     /// after `grace` KILL, until it was seen empty twice. Idempotent; a run that is over, or unknown, is stopped already.
     async fn stop(&self, run: RunId, grace: Duration) -> Result<Stopped>;
 
-    /// What an agent uses now, over its whole process tree. `None` without a process.
+    /// What an agent uses now: its host, and everything that belongs to its run. `None` without a process.
     async fn resources(&self, agent: AgentId) -> Result<Option<Resources>>;
 
     /// Deletes a run's data. Idempotent.
@@ -225,12 +236,25 @@ pub struct Exit {
     pub stopped: bool,
     /// Whether it was ended because it wrote more output than it may.
     pub output_cut: bool,
+    /// If it was ended because it took more memory than it may: how much.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_cut: Option<MemoryCut>,
     /// Final size of standard output. Later bytes are of grandchildren and don't count.
     pub out_bytes: u64,
     /// Final size of standard error.
     pub err_bytes: u64,
     /// When it ended.
     pub ended_at: Timestamp,
+}
+
+/// What a run took when it was ended for taking too much memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryCut {
+    /// What its program and everything that belongs to it took together, in MiB. Where the system itself refuses more,
+    /// it is no more than the limit.
+    pub used_mb: u64,
+    /// What it was allowed, in MiB.
+    pub limit_mb: u64,
 }
 
 /// What became of a stop.
@@ -296,7 +320,7 @@ pub struct InsideCommand {
 /// What a process tree uses.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Resources {
-    /// Resident memory of the whole tree.
+    /// Memory of the whole tree. What several of its processes share counts once, where the system tells.
     pub memory_bytes: u64,
     /// Processor time used so far by the whole tree.
     pub cpu_time: Duration,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::Result;
-use crate::agent::{Agent, AgentState, Evidence};
+use crate::agent::{Agent, AgentState, Evidence, Want};
 use crate::ask::{Answer, Ask};
 use crate::event::{Cursor, Event, EventKind};
 use crate::id::{
@@ -51,6 +51,10 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// # Errors
     /// `Taken(System)` when the store belongs to a system with another id.
     async fn begin(&self, system: &System, now: Timestamp) -> Result<Epoch>;
+
+    /// Tries whether something new could be written now, as durably as any other write. What is stored stays as it is
+    /// and as large as it is, and there is no event.
+    async fn check(&self) -> Result<()>;
 
     // --- projects and their agents ---
 
@@ -110,6 +114,16 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn observe_agent(&self, id: AgentId, state: AgentState, evidence: Evidence)
     -> Result<()>;
 
+    /// Decides what an agent is to be ([`Agent::want`]). Unchanged is no write and no event.
+    ///
+    /// With [`Want::force`] the runs that it has in hand are to be stopped as `lost`, in the same commit. Returns the
+    /// agent and all the runs that it has in hand.
+    ///
+    /// # Errors
+    /// `NotFound(Agent)`. `WrongState(Agent)` when it has a run in hand and is to sleep, or to be down without force;
+    /// and when it is to sleep and is down. Nothing changes then.
+    async fn want_agent(&self, id: AgentId, want: Want) -> Result<(Agent, Vec<RunId>)>;
+
     // --- tasks ---
 
     /// Accepts tasks, all of them or none.
@@ -161,10 +175,12 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// a task that is not ready only because it is not due yet. The cost does not depend on the length of the queue.
     async fn ready(&self, now: Timestamp, per_project: u32) -> Result<Ready>;
 
-    /// Hands a queued task to exactly one caller: makes the run, raises the task's token.
+    /// Hands a queued task to exactly one caller: makes the run, raises the task's token. An agent that sleeps is
+    /// wanted up by it ([`Agent::claim`]), in the same commit.
     ///
     /// # Errors
-    /// `NotFound(Task)`; `WrongState(Task)` when it is not ready now, also because another caller has it.
+    /// `NotFound(Task)`; `WrongState(Task)` when it is not ready now, also because another caller has it;
+    /// `WrongState(Agent)` when the agent is down.
     async fn claim(&self, claim: Claim) -> Result<Claimed>;
 
     /// Puts the end of a lease further away.

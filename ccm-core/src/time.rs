@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::Duration;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -100,6 +101,12 @@ pub trait Clock: Send + Sync + fmt::Debug {
     /// Returns once `period` has passed, and soon after the machine's clock was set or the machine was suspended: what
     /// waits for a date looks at it again. Dropping the future has no effect.
     async fn sleep(&self, period: Duration);
+
+    /// How long this clock has run, whatever the machine's clock was set to meanwhile.
+    fn uptime(&self) -> Duration;
+
+    /// Returns once `uptime` has grown by `period`. Dropping the future has no effect.
+    async fn wait(&self, period: Duration);
 }
 
 /// How long a sleeper may take to notice that the clock was set. Only who waits for something wakes up for it.
@@ -129,6 +136,15 @@ impl Clock for SystemClock {
             }
             left = left.saturating_sub(passed);
         }
+    }
+
+    fn uptime(&self) -> Duration {
+        static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+        BEGAN.elapsed()
+    }
+
+    async fn wait(&self, period: Duration) {
+        tokio::time::sleep(period).await;
     }
 }
 

@@ -16,9 +16,12 @@ use tokio::net::TcpListener;
 
 use crate::app::{App, AppParts, Facts};
 use crate::factories;
-use crate::http::{self, AllowedHosts};
+use crate::http;
 use crate::machine::config::{Config, RuntimeName};
+use crate::machine::running::Migrated;
 use crate::machine::{DaemonInfo, DaemonLock, Home, WebUi};
+use crate::retention;
+use crate::settings::Settings;
 
 /// How long the end of a failed engine may take.
 const FAILED_PATIENCE: Duration = Duration::from_secs(5);
@@ -31,6 +34,7 @@ pub struct Daemon {
     listener: TcpListener,
     windows: Option<Arc<TmuxRuntime>>,
     info: DaemonInfo,
+    retention_days: u32,
     // Held to the end: whoever has it is the home's daemon.
     _lock: DaemonLock,
 }
@@ -52,7 +56,8 @@ impl Daemon {
     ///
     /// # Errors
     /// With a sentence for a person: the port, the database or the runtime can't be had.
-    pub async fn start(home: Home, config: Config, mut lock: DaemonLock) -> Result<Self> {
+    pub async fn start(home: Home, settings: Settings, mut lock: DaemonLock) -> Result<Self> {
+        let config = settings.current();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let started_at = clock.now();
         home.create_token()?;
@@ -64,9 +69,10 @@ impl Daemon {
 
         let store = Arc::new(factories::store(&config).await?);
         let system = system(&home, &config)?;
+        settings.wrote("system.id", system.id.to_string().into());
         let epoch = store.begin(&system, started_at).await?;
         let runtime = factories::runtime(&home, &config, epoch)?;
-        let profiles: Arc<dyn Profiles> = factories::profiles(&home, &config);
+        let profiles: Arc<dyn Profiles> = factories::profiles(&home, &settings);
         let limits = factories::limits(&config);
         if let Some(windows) = &runtime.windows
             && let Err(error) = windows.check().await
@@ -96,17 +102,22 @@ impl Daemon {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             tmux_socket: config.agents.tmux_socket.clone(),
             started_at,
+            migrated: store.migrated().map(|done| Migrated {
+                from: done.from,
+                to: done.to,
+                backup: done.backup.clone(),
+            }),
         };
         lock.announce(&info)?;
         let app = App::new(AppParts {
             engine,
             profiles,
             clock,
-            limits,
+            settings,
             home,
             token,
-            hosts: AllowedHosts::new(address, &config.web_ui.allowed_hosts),
             windows: runtime.windows.clone(),
+            database: Some(config.database.sqlite_path.clone()),
             facts: Facts {
                 address,
                 web_ui,
@@ -123,6 +134,7 @@ impl Daemon {
             listener,
             windows: runtime.windows,
             info,
+            retention_days: config.retention.days,
             _lock: lock,
         })
     }
@@ -185,7 +197,9 @@ impl Daemon {
             }
         };
         let server = http::serve(self.listener, router, stopping.clone());
-        let (failed, (), ()) = tokio::join!(watched, server, windows);
+        let retention = retention::keep(app.engine(), self.retention_days, stopping.clone());
+        let (failed, (), (), (), ()) =
+            tokio::join!(watched, server, windows, app.keep_health(), retention);
         let ended = match failed {
             Some(error) => Ended::Failed(error),
             None => Ended::Stopped(app.shutdown(false).await),
@@ -212,6 +226,7 @@ async fn listen(config: &Config) -> Result<TcpListener> {
 
 fn no_listener(address: SocketAddr, error: std::io::Error) -> Error {
     let port = address.port();
+    let mut kind = ErrorKind::Unavailable;
     let message = match error.kind() {
         std::io::ErrorKind::AddrInUse => format!(
             "port {port} of {} is taken, maybe by the daemon of another machine home or by another program (`ss -ltnp \
@@ -219,12 +234,16 @@ fn no_listener(address: SocketAddr, error: std::io::Error) -> Error {
              another one",
             address.ip()
         ),
-        std::io::ErrorKind::PermissionDenied => format!(
-            "port {port} is not for this user; run `ccm config set web_ui.port PORT` with one from 1024 on"
-        ),
+        std::io::ErrorKind::PermissionDenied => {
+            // It will not be on another try either.
+            kind = ErrorKind::Invalid;
+            format!(
+                "port {port} is not for this user; run `ccm config set web_ui.port PORT` with one from 1024 on"
+            )
+        }
         _ => format!("{address} can't be listened at; web_ui.host and web_ui.port say where"),
     };
-    Error::new(ErrorKind::Unavailable, message).with_source(error)
+    Error::new(kind, message).with_source(error)
 }
 
 fn system(home: &Home, config: &Config) -> Result<System> {

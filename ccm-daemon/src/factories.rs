@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use ccm_agents::{HostCommand, ProcessRuntime, RuntimeConfig, TmuxConfig, TmuxRuntime, TmuxSocket};
+use ccm_agents::{
+    HostCommand, ProcessRuntime, RuntimeConfig, Scopes, TmuxConfig, TmuxRuntime, TmuxSocket,
+};
 use ccm_core::engine::EngineLimits;
 use ccm_core::id::Epoch;
 use ccm_core::project::Profiles;
@@ -13,6 +15,7 @@ use ccm_sync::NullSync;
 
 use crate::machine::config::{Config, RuntimeName};
 use crate::machine::{Home, ProjectProfiles, programs};
+use crate::settings::Settings;
 
 /// The program that becomes agents' hosts.
 const HOST_PROGRAM: &str = "ccm";
@@ -40,7 +43,10 @@ pub(crate) fn runtime(home: &Home, config: &Config, epoch: Epoch) -> Result<Runt
     let host = HostCommand {
         argv: vec![programs::beside(HOST_PROGRAM).into_os_string()],
     };
-    let hosts = RuntimeConfig::new(home.dir(), epoch, host);
+    let hosts = RuntimeConfig {
+        scopes: Scopes::of_this_service(),
+        ..RuntimeConfig::new(home.dir(), epoch, host)
+    };
     Ok(match config.agents.runtime {
         RuntimeName::Process => Runtime {
             agents: Arc::new(ProcessRuntime::new(hosts)?),
@@ -63,8 +69,8 @@ pub(crate) fn runtime(home: &Home, config: &Config, epoch: Epoch) -> Result<Runt
 }
 
 /// How the projects of this machine are run.
-pub(crate) fn profiles(home: &Home, config: &Config) -> Arc<dyn Profiles> {
-    Arc::new(ProjectProfiles::new(home, config.clone()))
+pub(crate) fn profiles(home: &Home, settings: &Settings) -> Arc<dyn Profiles> {
+    Arc::new(ProjectProfiles::following(home, settings.watch()))
 }
 
 /// How tasks take turns.
@@ -82,6 +88,7 @@ pub(crate) fn limits(config: &Config) -> EngineLimits {
     EngineLimits {
         max_running: u32::try_from(config.max_concurrent()).unwrap_or(u32::MAX),
         max_queued: config.resources.max_queue_size,
+        max_idle: Some(config.agents.max_idle_time).filter(|time| !time.is_zero()),
         ..EngineLimits::default()
     }
 }

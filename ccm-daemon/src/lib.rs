@@ -3,9 +3,13 @@
 pub mod app;
 mod daemon;
 mod factories;
+mod health;
 pub mod http;
 pub mod machine;
+pub mod notify;
+mod retention;
 mod run;
+pub mod settings;
 mod telemetry;
 
 pub use daemon::{Daemon, Ended};

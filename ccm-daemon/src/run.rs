@@ -4,13 +4,16 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use ccm_core::{Error, ErrorKind, chain};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::app::App;
 use crate::daemon::{Daemon, Ended};
-use crate::machine::{Config, Home};
-use crate::telemetry;
+use crate::machine::{Home, backup};
+use crate::settings::Settings;
+use crate::{notify, telemetry};
 
 const HELP: &str = "\
 The daemon of CCM. Runs in the foreground; `ccm daemon start` runs it for you.
@@ -113,6 +116,7 @@ fn start(config: Option<PathBuf>) -> Exit {
         Ok(prepared) => prepared.serve(),
         Err(refused) => {
             tell(&refused.message);
+            notify::failed(&refused.message);
             refused.exit
         }
     }
@@ -146,25 +150,37 @@ fn exit_of(error: &Error) -> Exit {
 /// Everything up to the point from which there is a log.
 struct Prepared {
     home: Home,
-    config: Config,
+    settings: Settings,
     lock: crate::machine::DaemonLock,
 }
 
 /// Nothing of a daemon that already runs is touched: the config is only read, and whoever has not the lock leaves.
 fn prepare(config: Option<PathBuf>) -> Result<Prepared, Refused> {
     let home = Home::find(config.as_deref())?;
-    let loaded = Config::load(&home).map_err(|errors| Refused {
+    // A restore that was cut short may be about the config, too.
+    let finished = backup::finish_interrupted(&home)?;
+    let (settings, warnings) = Settings::load(&home).map_err(|errors| Refused {
         exit: Exit::Config,
         message: errors.to_string(),
     })?;
     home.create()?;
     let lock = home.lock_daemon()?;
-    let config = loaded.config;
+    let config = settings.current();
     telemetry::start(&config.daemon.log_file, config.daemon.log_level.as_filter())?;
-    for warning in &loaded.warnings {
+    if finished {
+        tracing::info!("finished a restore that was cut short");
+    }
+    if let Err(error) = crate::machine::setup::refresh_schema(&home) {
+        tracing::warn!(%error, "the schema for editors can't be written");
+    }
+    for warning in &warnings {
         tracing::warn!("{warning}");
     }
-    Ok(Prepared { home, config, lock })
+    Ok(Prepared {
+        home,
+        settings,
+        lock,
+    })
 }
 
 impl Prepared {
@@ -180,13 +196,14 @@ impl Prepared {
             let message = chain(&error);
             tracing::error!("{message}");
             tell(&message);
+            notify::failed(&message);
             exit_of(&error)
         })
     }
 
     async fn until_the_end(self) -> Result<Exit, Error> {
         let mut signals = Signals::new()?;
-        let starting = Daemon::start(self.home, self.config, self.lock);
+        let starting = Daemon::start(self.home, self.settings, self.lock);
         let daemon = tokio::select! {
             daemon = starting => daemon?,
             // What had begun is adopted by the next daemon.
@@ -194,24 +211,37 @@ impl Prepared {
                 tracing::info!("stopped by {name} before it was up");
                 return Ok(Exit::Stopped);
             }
+            // The migration of a large database may take longer than a watchdog waits.
+            never = notify::keep_watchdog(|| std::future::ready(())) => match never {},
         };
         daemon.tell_up();
         let app = daemon.app();
         let serving = daemon.serve();
         let mut serving = std::pin::pin!(serving);
-        let ended = tokio::select! {
-            ended = serving.as_mut() => ended,
-            name = signals.stop() => {
-                tracing::info!("stopping by {name}");
-                tokio::select! {
-                    // The server has to run on: answers under way are given before it ends.
-                    (_, ended) = async { tokio::join!(app.shutdown(false), serving) } => ended,
-                    name = signals.stop() => {
-                        tracing::warn!("ended at once by a second {name}");
-                        return Ok(Exit::Failed);
+        let ended = loop {
+            let name = tokio::select! {
+                ended = serving.as_mut() => break ended,
+                never = notify::keep_watchdog(|| app.engine().store().counts()) => match never {},
+                wish = signals.next() => match wish {
+                    Signalled::Stop(name) => name,
+                    Signalled::Reload => {
+                        tokio::select! {
+                            () = reload(&app) => {}
+                            ended = serving.as_mut() => break ended,
+                        }
+                        continue;
                     }
+                },
+            };
+            tracing::info!("stopping by {name}");
+            break tokio::select! {
+                // The server has to run on: answers under way are given before it ends.
+                (_, ended) = async { tokio::join!(app.shutdown(false), serving.as_mut()) } => ended,
+                name = signals.stop() => {
+                    tracing::warn!("ended at once by a second {name}");
+                    return Ok(Exit::Failed);
                 }
-            }
+            };
         };
         match ended {
             Ended::Stopped(report) => {
@@ -226,6 +256,19 @@ impl Prepared {
             Ended::Failed(error) => Err(error),
         }
     }
+}
+
+/// Reads the config again because of a signal, and tells the service manager about it.
+async fn reload(app: &Arc<App>) {
+    // One that is not there, or gone, needs no word of it.
+    if let Ok(now) = sd_notify::NotifyState::monotonic_usec_now() {
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Reloading, now]);
+    }
+    // What is wrong with the file was logged.
+    if let Err(error) = app.reload().await {
+        tracing::error!("{}", chain(&error));
+    }
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 }
 
 fn runs_go(count: u64) -> String {
@@ -255,18 +298,31 @@ impl Signals {
         })
     }
 
-    /// Returns the name of the signal that wants the daemon to stop.
-    async fn stop(&mut self) -> &'static str {
-        loop {
-            tokio::select! {
-                _ = self.term.recv() => return "SIGTERM",
-                _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.hangup.recv() => tracing::info!(
-                    "SIGHUP changes nothing; `ccm daemon restart` makes a changed config count"
-                ),
-            }
+    async fn next(&mut self) -> Signalled {
+        tokio::select! {
+            _ = self.term.recv() => Signalled::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => Signalled::Stop("SIGINT"),
+            _ = self.hangup.recv() => Signalled::Reload,
         }
     }
+
+    /// Returns the name of the signal that wants the daemon to stop, at a time when nothing can be reloaded.
+    async fn stop(&mut self) -> &'static str {
+        loop {
+            if let Signalled::Stop(name) = self.next().await {
+                return name;
+            }
+            tracing::info!("SIGHUP changes nothing while the daemon starts or stops");
+        }
+    }
+}
+
+/// What a signal asks for.
+enum Signalled {
+    /// The end, by the signal of this name.
+    Stop(&'static str),
+    /// The config is to be read again.
+    Reload,
 }
 
 #[cfg(test)]

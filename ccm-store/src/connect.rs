@@ -1,8 +1,10 @@
 //! Opening a database: what it is, whether it may be opened, and bringing its schema up to date.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+mod backup;
+
+use std::fs::{self, DirBuilder, File};
 use std::io::{ErrorKind as IoKind, Read};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use ccm_core::{Error, ErrorKind, Result};
@@ -14,6 +16,7 @@ use sea_orm_migration::MigratorTraitSelf;
 
 use crate::config::SqliteOptions;
 use crate::error::{corrupt_file, from_open};
+use crate::file::{private, refuse_newer_than};
 use crate::migration::APPLICATION_ID;
 
 /// A schema that this program can bring a database to.
@@ -22,6 +25,17 @@ pub(crate) struct Schema<M> {
     pub(crate) version: u32,
     /// What leads to it.
     pub(crate) migrations: M,
+}
+
+/// What was done to a database of an older schema when it was opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Migrated {
+    /// The schema that it had.
+    pub from: u32,
+    /// The schema that it has now.
+    pub to: u32,
+    /// Where it is as it was before.
+    pub backup: PathBuf,
 }
 
 /// Where a database is.
@@ -45,12 +59,12 @@ pub(crate) async fn writer<M: MigratorTraitSelf>(
     place: &Place,
     options: &SqliteOptions,
     schema: &Schema<M>,
-) -> Result<DatabaseConnection> {
+) -> Result<(DatabaseConnection, Option<Migrated>)> {
     match place {
         Place::Memory(_) => {
             let db = connect(place, options, true).await.map_err(internal)?;
             migrate(&db, schema).await.map_err(internal)?;
-            Ok(db)
+            Ok((db, None))
         }
         Place::File(path) => {
             let found = look(path, options, schema.version).await?;
@@ -65,7 +79,7 @@ pub(crate) async fn writer<M: MigratorTraitSelf>(
                 // Nothing more can be done about a connection that is given up.
                 let _ = db.close_by_ref().await;
             }
-            prepared.map(|()| db)
+            prepared.map(|migrated| (db, migrated))
         }
     }
 }
@@ -75,31 +89,51 @@ async fn prepare<M: MigratorTraitSelf>(
     path: &Path,
     found: Option<u32>,
     schema: &Schema<M>,
-) -> Result<()> {
+) -> Result<Option<Migrated>> {
     let found = found.unwrap_or(0);
     if found == schema.version {
-        return Ok(());
+        return Ok(None);
     }
-    let copy = match found {
+    let backup = match found {
         0 => None,
-        _ => Some(back_up(db, path, found).await?),
+        _ => Some(backup::make(db, path, found, schema.version).await?),
     };
-    if let Some(copy) = &copy {
+    if let Some(backup) = &backup {
         tracing::info!(
-            from = found, to = schema.version, backup = %copy.display(),
+            from = found, to = schema.version, backup = %backup.display(),
             "bringing the database to a newer schema"
         );
     }
-    let Err(error) = migrate(db, schema).await else {
-        return Ok(());
-    };
-    if let (Some(copy), Ok(seen)) = (copy, inspect(db).await)
-        && seen.version == found
-    {
-        // Nothing came of it, and a program that is started again and again must not fill the disk with copies.
-        let _ = fs::remove_file(copy);
+    if let Err(error) = migrate(db, schema).await {
+        if let (Some(backup), Ok(seen)) = (backup, inspect(db).await)
+            && seen.version == found
+        {
+            // Nothing came of it, and a program that is started again and again must not fill the disk with copies.
+            let _ = fs::remove_file(backup);
+        }
+        return Err(not_migrated(path, found, schema.version, error));
     }
-    Err(from_open(path, error))
+    let Some(backup) = backup else {
+        return Ok(None);
+    };
+    backup::forget_oldest(path, &backup);
+    Ok(Some(Migrated {
+        from: found,
+        to: schema.version,
+        backup,
+    }))
+}
+
+fn not_migrated(path: &Path, from: u32, to: u32, error: DbErr) -> Error {
+    let error = from_open(path, error);
+    Error::new(
+        error.kind(),
+        format!(
+            "the database {} could not be brought from schema {from} to {to} and is as it was",
+            path.display()
+        ),
+    )
+    .with_source(error)
 }
 
 async fn migrate<M: MigratorTraitSelf>(
@@ -181,7 +215,7 @@ async fn look(path: &Path, options: &SqliteOptions, newest: u32) -> Result<Optio
         return Ok(None);
     };
     if let Header::Database(version) = header {
-        refuse_newer(path, version, newest)?;
+        refuse_newer_than(path, version, newest)?;
     } else {
         return Err(corrupt_file(path));
     }
@@ -212,7 +246,7 @@ async fn look(path: &Path, options: &SqliteOptions, newest: u32) -> Result<Optio
     // It only read, so that closing it can't lose anything.
     let _ = db.close().await;
     let seen = seen?;
-    refuse_newer(path, seen.version, newest)?;
+    refuse_newer_than(path, seen.version, newest)?;
     if seen.application == APPLICATION_ID && seen.version > 0 {
         return Ok(Some(seen.version));
     }
@@ -248,20 +282,6 @@ async fn inspect(db: &DatabaseConnection) -> Result<Seen, DbErr> {
         number("SELECT COUNT(*) FROM meta").await?;
     }
     Ok(seen)
-}
-
-fn refuse_newer(path: &Path, version: u32, newest: u32) -> Result<()> {
-    if version <= newest {
-        return Ok(());
-    }
-    Err(Error::new(
-        ErrorKind::TooNew,
-        format!(
-            "{} has schema {version}, and this program knows schemas up to {newest}; it was left as it is: install the \
-             newer program again, or put back the backup that lies beside it",
-            path.display()
-        ),
-    ))
 }
 
 enum Header {
@@ -322,55 +342,6 @@ fn create(path: &Path) -> Result<()> {
         // Else a power cut could take the file along with everything that was acknowledged.
         .and_then(|_| File::open(folder)?.sync_all())
         .map_err(|error| unavailable(path, "can't be made", error))
-}
-
-fn private() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.write(true).mode(0o600);
-    options
-}
-
-/// Copies the database to a file beside it that does not exist yet.
-async fn back_up(db: &DatabaseConnection, path: &Path, version: u32) -> Result<PathBuf> {
-    let mut number = 1_u32;
-    let copy = loop {
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!(".schema-{version}"));
-        if number > 1 {
-            name.push(format!("-{number}"));
-        }
-        name.push(".backup");
-        let copy = PathBuf::from(name);
-        match private().create_new(true).open(&copy) {
-            Ok(_) => break copy,
-            Err(error) if error.kind() == IoKind::AlreadyExists => number += 1,
-            Err(error) => return Err(unavailable(&copy, "can't be made as a backup", error)),
-        }
-    };
-    let done = async {
-        let name = copy.to_str().ok_or_else(|| {
-            Error::invalid(format!(
-                "the path {} is no UTF-8, so no backup can be made there",
-                copy.display()
-            ))
-        })?;
-        // SQLite fills a file that is there as long as it is empty.
-        let into =
-            Statement::from_sql_and_values(DbBackend::Sqlite, "VACUUM INTO ?", [name.into()]);
-        db.query_all_raw(into)
-            .await
-            .map_err(|error| from_open(path, error))?;
-        File::open(&copy)
-            .and_then(|file| file.sync_all())
-            .map_err(|error| unavailable(&copy, "can't be synced as a backup", error))
-    }
-    .await;
-    if let Err(error) = done {
-        // A part of a backup would only mislead.
-        let _ = fs::remove_file(&copy);
-        return Err(error);
-    }
-    Ok(copy)
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ mod connect;
 mod entity;
 mod error;
 mod events;
+mod file;
 mod inputs;
 mod lists;
 mod migration;
@@ -50,6 +51,8 @@ use reader::Reader;
 use writer::{Reserve, Writer};
 
 pub use config::SqliteOptions;
+pub use connect::Migrated;
+pub use file::{DatabaseFacts, DatabaseFile, Depth, ProjectPlace};
 
 /// A [`Store`](ccm_core::Store) in a SQLite database.
 #[derive(Debug)]
@@ -59,13 +62,15 @@ pub struct SqliteStore {
     /// The pool of the writer's one connection.
     connection: DatabaseConnection,
     head: watch::Sender<Seq>,
+    migrated: Option<Migrated>,
 }
 
 impl SqliteStore {
     /// Opens the database at `path`, and makes it, and its folder, if there is none. Both are for their owner alone.
     ///
-    /// A database of an older schema is brought to the present one after a copy was put beside it
-    /// (`NAME.schema-VERSION.backup`). Must be called in a tokio runtime.
+    /// A database of an older schema is brought to the present one after a checked copy was put beside it
+    /// (`NAME.schema-VERSION.backup`; of several only the newest three are kept). Each step is one transaction, and
+    /// without a copy there is no step. Must be called in a tokio runtime.
     ///
     /// # Errors
     /// `TooNew` for a database of a newer program and `Corrupt` for a file that is none; the file is left as it is.
@@ -86,13 +91,14 @@ impl SqliteStore {
             version: VERSION,
             migrations: Migrations,
         };
-        let connection = connect::writer(&place, options, &schema).await?;
+        let (connection, migrated) = connect::writer(&place, options, &schema).await?;
         match Self::on(&connection, &place, options).await {
             Ok((writer, reader, head)) => Ok(Self {
                 writer,
                 reader,
                 connection,
                 head,
+                migrated,
             }),
             Err(error) => {
                 // The error that led here says more than one of closing.
@@ -127,6 +133,11 @@ impl SqliteStore {
         };
         let writer = Writer::start(pinned, reserve, head.clone());
         Ok((writer, reader, head))
+    }
+
+    /// What was done to the database when it was opened, if its schema was an older one.
+    pub fn migrated(&self) -> Option<&Migrated> {
+        self.migrated.as_ref()
     }
 
     /// Refuses further writes, waits until those under way are durable and answered, and closes the database.

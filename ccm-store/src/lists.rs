@@ -21,6 +21,7 @@ use crate::{agents, asks, inputs, runs};
 
 /// What has not ended, oldest first.
 pub(crate) const OPEN_RUNS: &str = "SELECT * FROM run WHERE state <> 'ended' ORDER BY id";
+pub(crate) const OPEN_RUN_IDS: &str = "SELECT id FROM run WHERE state <> 'ended' ORDER BY id";
 
 /// What a run was given, in order.
 pub(crate) const INPUTS: &str = "SELECT * FROM input WHERE run_id = ? ORDER BY number";

@@ -7,7 +7,9 @@ use ccm_core::time::Timestamp;
 use sea_orm::sea_query::Value;
 
 use crate::reader::Reader;
-use crate::writer::{OPEN_ASKS_OF, OPEN_INPUTS_OF, PROMOTE, asks_of_requests, run_of, unblock};
+use crate::writer::{
+    OPEN_ASKS_OF, OPEN_INPUTS_OF, OPEN_RUNS_OF, PROMOTE, asks_of_requests, run_of, unblock,
+};
 use crate::{SqliteStore, events, lists, ready, tasks};
 
 /// The steps of a statement.
@@ -218,6 +220,8 @@ async fn asks_and_inputs_walk_along_indexes() {
     check(reader, (format!("{OPEN_ASKS_OF}(?)"), one()), &open).await;
     let open = ["SEARCH input USING INDEX input_open (run_id=?)"];
     check(reader, (format!("{OPEN_INPUTS_OF}(?)"), one()), &open).await;
+    let in_hand = ["SCAN run USING INDEX run_open"];
+    check(reader, (format!("{OPEN_RUNS_OF}(?)"), one()), &in_hand).await;
     let values = vec![vec![0_u8].into(), "a".into(), vec![1_u8].into(), "b".into()];
     let known = ["SEARCH ask USING INDEX ask_request (run_id=? AND request_id=?)"];
     check(reader, (asks_of_requests(2), values), &known).await;

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use ccm_core::agent::{Agent, AgentState, Evidence};
+use ccm_core::agent::{Agent, AgentState, Evidence, Wish};
 use ccm_core::event::EventKind;
 use ccm_core::id::{AgentId, ProjectId, RunId, SystemId};
 use ccm_core::project::Project;
@@ -169,6 +169,7 @@ impl Register {
                 source: "engine".to_owned(),
                 seen_at: new.now,
             },
+            wish: Wish::first(new.now),
         };
         let record = ProjectRecord {
             project: project.clone(),

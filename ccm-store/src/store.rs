@@ -1,7 +1,7 @@
 //! The contract's methods: each hands its change to the writer, or reads.
 
 use async_trait::async_trait;
-use ccm_core::agent::{Agent, AgentState, Evidence};
+use ccm_core::agent::{Agent, AgentState, Evidence, Want};
 use ccm_core::ask::Ask;
 use ccm_core::event::Event;
 use ccm_core::id::{AgentId, AskId, Epoch, FencingToken, ProjectId, RunId, Seq, TaskId};
@@ -19,12 +19,12 @@ use ccm_core::{Reason, Result};
 use tokio::sync::watch;
 
 use crate::SqliteStore;
-use crate::agents::Observe;
+use crate::agents::{Decide, Observe};
 use crate::asks::AnswerAsk;
 use crate::inputs::{Close, SendMessage, Settle};
 use crate::projects::{Hold, Pause, Register, Remove};
 use crate::runs::{End, MarkHeld, MarkStarted, MarkStopping, Renew, Take, TakeIn};
-use crate::systems::Begin;
+use crate::systems::{Begin, Check};
 use crate::tasks::{Again, Cancel, Create, Promote};
 
 #[async_trait]
@@ -32,6 +32,10 @@ impl Store for SqliteStore {
     async fn begin(&self, system: &System, now: Timestamp) -> Result<Epoch> {
         let system = system.clone();
         self.writer.write(Begin { system, now }).await
+    }
+
+    async fn check(&self) -> Result<()> {
+        self.writer.write(Check).await
     }
 
     async fn register_project(&self, new: NewProject) -> Result<Registered> {
@@ -91,6 +95,10 @@ impl Store for SqliteStore {
             evidence,
         };
         self.writer.write(observe).await
+    }
+
+    async fn want_agent(&self, id: AgentId, want: Want) -> Result<(Agent, Vec<RunId>)> {
+        self.writer.write(Decide { id, want }).await
     }
 
     async fn create_tasks(&self, request: CreateTasks) -> Result<Created> {

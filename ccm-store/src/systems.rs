@@ -11,6 +11,22 @@ use crate::entity::system;
 use crate::values::{Id, to_json};
 use crate::writer::{About, Change, Needs, Tracked, Work};
 
+/// Writes something that is gone before it is committed.
+pub(crate) struct Check;
+
+impl Change for Check {
+    type Answer = ();
+    // It speaks for what wants to come in.
+    const GROWS: bool = true;
+
+    fn needs(&self, _needs: &mut Needs) {}
+
+    fn apply(&self, work: &mut Work) -> Result<()> {
+        work.probe();
+        Ok(())
+    }
+}
+
 /// Raises the epoch.
 pub(crate) struct Begin {
     pub(crate) system: System,

@@ -170,6 +170,7 @@ mod tests {
             signal: None,
             stopped: false,
             output_cut: false,
+            memory_cut: None,
             out_bytes: spool.out_size,
             err_bytes: spool.err_size,
             ended_at: Timestamp::from_micros(0),

@@ -9,6 +9,7 @@ mod child;
 mod client;
 mod exit;
 mod log;
+mod memory;
 mod run;
 mod server;
 mod stdin;

@@ -13,7 +13,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::time::{Duration, Instant};
 
 use ccm_core::id::RunId;
-use ccm_core::runtime::Exit;
+use ccm_core::runtime::{Exit, MemoryCut};
 use ccm_core::time::Timestamp;
 use ccm_core::{Error, Result, barrier};
 use nix::sys::stat::Mode;
@@ -21,6 +21,7 @@ use nix::sys::stat::Mode;
 use super::child::{Failure, Program};
 use super::exit;
 use super::log::Log;
+use super::memory::Memory;
 use super::stdin::{Offer, Stdin};
 use super::tail::Tail;
 use crate::cgroup::{Group, Groups};
@@ -56,6 +57,8 @@ pub(crate) struct Run {
     group: Option<Group>,
     started_at: Timestamp,
     limit: u64,
+    /// What bounds its memory, if something does.
+    memory: Option<Memory>,
     /// Held for as long as the run is in hand.
     _lock: File,
     spool: [File; 2],
@@ -72,6 +75,7 @@ pub(crate) struct Run {
     step_at: Instant,
     stopped: bool,
     output_cut: bool,
+    memory_cut: Option<MemoryCut>,
     /// What of it can't be ended.
     pub(crate) unstoppable: Vec<u32>,
     /// The host itself is being ended: no record is true then but its absence.
@@ -167,6 +171,7 @@ impl Run {
             terminal::line(order.prompt.title().as_str())
         ));
         let group = waiting.group.clone();
+        let memory = Memory::new(&order.limits, group.as_ref());
         // If the child is gone its end is seen like any other.
         let released = waiting.release().ok();
         barrier!("launch.5.released");
@@ -184,6 +189,7 @@ impl Run {
             group,
             started_at,
             limit: launch.output_limit,
+            memory,
             _lock: lock,
             spool,
             report,
@@ -197,6 +203,7 @@ impl Run {
             step_at: Instant::now(),
             stopped: false,
             output_cut: false,
+            memory_cut: None,
             unstoppable: Vec::new(),
             abandoned: false,
             callers: HashSet::new(),
@@ -343,14 +350,45 @@ impl Run {
     pub(crate) fn due(&self) -> Option<Instant> {
         let step = self.ending.as_ref().map(|_| self.step_at);
         let interrupted = self.interrupted.map(|(until, _)| until);
-        [step, interrupted, self.tail.due()]
+        let memory = self.bounded_memory().and_then(Memory::due);
+        [step, interrupted, memory, self.tail.due()]
             .into_iter()
             .flatten()
             .min()
     }
 
-    /// Shows new output, and ends a run that wrote too much.
+    /// What bounds its memory, while that is to be looked after: what is being ended takes no more.
+    fn bounded_memory(&self) -> Option<&Memory> {
+        self.memory.as_ref().filter(|_| self.ending.is_none())
+    }
+
+    /// Shows new output, and ends a run that takes or wrote too much.
     pub(crate) fn look(&mut self, log: &mut Log) {
+        self.look_at_memory();
+        self.look_at_output(log);
+    }
+
+    fn look_at_memory(&mut self) {
+        if self.bounded_memory().is_none() {
+            return;
+        }
+        let mut memory = self.memory.take();
+        let cut = memory
+            .as_mut()
+            .and_then(|memory| memory.look(|| self.stop_set()));
+        self.memory = memory;
+        if cut.is_none() {
+            return;
+        }
+        self.look_for_end();
+        if self.ended.is_none() && self.ending.is_none() {
+            self.memory_cut = cut;
+            // At once: it would take more while it is asked to stop.
+            self.end_all(Duration::ZERO);
+        }
+    }
+
+    fn look_at_output(&mut self, log: &mut Log) {
         if self.tail.due().is_none_or(|due| due > Instant::now()) {
             return;
         }
@@ -437,6 +475,9 @@ impl Run {
             signal: ended.signal,
             stopped: self.stopped,
             output_cut: self.output_cut,
+            memory_cut: self
+                .memory_cut
+                .or_else(|| self.memory.as_ref().and_then(Memory::at_end)),
             out_bytes,
             err_bytes,
             ended_at,
@@ -497,6 +538,9 @@ impl Run {
 
 fn describe(exit: &Exit, took: Duration) -> String {
     let how = match (exit.code, exit.signal) {
+        _ if exit.memory_cut.is_some() => {
+            "ended because it took more memory than it may".to_owned()
+        }
         _ if exit.output_cut => "ended because it wrote more output than it may".to_owned(),
         _ if exit.stopped => "stopped".to_owned(),
         (Some(code), _) => format!("exit code {code}"),

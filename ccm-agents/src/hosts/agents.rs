@@ -7,13 +7,15 @@ use std::time::{Duration, Instant};
 use ccm_core::agent::{AgentFacts, AgentPlace};
 use ccm_core::id::AgentId;
 use ccm_core::runtime::Resources;
-use ccm_core::{Error, ErrorKind, Noun, Result};
+use ccm_core::{Error, ErrorKind, Noun, Result, chain};
+use nix::sys::signal::Signal;
 use tokio::process::Command;
 
 use super::connection::{Connection, Greeting};
 use super::{Hosts, RuntimeConfig, blocking, ids_in};
 use crate::host::ALREADY_THERE;
 use crate::record::{self, AgentDir, HostFile, PlaceFile, lock_is_free, socket_path};
+use crate::scope::{OF_SERVICE, Prefix};
 use crate::sys::durable;
 use crate::sys::proc::{self, ProcessId};
 use crate::wire::{Answer, Request, VERSION};
@@ -87,7 +89,7 @@ impl Hosts {
                     }
                     tokio::time::sleep(PAUSE).await;
                 }
-                Presence::Absent => self.start_host(place.id).await?,
+                Presence::Absent => self.start_host(place).await?,
             }
         }
         Err(Error::unavailable(format!(
@@ -125,20 +127,42 @@ impl Hosts {
     }
 
     /// Runs the program that becomes a host. That there was one already is as good.
-    async fn start_host(&self, agent: AgentId) -> Result<()> {
-        let argv = &self.config.host.argv;
-        let Some((program, arguments)) = argv.split_first() else {
+    async fn start_host(&self, place: &AgentPlace) -> Result<()> {
+        if let Some(scopes) = &self.config.scopes {
+            let name = format!("agent-{}", place.id);
+            let prefix = scopes.before(&name, &format!("CCM agent {}", place.name));
+            match self.run_host(place.id, Some(prefix)).await {
+                Ok(()) => return Ok(()),
+                // It may be the host that can't be started; then that is what is told.
+                Err(error) => tracing::warn!(
+                    agent = %place.id,
+                    error = %chain(&error),
+                    "the agent's host gets no scope of its own and is started in the daemon's service"
+                ),
+            }
+        }
+        self.run_host(place.id, None).await
+    }
+
+    async fn run_host(&self, agent: AgentId, prefix: Option<Prefix>) -> Result<()> {
+        let (before, env) = match prefix {
+            Some(prefix) => (prefix.words, prefix.env),
+            None => (Vec::new(), None),
+        };
+        let mut argv = before.iter().chain(&self.config.host.argv);
+        let Some(program) = argv.next() else {
             return Err(Error::invalid("the command that starts a host is empty"));
         };
         let mut command = Command::new(program);
         command
-            .args(arguments)
+            .args(argv)
             .arg(crate::HOST_ARGUMENT)
             .arg(self.agent_dir(agent))
+            .envs(env)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
-        for name in KEPT_BACK {
+        for name in KEPT_BACK.iter().chain(OF_SERVICE) {
             command.env_remove(name);
         }
         let failed = |what: String| {
@@ -164,6 +188,16 @@ impl Hosts {
 
     /// See [`AgentRuntime::stop_agent`](ccm_core::AgentRuntime::stop_agent).
     pub async fn stop_agent(&self, agent: AgentId) -> Result<()> {
+        self.end_host(agent, false).await
+    }
+
+    /// See [`AgentRuntime::kill_agent`](ccm_core::AgentRuntime::kill_agent).
+    pub async fn kill_agent(&self, agent: AgentId) -> Result<()> {
+        self.end_host(agent, true).await
+    }
+
+    /// Ends an agent's host; one that says nothing only with `force`.
+    async fn end_host(&self, agent: AgentId, force: bool) -> Result<()> {
         let until = Instant::now() + STARTING;
         let mut between = 0;
         while Instant::now() < until {
@@ -182,6 +216,13 @@ impl Hosts {
                     Answer::Busy { run } => return Err(busy(run)),
                     _ => return self.wait_until_gone(agent).await,
                 },
+                Presence::Silent(file) if force => {
+                    // What its run leaves behind is ended by whoever looks at the run next.
+                    if let Err(error) = file.process.signal(Signal::SIGKILL) {
+                        return Err(no_answer(file.process.pid).with_source(error));
+                    }
+                    return self.wait_until_gone(agent).await;
+                }
                 Presence::Silent(file) => return Err(no_answer(file.process.pid)),
             }
         }
@@ -225,15 +266,30 @@ impl Hosts {
 
     /// See [`AgentRuntime::resources`](ccm_core::AgentRuntime::resources).
     pub async fn resources(&self, agent: AgentId) -> Result<Option<Resources>> {
+        let run = match presence(&self.config, agent).await? {
+            Presence::Up(host) => host.status.run,
+            _ => None,
+        };
         let dir = self.agent(agent);
+        let run = run.map(|run| self.run(run));
         blocking(move || {
             let Some(host) = dir.host()?.filter(|host| host.process.is_alive()) else {
                 return Ok(None);
             };
-            let tree = tree_of(host.process).map_err(|error| {
+            let set = match &run {
+                Some(run) => super::settle::stop_set_of(dir.home(), run)?,
+                None => None,
+            };
+            let all = match set {
+                Some(set) => set
+                    .scan()
+                    .map(|scan| [vec![host.process], scan.alive].concat()),
+                None => tree_of(host.process),
+            };
+            let all = all.map_err(|error| {
                 Error::unavailable("could not look at the processes").with_source(error)
             })?;
-            Ok(Some(proc::resources_of(&tree)))
+            Ok(Some(proc::resources_of(&all)))
         })
         .await
     }
@@ -290,6 +346,7 @@ fn facts_of(id: AgentId, host: &Connection) -> AgentFacts {
         window: None,
         answers: true,
         run: host.status.run,
+        watched: false,
     }
 }
 
@@ -300,13 +357,14 @@ fn silent(id: AgentId, file: &HostFile) -> AgentFacts {
         window: None,
         answers: false,
         run: None,
+        watched: false,
     }
 }
 
 /// Has a host listen anew, whose socket somebody may have deleted with other temporary files.
 pub(super) fn call(host: ProcessId) {
     // One that is gone hears nothing, and one that listens loses nothing.
-    let _ = host.signal(nix::sys::signal::Signal::SIGUSR1);
+    let _ = host.signal(Signal::SIGUSR1);
 }
 
 /// The agent has another run in hand.

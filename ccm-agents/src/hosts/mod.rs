@@ -16,13 +16,12 @@ use ccm_core::id::{AgentId, Epoch, RunId};
 use ccm_core::{Error, Result};
 
 use crate::record::{AgentDir, RunDir};
+use crate::scope::Scopes;
 use crate::sys::durable;
 use changes::Changes;
 
 /// The program that becomes a host or a viewer when [`HOST_ARGUMENT`](crate::HOST_ARGUMENT) or
 /// [`VIEW_ARGUMENT`](crate::VIEW_ARGUMENT) and an agent's folder follow these arguments.
-///
-/// What starts the host in a scope of its own (`systemd-run --user --scope ...`) may stand before the program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostCommand {
     /// The program and its first arguments.
@@ -43,6 +42,8 @@ pub struct RuntimeConfig {
     /// Whether runs get a control group (cgroup v2) of their own where this user may make one. With it also what an
     /// agent detached and hid is found after the agent's host was killed.
     pub cgroups: bool,
+    /// Who makes scopes for hosts, and for a tmux server, if they are to outlive the service that the daemon is.
+    pub scopes: Option<Scopes>,
 }
 
 impl RuntimeConfig {
@@ -54,6 +55,7 @@ impl RuntimeConfig {
             host,
             output_limit: 1 << 30,
             cgroups: true,
+            scopes: None,
         }
     }
 }

@@ -285,6 +285,15 @@ impl Hosts {
     }
 }
 
+/// Everything that belongs to a run whose host is alive, if it passed its gate.
+pub(super) fn stop_set_of(home: &Path, dir: &RunDir) -> Result<Option<StopSet>> {
+    let Some(Gate::Passed(passage)) = dir.gate()? else {
+        return Ok(None);
+    };
+    let set = StopSet::new(home, dir.run, Some(passage.host), Some(passage.child));
+    Ok(Some(set.within(group_of(dir, passage.group))))
+}
+
 /// Removes the control group of a run that is over, if its host did not come to that.
 async fn tidy(dir: &RunDir) -> Result<()> {
     let dir = dir.clone();

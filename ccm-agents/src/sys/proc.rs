@@ -15,7 +15,7 @@ use linux as os;
 #[cfg(not(target_os = "linux"))]
 use other as os;
 
-pub(crate) use os::{STARTS_ARE_ORDERED, all, carries, look, resources_of};
+pub(crate) use os::{STARTS_ARE_ORDERED, all, carries, look, memory, resources_of};
 
 /// One process of a machine, told from those that had or will have its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -50,6 +50,8 @@ pub(crate) struct Process {
     pub(crate) session: u32,
     /// Whether it has ended and only waits to be reaped.
     pub(crate) gone: bool,
+    /// Its memory in bytes, with all that it shares with others.
+    pub(crate) resident: u64,
 }
 
 impl ProcessId {

@@ -103,6 +103,17 @@ impl Keeper {
         Ok(windows.into_iter().find(|window| window.agent == agent))
     }
 
+    /// How many windows there are, and which agents wait for room to have one.
+    pub(super) async fn windows_and_waiting(&self) -> Result<(usize, Vec<AgentId>)> {
+        let state = self.state.lock().await;
+        let windows = self.windows.list().await?;
+        let most = self.windows.server.config().max_windows;
+        let is_full = most.is_some_and(|most| windows.len() >= most);
+        let waits = |agent: &AgentId| is_full && !windows.iter().any(|one| one.agent == *agent);
+        let waiting = state.wanted.keys().copied().filter(waits).collect();
+        Ok((windows.len(), waiting))
+    }
+
     /// Has whoever keeps the windows look at them.
     pub(super) fn look_again(&self) {
         self.windows.server.changed.notify_one();
@@ -195,7 +206,7 @@ impl Keeper {
         }
         state.unwanted.clear();
 
-        let most = self.windows.server.config().max_windows;
+        let most = self.windows.server.max_windows();
         let room = most.map_or(usize::MAX, |most| most.saturating_sub(there.len()));
         let mut next: Option<Instant> = None;
         let mut failed: Option<Error> = None;

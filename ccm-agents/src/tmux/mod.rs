@@ -13,7 +13,7 @@ mod quote;
 mod server;
 mod windows;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -36,6 +36,7 @@ use crate::hosts::{Hosts, RuntimeConfig};
 use crate::record::fnv;
 
 use keep::Keeper;
+pub use program::{how_to_install, is_too_old};
 pub use quote::{Command, quote};
 use server::{Link, Server};
 pub use server::{TmuxConfig, TmuxSocket};
@@ -43,6 +44,17 @@ use windows::{Window, Windows};
 
 /// How long a launch waits for its window before it goes on without.
 const WINDOW_WAIT: Duration = Duration::from_secs(2);
+
+/// How tmux does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TmuxHealth {
+    /// What it calls itself, such as `tmux 3.3a`.
+    pub version: String,
+    /// How many windows this home's agents have.
+    pub windows: usize,
+    /// The agents whose windows wait for room.
+    pub waiting: Vec<AgentId>,
+}
 
 /// Runs agents in hosts of their own, each shown in a window of one tmux session.
 #[derive(Debug)]
@@ -57,11 +69,12 @@ impl TmuxRuntime {
     /// # Errors
     /// When the home's folders can't be made.
     pub fn new(config: RuntimeConfig, tmux: TmuxConfig) -> Result<Self> {
+        let scopes = config.scopes.clone();
         let hosts = Hosts::new(config)?;
         let home_id = home_id(hosts.home());
         Ok(Self {
             hosts,
-            keeper: Keeper::new(Windows::new(Server::new(tmux), &home_id)),
+            keeper: Keeper::new(Windows::new(Server::new(tmux, scopes), &home_id)),
         })
     }
 
@@ -76,6 +89,34 @@ impl TmuxRuntime {
     /// `Unavailable` if not, with the sentence that says how to get it.
     pub async fn check(&self) -> Result<()> {
         self.keeper.windows.server.program().await.map(drop)
+    }
+
+    /// How tmux does, asked just now.
+    ///
+    /// # Errors
+    /// `Unavailable` when it is missing, too old or does not answer, with the sentence that says what to do.
+    pub async fn health(&self) -> Result<TmuxHealth> {
+        let version = self.keeper.windows.server.version().await?;
+        let (windows, waiting) = self.keeper.windows_and_waiting().await?;
+        Ok(TmuxHealth {
+            version,
+            windows,
+            waiting,
+        })
+    }
+
+    /// The agents whose windows wait for room.
+    ///
+    /// # Errors
+    /// `Unavailable` when tmux can't be asked.
+    pub async fn waiting_for_room(&self) -> Result<Vec<AgentId>> {
+        Ok(self.keeper.windows_and_waiting().await?.1)
+    }
+
+    /// Allows this many windows from now on. Those that there are stay, and agents that wait for one get it if there is
+    /// room.
+    pub fn set_max_windows(&self, most: Option<usize>) {
+        self.keeper.windows.server.set_max_windows(most);
     }
 
     /// The path of the server's socket, if the server runs.
@@ -124,6 +165,23 @@ impl TmuxRuntime {
         }
     }
 
+    async fn close_window(&self, agent: AgentId) {
+        if let Err(error) = self.keeper.unwant(agent).await {
+            let error = chain(&error);
+            tracing::warn!(%agent, %error, "the window of a stopped agent is closed later");
+        }
+    }
+
+    /// The windows that people look at, as far as can be seen.
+    async fn looked_at(&self) -> BTreeSet<String> {
+        let looked_at = self.keeper.windows.looked_at().await;
+        looked_at.unwrap_or_else(|error| {
+            let error = chain(&error);
+            tracing::debug!(%error, "who looks at agents' windows can't be seen");
+            BTreeSet::new()
+        })
+    }
+
     /// The windows there are, as far as can be seen.
     async fn windows(&self) -> Vec<Window> {
         match self.keeper.windows.list().await {
@@ -151,25 +209,38 @@ impl AgentRuntime for TmuxRuntime {
 
     async fn stop_agent(&self, agent: AgentId) -> Result<()> {
         self.hosts.stop_agent(agent).await?;
-        if let Err(error) = self.keeper.unwant(agent).await {
-            let error = chain(&error);
-            tracing::warn!(%agent, %error, "the window of a stopped agent is closed later");
-        }
+        self.close_window(agent).await;
+        Ok(())
+    }
+
+    async fn kill_agent(&self, agent: AgentId) -> Result<()> {
+        self.hosts.kill_agent(agent).await?;
+        self.close_window(agent).await;
         Ok(())
     }
 
     async fn agents(&self) -> Result<Vec<AgentFacts>> {
         let mut agents = self.hosts.agents().await?;
-        for window in self.windows().await {
+        let windows = self.windows().await;
+        let looked_at = match windows.is_empty() {
+            true => BTreeSet::new(),
+            false => self.looked_at().await,
+        };
+        for window in windows {
+            let watched = window.shared || looked_at.contains(&window.id);
             let words = Some(window.words);
             match agents.iter_mut().find(|facts| facts.id == window.agent) {
-                Some(facts) => facts.window = words,
+                Some(facts) => {
+                    facts.window = words;
+                    facts.watched = watched;
+                }
                 None => agents.push(AgentFacts {
                     id: window.agent,
                     pid: None,
                     window: words,
                     answers: false,
                     run: None,
+                    watched,
                 }),
             }
         }

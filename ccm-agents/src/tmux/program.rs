@@ -107,7 +107,8 @@ pub(super) fn end_with(_parent: nix::unistd::Pid) -> std::io::Result<()> {
     Ok(())
 }
 
-pub(super) fn how_to_install() -> &'static str {
+/// What a person does who has no tmux, or one that is too old.
+pub fn how_to_install() -> &'static str {
     if cfg!(target_os = "macos") {
         "install tmux 3.2a or newer with `brew install tmux`, or set agents.runtime: process in config.yaml"
     } else {
@@ -150,7 +151,7 @@ fn parse_version(said: &str) -> Option<Version> {
 }
 
 /// Whether what `tmux -V` says names a version that can't do what we ask of it.
-pub(super) fn is_too_old(said: &str) -> bool {
+pub fn is_too_old(said: &str) -> bool {
     parse_version(said).is_some_and(|version| version < OLDEST)
 }
 

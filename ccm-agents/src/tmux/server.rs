@@ -1,11 +1,12 @@
 //! The tmux server: finding the program, starting the server, and the one connection to it.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use ccm_core::{Error, Result};
+use ccm_core::{Error, Result, chain};
 use tokio::process::Command as Program;
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
@@ -15,6 +16,7 @@ use super::program::{
     clean, close_inherited, end_with, find, how_to_install, is_program, is_too_old, server_options,
 };
 use super::quote::{Command, harmless_name};
+use crate::scope::{Prefix, Scopes};
 
 /// How long a server that hung is left alone by calls, in times of what an answer may take.
 const COOL_DOWN: u32 = 2;
@@ -33,6 +35,7 @@ pub struct TmuxConfig {
     /// The folder of named sockets, instead of what the variable `TMUX_TMPDIR` says.
     pub tmpdir: Option<PathBuf>,
     /// The most windows of this home, if there is a limit. Agents beyond it have theirs when there is room.
+    /// [`TmuxRuntime::set_max_windows`](super::TmuxRuntime::set_max_windows) changes it later.
     pub max_windows: Option<usize>,
     /// How long one answer of tmux may take.
     pub timeout: Duration,
@@ -80,6 +83,10 @@ pub(super) struct Server {
     link: Mutex<LinkState>,
     /// Notified when windows may have changed, and when the connection is over.
     pub(super) changed: Arc<Notify>,
+    /// The most windows now.
+    max_windows: RwLock<Option<usize>>,
+    /// Who makes the scope that a server is started in.
+    scopes: Option<Scopes>,
 }
 
 #[derive(Debug, Default)]
@@ -110,18 +117,31 @@ enum NoLink {
 }
 
 impl Server {
-    pub(super) fn new(config: TmuxConfig) -> Self {
+    pub(super) fn new(config: TmuxConfig, scopes: Option<Scopes>) -> Self {
         Self {
             session: harmless_name(&config.session),
+            max_windows: RwLock::new(config.max_windows),
             config,
+            scopes,
             program: Mutex::default(),
             link: Mutex::default(),
             changed: Arc::default(),
         }
     }
 
-    pub(super) fn config(&self) -> &TmuxConfig {
-        &self.config
+    pub(super) fn max_windows(&self) -> Option<usize> {
+        *self
+            .max_windows
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_max_windows(&self, most: Option<usize>) {
+        *self
+            .max_windows
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = most;
+        self.changed.notify_one();
     }
 
     /// The program, found and new enough.
@@ -150,6 +170,13 @@ impl Server {
             )));
         }
         Ok(known.insert(found).clone())
+    }
+
+    /// What the program calls itself, asked just now.
+    pub(super) async fn version(&self) -> Result<String> {
+        let program = self.program().await?;
+        let said = self.output(clean(&program).arg("-V")).await?;
+        said.map_err(Error::unavailable)
     }
 
     /// The connection, made again if need be. `None` if there is no session that could have windows of ours.
@@ -233,7 +260,7 @@ impl Server {
     }
 
     async fn attach(&self, program: &Path, session: &str) -> Result<Link, NoLink> {
-        let mut client = self.client(program);
+        let mut client = self.client(program, None);
         client.args(["-N", "-C"]);
         client.args(["attach-session", "-f", "no-output,ignore-size", "-t"]);
         client.arg(session);
@@ -265,7 +292,7 @@ impl Server {
 
     /// A session that has a window of ours though it isn't called as ours is.
     async fn other_session(&self, program: &Path, mark: &str) -> Result<Option<String>> {
-        let mut client = self.client(program);
+        let mut client = self.client(program, None);
         client.args(["-N", "list-panes", "-a", "-F"]);
         client.arg(format!("#{{session_id}} #{{{}}}", super::windows::MARK));
         let listed = self.output(&mut client).await?.unwrap_or_default();
@@ -278,7 +305,7 @@ impl Server {
     /// Makes the session, and the server if there is none. The inner error is tmux's refusal.
     async fn start(&self, first: &[Command]) -> Result<Result<String, String>> {
         let program = self.program().await?;
-        let mut running = self.client(&program);
+        let mut running = self.client(&program, None);
         running.args(["-N", "list-sessions"]);
         // A server that runs already may be a person's own: only a server that we start gets our options.
         let running = match self.output(&mut running).await? {
@@ -291,15 +318,27 @@ impl Server {
             server_options()
         };
         commands.extend_from_slice(first);
-        let mut start = self.start_command(&program);
-        start.args(Command::to_argv(&commands));
+        let words = Command::to_argv(&commands);
+        if let Some(scopes) = self.scopes.as_ref().filter(|_| !running) {
+            let prefix = scopes.before("tmux", "CCM windows");
+            let mut start = self.start_command(&program, Some(prefix), &words);
+            match self.output(&mut start).await {
+                Ok(Ok(printed)) => return Ok(Ok(printed)),
+                Ok(Err(why)) => tracing::warn!(%why, "the tmux server gets no scope of its own"),
+                Err(error) => {
+                    let error = chain(&error);
+                    tracing::warn!(%error, "the tmux server gets no scope of its own");
+                }
+            }
+        }
+        let mut start = self.start_command(&program, None, &words);
         self.output(&mut start).await
     }
 
-    /// The command that a tmux server is born from: here is the place for a scope of its own, which would outlive the
-    /// daemon's service.
-    fn start_command(&self, program: &Path) -> Program {
-        let mut start = self.client(program);
+    /// The command that a tmux server is born from.
+    fn start_command(&self, program: &Path, prefix: Option<Prefix>, words: &[OsString]) -> Program {
+        let mut start = self.client(program, prefix);
+        start.args(words);
         // A server lives on for long: nothing that was left open to us is its business, least of all a lock.
         #[allow(
             unsafe_code,
@@ -314,8 +353,20 @@ impl Server {
     }
 
     /// tmux with the arguments that name our server.
-    fn client(&self, program: &Path) -> Program {
-        let mut client = clean(program);
+    fn client(&self, program: &Path, prefix: Option<Prefix>) -> Program {
+        let (before, env) = match prefix {
+            Some(prefix) => (prefix.words, prefix.env),
+            None => (Vec::new(), None),
+        };
+        let mut client = match before.split_first() {
+            Some((first, rest)) => {
+                let mut client = clean(Path::new(first));
+                client.args(rest).arg(program);
+                client
+            }
+            None => clean(program),
+        };
+        client.envs(env);
         if let Some(tmpdir) = &self.config.tmpdir {
             client.env("TMUX_TMPDIR", tmpdir);
         }

@@ -1,5 +1,6 @@
 //! Agents' windows: found by their mark, drawn, and taken away.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 
 use ccm_core::id::AgentId;
@@ -48,6 +49,7 @@ struct Row<'a> {
     name: &'a str,
 }
 
+const CLIENT: &str = "#{client_control_mode} #{window_id}";
 const ROW: &str = "#{session_id} #{window_id} #{window_index} #{pane_dead} #{?@ccm_view,1,0} #{@ccm_agent} \
                    #{session_name} #{window_name}";
 
@@ -94,6 +96,19 @@ impl Windows {
             }
         }
         Err(Error::unavailable("the tmux server ends again and again"))
+    }
+
+    /// The ids of the windows that people look at now.
+    pub(super) async fn looked_at(&self) -> Result<BTreeSet<String>> {
+        let Some(link) = self.link().await? else {
+            return Ok(BTreeSet::new());
+        };
+        let list = Command::new("list-clients").args(["-F", CLIENT]);
+        let listed = link.control.call(list).await?;
+        let people = String::from_utf8_lossy(&listed);
+        // Our own connection is a client in control mode.
+        let people = people.lines().filter_map(|line| line.strip_prefix("0 "));
+        Ok(people.map(str::to_owned).collect())
     }
 
     async fn list_on(&self, link: &Link) -> Result<Vec<Window>, Failure> {
@@ -242,7 +257,7 @@ mod tests {
 
     #[test]
     fn only_windows_with_our_mark_are_ours() {
-        let windows = Windows::new(Server::new(TmuxConfig::default()), "h1");
+        let windows = Windows::new(Server::new(TmuxConfig::default(), None), "h1");
         let (one, two): (AgentId, AgentId) = (AgentId::new(), AgentId::new());
         let listed = format!(
             "$2 @1 4 0 1 h1/{one} ccm-9 site\n\

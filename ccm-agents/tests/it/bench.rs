@@ -237,6 +237,14 @@ pub(crate) async fn end_of(runtime: &dyn AgentRuntime, run: RunId) -> RunEnd {
     }
 }
 
+/// The record of an end.
+pub(crate) fn exited(end: RunEnd) -> Exit {
+    match end {
+        RunEnd::Exited(exit) => exit,
+        other => panic!("{other:?}"),
+    }
+}
+
 /// Launches, and waits for the exit.
 pub(crate) async fn exit_of(runtime: &dyn AgentRuntime, order: &LaunchOrder) -> Exit {
     runtime.launch(order).await.unwrap();

@@ -4,20 +4,13 @@ use std::time::{Duration, Instant};
 
 use ccm_core::AgentRuntime;
 use ccm_core::run::Stream;
-use ccm_core::runtime::{Exit, RunEnd, RunStatus, Stopped};
+use ccm_core::runtime::{RunEnd, RunStatus, Stopped};
 
 use crate::bench::*;
 
 /// A script that starts a grandchild in a session of its own and tells its number in `$BENCH/NAME`.
 fn apart(name: &str, what: &str) -> String {
     format!("setsid sh -c 'echo $$ > \"$BENCH/{name}\"; {what}' & ")
-}
-
-fn exited(end: RunEnd) -> Exit {
-    match end {
-        RunEnd::Exited(exit) => exit,
-        other => panic!("{other:?}"),
-    }
 }
 
 #[tokio::test]

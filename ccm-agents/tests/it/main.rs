@@ -10,6 +10,7 @@ mod groups;
 mod hosts;
 mod inputs;
 mod launch;
+mod memory;
 mod races;
 mod tmux;
 mod view;

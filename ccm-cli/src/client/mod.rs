@@ -31,9 +31,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ccm_core::api::{
-    Agent, Answer, Ask, AttachCommand, CancelAnswer, CreateProject, CreateTask, Health, Input,
-    Project, RegisteredProject, Run, SendMessage, Shutdown, ShutdownReport, Status, Stream, System,
-    Task, TaskStateName, Transcript, Trust, TrustProject,
+    Agent, AgentCleanup, Answer, Ask, AttachCommand, CancelAnswer, CleanUpAgents, CreateProject,
+    CreateTask, Health, Input, Project, Readiness, RegisteredProject, Reload, Run, SendMessage,
+    Shutdown, ShutdownReport, Status, Stream, System, Task, TaskStateName, Transcript, Trust,
+    TrustProject,
 };
 use ccm_core::event::Cursor;
 use ccm_core::id::{AgentId, AskId, ProjectId, RunId, TaskId};
@@ -112,13 +113,18 @@ impl Client {
     }
 
     /// Whether the daemon can do its work.
-    pub async fn ready(&self) -> Result<Health> {
+    pub async fn ready(&self) -> Result<Readiness> {
         self.call(Call::get("/ready")).await
     }
 
     /// The daemon at a glance.
     pub async fn status(&self) -> Result<Status> {
         self.call(Call::get("/api/v1/status")).await
+    }
+
+    /// Has the daemon read its config file again.
+    pub async fn reload(&self) -> Result<Reload> {
+        self.call(Call::put("/api/v1/reload")).await
     }
 
     /// Stops the daemon.
@@ -201,6 +207,30 @@ impl Client {
         self.call(Call::get(format!("/api/v1/agents/{id}"))).await
     }
 
+    /// Wants an agent up.
+    pub async fn start_agent(&self, id: AgentId) -> Result<Agent> {
+        self.call(Call::put(format!("/api/v1/agents/{id}/start")))
+            .await
+    }
+
+    /// Wants an agent down; with `force` also in the middle of a run, which is lost then.
+    pub async fn stop_agent(&self, id: AgentId, force: bool) -> Result<Agent> {
+        let call = Call::put(format!("/api/v1/agents/{id}/stop")).query("force", Some(force));
+        self.call(call).await
+    }
+
+    /// Gives an agent a new place; with `force` also in the middle of a run, which is lost then.
+    pub async fn restart_agent(&self, id: AgentId, force: bool) -> Result<Agent> {
+        let call = Call::post(format!("/api/v1/agents/{id}/restart")).query("force", Some(force));
+        self.call(call).await
+    }
+
+    /// Puts idle agents to sleep.
+    pub async fn clean_up_agents(&self, which: &CleanUpAgents) -> Result<AgentCleanup> {
+        let call = Call::post("/api/v1/agents/cleanup").json(which);
+        self.call(call).await
+    }
+
     /// What a person on the daemon's machine runs to see an agent's terminal.
     pub async fn attach_command(&self, id: AgentId) -> Result<AttachCommand> {
         self.call(Call::get(format!("/api/v1/agents/{id}/attach")))
@@ -273,6 +303,11 @@ impl Client {
     /// The attempts at a task, newest first.
     pub fn runs(&self, task: TaskId) -> Pages<Run> {
         self.pages(Call::get("/api/v1/runs").query("task_id", Some(task)))
+    }
+
+    /// The runs of an agent, newest first.
+    pub fn agent_runs(&self, agent: AgentId) -> Pages<Run> {
+        self.pages(Call::get("/api/v1/runs").query("agent_id", Some(agent)))
     }
 
     /// An attempt.

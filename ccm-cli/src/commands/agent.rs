@@ -1,33 +1,52 @@
+mod cleanup;
+mod control;
+mod logs;
 mod send;
+mod show;
 
 use std::os::unix::process::CommandExt;
 
 use ccm_agents::terminal;
-use ccm_core::api::{Agent, AgentStateName, AttachCommand};
+use ccm_core::api::{Agent, AgentStateName, AttachCommand, Wanted};
 use clap::{Args, Subcommand};
 
 use super::project::hold;
 use super::{Outcome, asks, select, time};
 use crate::context::Context;
 use crate::exit::{Code, Failure};
+use crate::printer::Colour;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// List agents
     List(List),
+    Show(show::Show),
+    Start(control::Start),
+    Stop(control::Stop),
+    Restart(control::Restart),
     Send(send::Send),
-    /// Open an agent's terminal; closing it never ends a run
     Attach(Attach),
+    Logs(logs::Logs),
+    Cleanup(cleanup::Cleanup),
 }
 
+/// List agents, with what they do and use
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ccm agent list
+  ccm agent list --project shop --json")]
 pub(super) struct List {
     /// Only those of this project
     #[arg(short, long, value_name = "NAME")]
     project: Option<String>,
 }
 
+/// Open an agent's terminal; closing it never ends a run
+///
+/// An agent that sleeps is woken for it.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ccm agent attach                  # in a project's folder; leave with Ctrl-b d
+  ccm agent attach shop")]
 pub(super) struct Attach {
     /// The agent or its project [default: the one of the current folder's project]
     name: Option<String>,
@@ -36,8 +55,14 @@ pub(super) struct Attach {
 pub(super) fn run(command: Command, context: &Context) -> Outcome {
     match command {
         Command::List(args) => list(&args, context),
+        Command::Show(args) => show::run(&args, context),
+        Command::Start(args) => control::start(&args, context),
+        Command::Stop(args) => control::stop(&args, context),
+        Command::Restart(args) => control::restart(&args, context),
         Command::Send(args) => send::run(args, context),
         Command::Attach(args) => attach(&args, context),
+        Command::Logs(args) => logs::run(&args, context),
+        Command::Cleanup(args) => cleanup::run(&args, context),
     }
 }
 
@@ -59,12 +84,17 @@ fn list(args: &List, context: &Context) -> Outcome {
             .printer
             .note("No agents: `ccm init` in a project's folder makes one.");
     } else {
-        let rows = agents.iter().map(row).collect();
-        let headings = ["NAME", "STATE", "SINCE", "RUN", "WINDOW", "MEMORY"];
-        context.printer.table(&headings, None, rows)?;
+        let rows = agents.iter().map(|agent| row(context, agent)).collect();
+        let headings = ["NAME", "STATE", "SINCE", "RUN", "WINDOW", "MEMORY", "CPU"];
+        // What is left out where there is no room for all: `ccm agent list --json` and wider terminals have it.
+        let spare = ["WINDOW", "RUN", "SINCE"];
+        context.printer.table_without(&headings, &spare, rows)?;
         for agent in &agents {
             asks::tell(context, &agent.name, &agent.open_asks);
-            if let Some(detail) = &agent.detail {
+            // Why one is stopped is told with its project.
+            if let Some(detail) = &agent.detail
+                && agent.state != AgentStateName::Stopped
+            {
                 context
                     .printer
                     .warning(format!("{}: {}", agent.name, terminal::line(detail)));
@@ -81,15 +111,16 @@ fn list(args: &List, context: &Context) -> Outcome {
     Ok(Code::Done)
 }
 
-fn row(agent: &Agent) -> Vec<String> {
+fn row(context: &Context, agent: &Agent) -> Vec<String> {
     let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
     vec![
         agent.name.clone(),
         state(agent),
         time::age(agent.since),
-        or_dash(agent.run_id.map(|run| run.to_string())),
+        or_dash(agent.run_id.map(|run| context.printer.id(run))),
         or_dash(agent.window.clone()),
         or_dash(agent.memory_bytes.map(time::size)),
+        or_dash(agent.cpu_percent.map(|percent| format!("{percent:.0}%"))),
     ]
 }
 
@@ -99,7 +130,21 @@ fn state(agent: &Agent) -> String {
         Some(until) if agent.state == AgentStateName::Parked => {
             format!("{state} (until {})", time::clock(until))
         }
+        _ if agent.state == AgentStateName::Stopped && agent.wanted == Wanted::Asleep => {
+            format!("{state} (asleep)")
+        }
         _ => state.to_owned(),
+    }
+}
+
+/// A state's colour.
+const fn colour(state: AgentStateName) -> Colour {
+    match state {
+        AgentStateName::Working | AgentStateName::Starting => Colour::Cyan,
+        AgentStateName::Idle => Colour::Green,
+        AgentStateName::Waiting | AgentStateName::Parked => Colour::Yellow,
+        AgentStateName::Unresponsive | AgentStateName::Failed => Colour::Red,
+        AgentStateName::Stopped | AgentStateName::Stopping => Colour::Dim,
     }
 }
 

@@ -1,19 +1,33 @@
 use std::path::PathBuf;
 
-use ccm_core::api::{CreateProject, RegisteredProject};
+use ccm_core::api::{CreateProject, ProjectState, RegisteredProject};
 use ccm_core::id::ProjectId;
-use ccm_daemon::machine::{InitOptions, Initialised, ProjectDir};
+use ccm_daemon::machine::{ConfigFile, InitOptions, Initialised, ProjectDir, TrustStore, yaml_of};
 use clap::Args;
 
 use super::project::trust;
-use super::{Outcome, ask, daemon};
+use super::{Outcome, ask, daemon, time};
 use crate::client::Client;
 use crate::context::Context;
 use crate::exit::{Code, Failure};
 use crate::printer::Colour;
 
+const EXAMPLES: &str = "\
+Examples:
+  ccm init                                     the current folder, with Claude Code
+  ccm init ~/code/shop --name shop
+  ccm init --agent command -- sh -c 'cat'      any program that reads its task on standard input
+  ccm init --no-agent                          registered only; tasks wait
+
+Running it again is harmless: what is there stays as it is.";
+const ADDED: &str = "\
+Examples:
+  ccm-orchestrator project add ~/code/my-project
+  ccm-orchestrator project add ~/code/repo-1 --name repo-1";
+
 /// Set a folder up as a project: write its .ccm/, register it and give it an agent
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Project {
     /// The folder
     #[arg(default_value = ".")]
@@ -24,6 +38,7 @@ pub(super) struct Project {
 
 /// Set a folder up as a project, as `init` does
 #[derive(Debug, Args)]
+#[command(after_help = ADDED)]
 pub(super) struct Added {
     /// The folder
     path: PathBuf,
@@ -36,6 +51,15 @@ struct How {
     /// What it is called [default: the folder's name]
     #[arg(long)]
     name: Option<String>,
+    /// What its agent is: claude (Claude Code), or command with a program of your own behind --
+    #[arg(long, value_name = "DRIVER", value_parser = ["claude", "command"])]
+    agent: Option<String>,
+    /// Register the folder without putting an agent to work: tasks wait until `ccm project resume`
+    #[arg(long, conflicts_with = "agent")]
+    no_agent: bool,
+    /// The agent's program and its first arguments, behind --; with --agent claude instead of the one on the PATH
+    #[arg(last = true, requires = "agent", value_name = "PROGRAM")]
+    program: Vec<String>,
     /// Also inside another project
     #[arg(long)]
     nested: bool,
@@ -68,16 +92,23 @@ pub(super) fn run(args: &Project, context: &Context) -> Outcome {
     if let (Some(client), Some(name)) = (&client, &args.how.name) {
         refuse_taken(context, client, name, args)?;
     }
+    let agent = agent_settings(&args.how)?;
     let options = InitOptions {
         name: args.how.name.clone(),
         nested: args.how.nested,
-        ..InitOptions::default()
+        // What is a default anyway need not be in a new file.
+        settings: agent
+            .iter()
+            .filter(|(_, value)| value != "[]")
+            .cloned()
+            .collect(),
     };
     home.create()?;
     let made = ProjectDir::init(&args.path, home, &options)?;
     for path in &made.created {
         context.printer.note(format!("Wrote {}", path.display()));
     }
+    let changed = !made.config_created && change_agent(context, &made, &agent)?;
     if client.is_none() {
         client = offer_daemon(context, args.how.yes)?;
     }
@@ -95,13 +126,19 @@ pub(super) fn run(args: &Project, context: &Context) -> Outcome {
         )
         .hint(format!("{start}, then run `ccm init` again to register it")));
     };
-    let registered = register(context, &client, &made, args.how.name.clone())?;
+    let mut registered = register(context, &client, &made, args.how.name.clone())?;
+    if args.how.no_agent {
+        rest(context, &client, &mut registered)?;
+    }
     if context.printer.json {
         context.printer.object(&registered)?;
     } else {
         context.printer.line(registered.project.id)?;
     }
-    tell(context, &made, &registered, trusted);
+    if trusted {
+        context.printer.note("The project's settings are trusted.");
+    }
+    tell(context, &made, &registered, trusted || changed);
     let name = &registered.project.name;
     if let Some(wanted) = args.how.name.as_ref().filter(|wanted| *wanted != name) {
         context.printer.warning(format!(
@@ -109,6 +146,46 @@ pub(super) fn run(args: &Project, context: &Context) -> Outcome {
         ));
     }
     Ok(Code::Done)
+}
+
+/// What `--agent` says, as settings in an order in which each of them is allowed.
+fn agent_settings(how: &How) -> Result<Vec<(String, String)>, Failure> {
+    let Some(driver) = &how.agent else {
+        return Ok(Vec::new());
+    };
+    if driver == "command" && how.program.is_empty() {
+        return Err(Failure::usage("the driver command needs a program")
+            .hint("name it behind --, as in `ccm init --agent command -- sh -c 'cat'`"));
+    }
+    let program = serde_json::Value::from(how.program.clone());
+    let driver = ("agent.driver".to_owned(), driver.clone());
+    let program = ("agent.command".to_owned(), yaml_of(&program));
+    // A driver without its program is refused, and so is the other order for one that has a default.
+    Ok(if driver.1 == "command" {
+        vec![program, driver]
+    } else {
+        vec![driver, program]
+    })
+}
+
+/// Changes the agent in a config file that was there. Returns whether something changed.
+fn change_agent(
+    context: &Context,
+    made: &Initialised,
+    settings: &[(String, String)],
+) -> Result<bool, Failure> {
+    let file = ConfigFile::project(made.dir.folder());
+    let trust = TrustStore::new(context.home()?);
+    let mut changed = false;
+    for (key, value) in settings {
+        if yaml_of(&file.get(key)?.value) == *value {
+            continue;
+        }
+        trust.set_in_project(made.id, made.dir.folder(), key, value, time::now())?;
+        context.printer.note(format!("Set {key} to {value}"));
+        changed = true;
+    }
+    Ok(changed)
 }
 
 /// An explicit name that another folder has is refused before anything is written.
@@ -212,27 +289,47 @@ fn register(
     })
 }
 
-fn tell(context: &Context, made: &Initialised, registered: &RegisteredProject, trusted: bool) {
-    let printer = context.printer;
-    if trusted {
-        printer.note("The project's settings are trusted.");
+/// Lets the agent of a project that is new do nothing until somebody wants it to.
+fn rest(
+    context: &Context,
+    client: &Client,
+    registered: &mut RegisteredProject,
+) -> Result<(), Failure> {
+    if !registered.created {
+        context.printer.warning(format!(
+            "{0} was registered before and is left as it is; `ccm project pause {0}` lets its queue rest",
+            registered.project.name
+        ));
+        return Ok(());
     }
+    let id = registered.project.id;
+    registered.project = context.block_on(async { Ok(client.pause_project(id).await?) })?;
+    Ok(())
+}
+
+fn tell(context: &Context, made: &Initialised, registered: &RegisteredProject, changed: bool) {
+    let printer = context.printer;
     let project = &registered.project;
     let (name, path) = (&project.name, &project.path);
-    if registered.created {
+    let rests = registered.created && project.state == ProjectState::Paused;
+    if rests {
+        printer.note(format!(
+            "{name} ({path}) is registered; its agent does nothing until `ccm project resume {name}`."
+        ));
+    } else if registered.created {
         printer.note(format!("{name} ({path}) is registered and has an agent."));
     } else if registered.moved {
         printer.note(format!(
             "{name} is now at {path}; its tasks and runs came along."
         ));
-    } else if made.created.is_empty() && !trusted {
+    } else if made.created.is_empty() && !changed {
         printer.note(format!(
             "{name} ({path}) is set up and registered already; nothing was changed."
         ));
     } else {
         printer.note(format!("{name} ({path}) was registered already."));
     }
-    if registered.created {
+    if registered.created && !rests {
         printer.note(printer.paint(Colour::Dim, "Try next:"));
         printer.note("  echo \"Say hello\" | ccm task create    put a task in its queue");
         printer.note("  ccm task list                         see what becomes of it");

@@ -3,17 +3,27 @@
 mod agent;
 mod ask;
 mod asks;
+mod backup;
 mod completions;
 mod config;
 mod daemon;
+mod doctor;
 mod info;
 mod init;
 mod man;
+mod overview;
+mod progress;
 mod project;
+mod restore;
 mod select;
+mod supabase;
+mod sync;
+mod tail;
 mod task;
 mod text;
 mod time;
+mod typo;
+mod uninstall;
 mod version;
 
 use std::path::{Path, PathBuf};
@@ -80,9 +90,21 @@ enum Command<I: Args> {
     /// The one daemon of this machine
     #[command(subcommand)]
     Daemon(daemon::Command),
+    Backup(backup::Backup),
+    Restore(restore::Restore),
+    Doctor(doctor::Doctor),
+    /// The account that your machines share
+    #[command(subcommand)]
+    Supabase(supabase::Command),
+    /// Sharing the queue with your other machines
+    #[command(subcommand)]
+    Sync(sync::Command),
     /// Show this machine: where things are, what runs
+    #[command(after_help = "Examples:\n  ccm info\n  ccm info --json | jq -r .database")]
     Info,
+    Uninstall(uninstall::Uninstall),
     /// Show the version
+    #[command(after_help = "Examples:\n  ccm version")]
     Version,
     Completions(completions::Completions),
     Man(man::Man),
@@ -133,6 +155,7 @@ fn main<I: Init>(program: &'static str) -> ExitCode {
         Ok(line) => line,
         Err(error) => {
             // Help goes to standard output; a reader that went away is no failure.
+            let error = typo::with_hint(error, &command);
             let _ = error.print();
             return if error.use_stderr() {
                 Code::Usage.into()
@@ -147,10 +170,7 @@ fn main<I: Init>(program: &'static str) -> ExitCode {
     } else {
         match line.command {
             Some(command) => carry_out(command, &context),
-            None => context
-                .printer
-                .line(command.clone().render_help().to_string().trim_end())
-                .map(|()| Code::Done),
+            None => overview::run(&context),
         }
     };
     match outcome {
@@ -184,7 +204,13 @@ fn carry_out<I: Init>(command: Command<I>, context: &Context) -> Outcome {
         Command::Asks(args) => asks::run(&args, context),
         Command::Config(command) => config::run(command, context),
         Command::Daemon(command) => daemon::run(command, context),
+        Command::Backup(args) => backup::run(&args, context),
+        Command::Doctor(args) => doctor::run(&args, context),
+        Command::Restore(args) => restore::run(&args, context),
+        Command::Supabase(command) => supabase::run(&command, context),
+        Command::Sync(command) => sync::run(&command, context),
         Command::Info => info::run(context),
+        Command::Uninstall(args) => uninstall::run(&args, context),
         Command::Version => version::run(context),
         Command::Completions(args) => completions::run(&args, line::<I>(context.program), context),
         Command::Man(args) => man::run(&args, context),

@@ -247,10 +247,12 @@ pub(super) async fn agent(
     let project = match (project(context, client, name).await, name) {
         (Ok(project), _) => project,
         (Err(failure), Some(name)) if failure.code == Code::NotFound => {
-            return Err(
-                Failure::new(Code::NotFound, format!("there is no agent {name:?}"))
-                    .hint("`ccm agent list` shows all"),
-            );
+            let failure = Failure::new(Code::NotFound, format!("there is no agent {name:?}"));
+            let names = agents.iter().map(|agent| &*agent.name);
+            return Err(match nearest(name, names) {
+                Some(near) => failure.hint(format!("there is an agent {near:?}")),
+                None => failure.hint("`ccm agent list` shows all"),
+            });
         }
         (Err(failure), _) => return Err(failure),
     };

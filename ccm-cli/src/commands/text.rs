@@ -10,18 +10,31 @@ use crate::exit::{Code, Failure};
 
 /// The `words` with spaces in between; without any, what standard input has. `what` it is stands in messages.
 pub(super) fn text(words: Vec<OsString>, what: &str, context: &Context) -> Result<String, Failure> {
+    checked(given(words, what, context)?)
+}
+
+/// The same, before it is known whether an agent can get it.
+pub(super) fn given(
+    words: Vec<OsString>,
+    what: &str,
+    context: &Context,
+) -> Result<String, Failure> {
     let bytes = if words.is_empty() {
         read(what, context)?
     } else {
         let joined = words.join(std::ffi::OsStr::new(" "));
         std::os::unix::ffi::OsStringExt::into_vec(joined)
     };
-    let text = String::from_utf8(bytes).map_err(|e| {
+    String::from_utf8(bytes).map_err(|e| {
         let at = e.utf8_error().valid_up_to();
         Failure::usage(format!(
             "the {what} text is not UTF-8: byte {at} begins no character"
         ))
-    })?;
+    })
+}
+
+/// `text` if an agent can get it.
+pub(super) fn checked(text: String) -> Result<String, Failure> {
     let text = TaskText::new(text).map_err(|e| {
         let failure = Failure::from(e);
         Failure::usage(failure.message)

@@ -101,6 +101,14 @@ fn runs_of(machine: &Machine, id: &str) -> Vec<Run> {
     runs
 }
 
+/// What the daemon tells of its own work, besides that its checks of the disk find little room on a small one.
+fn troubles(machine: &Machine) -> Vec<String> {
+    let status = status(machine);
+    let is_found = |problem: &String| status.checks.iter().any(|check| check.detail == *problem);
+    let problems = status.problems.iter().filter(|problem| !is_found(problem));
+    problems.cloned().collect()
+}
+
 fn status(machine: &Machine) -> Status {
     block_on(async { machine.client().status().await.unwrap() })
 }

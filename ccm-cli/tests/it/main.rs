@@ -1,21 +1,35 @@
 //! Everything that is tested from outside.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod agents;
 mod asks;
+mod backup;
 mod claude;
 mod client;
+mod config;
 mod crash;
+mod doctor;
+mod every_command;
 mod faults;
+mod help;
+mod limits;
 mod mistakes;
 mod offline;
 mod online;
+mod overview;
 mod places;
+mod reload;
 mod runs;
 mod server;
+mod service;
+mod set_up;
 mod shells;
 mod storm;
 #[path = "../stub/mod.rs"]
 mod stub;
 mod support;
+mod templates;
 mod terminal;
+mod uninstall;
 mod upgrade;
+mod walk;

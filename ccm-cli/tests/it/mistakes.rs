@@ -21,7 +21,9 @@ fn a_daemon_that_knows_another_token_can_still_be_restarted() {
     machine.ccm(&["daemon", "start"]).ok();
     let first = machine.info().unwrap().pid;
     std::fs::remove_file(machine.path("ccm/token")).unwrap();
-    machine.ccm(&["daemon", "init", "--no-start"]).ok();
+    machine
+        .ccm(&["daemon", "init", "--no-start", "--no-service"])
+        .ok();
     let told = machine.ccm(&["task", "list"]).fails(6);
     assert!(told.contains("does not take this token"), "{told}");
     assert!(told.contains("daemon restart"), "{told}");

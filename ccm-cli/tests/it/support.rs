@@ -11,6 +11,7 @@
 #![allow(dead_code, reason = "a harness has more than the tests of today need")]
 
 mod disk;
+mod namespace;
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -27,6 +28,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 pub(crate) use disk::Disk;
+pub(crate) use namespace::own_network;
 
 /// How long anything may take before a test gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -191,6 +193,18 @@ impl Machine {
     /// Runs `ccm` to its end with `input` on its standard input.
     pub(crate) fn ccm_with<A: AsRef<OsStr>>(&self, args: &[A], input: &[u8]) -> Ran {
         Ran::with_input(&mut self.command("ccm", args), input)
+    }
+
+    /// What the agents' tmux server says; nothing if there is none.
+    pub(crate) fn tmux(&self, args: &[&str]) -> String {
+        let output = Command::new("tmux")
+            .args(["-N", "-L", "ccm-test"])
+            .args(args)
+            .env_remove("TMUX")
+            .env("TMUX_TMPDIR", self.path("tmux"))
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     /// Starts the daemon in the foreground, as a child of the test, and waits until it is ready.
@@ -384,6 +398,7 @@ impl Machine {
             (r"(port |:)\d{4,5}\b", "${1}[PORT]"),
             (r"(\bID)? {2,}PROJECT", "$1  PROJECT"),
             (r"\b\d+s( {2,}|\b)", "[AGE]$1"),
+            (r"\b\d+ [KM]iB( {2,}|\b)", "[SIZE]$1"),
         ] {
             settings.add_filter(pattern, name);
         }
@@ -424,6 +439,16 @@ fn as_pid(pid: u32) -> Pid {
 pub(crate) struct Project<'a> {
     machine: &'a Machine,
     pub(crate) folder: PathBuf,
+}
+
+impl<'a> Project<'a> {
+    /// The project that was made in the folder of this name before.
+    pub(crate) fn at(machine: &'a Machine, name: &str) -> Self {
+        Self {
+            machine,
+            folder: machine.folder(name),
+        }
+    }
 }
 
 impl Project<'_> {

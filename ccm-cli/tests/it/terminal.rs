@@ -4,23 +4,26 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::process::{Child, Command};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::pty::{Winsize, openpty};
 
 use crate::server::{Server, json};
-use crate::support::{Machine, until};
+use crate::support::{Machine, PATIENCE, until};
 
 /// A program on a terminal of 80 columns.
-struct Terminal {
+pub(crate) struct Terminal {
     child: Child,
     keyboard: File,
     screen: Arc<Mutex<Vec<u8>>>,
+    /// How much of the screen was waited for already.
+    seen: usize,
     reader: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Terminal {
-    fn new(mut command: Command) -> Self {
+    pub(crate) fn new(mut command: Command) -> Self {
         let size = Winsize {
             ws_row: 24,
             ws_col: 80,
@@ -56,25 +59,38 @@ impl Terminal {
             child,
             keyboard,
             screen,
+            seen: 0,
             reader: Some(reader),
         }
     }
 
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let text = String::from_utf8_lossy(&self.screen.lock().unwrap()).into_owned();
         text.replace("\r\n", "\n")
     }
 
-    /// Waits until `words` are on the screen, then types `keys`.
-    fn answer(&mut self, words: &str, keys: &str) {
-        until(&format!("{words:?} is on the screen"), || {
-            self.text().contains(words)
-        });
+    /// Waits until `words` are on the screen behind those that were waited for before, then types `keys`.
+    #[track_caller]
+    pub(crate) fn answer(&mut self, words: &str, keys: &str) {
+        let begun = Instant::now();
+        loop {
+            let text = self.text();
+            if let Some(at) = text[self.seen..].find(words) {
+                self.seen += at + words.len();
+                break;
+            }
+            let rest = &text[self.seen..];
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "never on the screen: {words:?}; {rest:?}"
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
         self.keyboard.write_all(keys.as_bytes()).unwrap();
     }
 
     /// Waits for the program's end and returns its exit code and all that was on the screen.
-    fn end(mut self) -> (i32, String) {
+    pub(crate) fn end(mut self) -> (i32, String) {
         let mut status = None;
         until("the program ends", || {
             status = self.child.try_wait().unwrap();
@@ -90,23 +106,6 @@ impl Drop for Terminal {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-#[test]
-fn setting_a_machine_up_asks_few_questions() {
-    let machine = Machine::bare();
-    let mut terminal = Terminal::new(machine.command("ccm-orchestrator", &["init"]));
-    terminal.answer("Profile? [1]", "x\n");
-    terminal.answer("Please answer 1 or 2.\nProfile? [1]", "2\n");
-    terminal.answer("System hostname? [", "laptop\n");
-    terminal.answer("Start the daemon now? [Y/n]", "n\n");
-    let (code, screen) = terminal.end();
-    assert_eq!(code, 0, "{screen}");
-    assert_eq!(machine.ccm(&["config", "get", "profile"]).ok(), "minimal");
-    assert_eq!(
-        machine.ccm(&["config", "get", "system.hostname"]).ok(),
-        "laptop"
-    );
 }
 
 #[test]
@@ -200,24 +199,47 @@ fn what_agents_print_can_not_hurt_a_terminal() {
 }
 
 #[test]
-fn tables_fit_the_terminal_and_ids_stay_whole() {
+fn tables_fit_the_terminal_and_ids_can_be_used() {
     let machine = Machine::new();
     let _daemon = machine.daemon();
     let project = machine.project("demo", &["cat"]);
     machine.ccm(&["project", "pause", "demo"]).ok();
     let title = "a title that is far too long for the rest of this line ".repeat(2);
     let id = project.task(&title);
-    let (_, screen) = Terminal::new(machine.command("ccm", &["task", "list"])).end();
+    let list = |no_color: &str| {
+        let mut command = machine.command("ccm", &["task", "list"]);
+        command.env("NO_COLOR", no_color);
+        Terminal::new(command).end().1
+    };
+    assert!(
+        list("").contains("\u{1b}[2mqueued\u{1b}[0m"),
+        "{:?}",
+        list("")
+    );
+    let screen = list("1");
     let lines: Vec<_> = screen.lines().collect();
     assert_eq!(lines.len(), 2, "{screen}");
     assert!(
         lines.iter().all(|line| line.chars().count() <= 80),
         "{screen}"
     );
+    let (short, rest) = lines[1].split_once(' ').unwrap();
+    assert!(id.ends_with(short) && rest.contains('…'), "{screen}");
+    assert_eq!(
+        machine.ccm(&["task", "show", short, "--json"]).json()["id"],
+        *id
+    );
+    let (_, screen) = Terminal::new(machine.command("ccm", &["agent", "list"])).end();
     assert!(
-        lines[1].starts_with(&id) && lines[1].contains('…'),
+        screen.lines().all(|line| line.chars().count() <= 80),
         "{screen}"
     );
+    assert!(
+        screen.contains("MEMORY") && screen.contains("CPU"),
+        "{screen}"
+    );
+    let piped = machine.ccm(&["agent", "list"]).ok();
+    assert!(piped.contains("RUN") && piped.contains("WINDOW"), "{piped}");
     let piped = machine.ccm(&["task", "list"]).ok();
     assert!(
         piped.contains(title.trim_end().get(..70).unwrap()),
@@ -315,4 +337,34 @@ fn a_question_is_shown_and_asked() {
         assert!(screen.contains("  rm -rf build"), "{screen}");
         assert!(server.requests()[1].ends_with(sent), "{screen}");
     }
+}
+
+#[test]
+fn stopping_an_agent_at_work_asks() {
+    let machine = Machine::new();
+    let _daemon = machine.daemon();
+    let script = "while [ ! -e go ]; do sleep 0.05; done";
+    let project = machine.project("demo", &["sh", "-c", script]);
+    let id = project.task("The one task");
+    let state = |of: &[&str]| machine.ccm(of).json()["state"].clone();
+    until("it works", || {
+        state(&["agent", "show", "demo", "--json"]) == "working"
+    });
+    let stop = |answer: &str| {
+        let mut terminal = Terminal::new(machine.command("ccm", &["agent", "stop", "demo"]));
+        terminal.answer("Stop it? [y/N]", answer);
+        terminal.end()
+    };
+    let (code, screen) = stop("n\n");
+    assert_eq!(code, 1, "{screen}");
+    assert!(
+        screen.contains("demo works on \"The one task\""),
+        "{screen}"
+    );
+    assert!(screen.contains("demo goes on."), "{screen}");
+    assert_eq!(state(&["task", "show", &id, "--json"]), "running");
+    let (code, screen) = stop("y\n");
+    assert_eq!(code, 0, "{screen}");
+    assert!(screen.contains("demo is stopped"), "{screen}");
+    assert_eq!(state(&["task", "show", &id, "--json"]), "failed");
 }

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::OpenAsk;
-use crate::agent::{self, AgentState, Evidence};
+use crate::agent::{self, AgentState, Evidence, Wanted};
 use crate::id::{AgentId, ProjectId, RunId};
 use crate::project::AgentMode;
 use crate::time::Timestamp;
@@ -22,7 +22,7 @@ pub struct Agent {
     pub mode: Option<AgentMode>,
     /// What it does.
     pub state: AgentStateName,
-    /// What is wrong, in a sentence.
+    /// What is wrong or why it is stopped, in a sentence.
     pub detail: Option<String>,
     /// Since when it is in that state.
     pub since: Timestamp,
@@ -30,6 +30,18 @@ pub struct Agent {
     pub evidence: Evidence,
     /// Until when it is parked, as far as that is known.
     pub until: Option<Timestamp>,
+    /// What it is to be.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required = true))]
+    pub wanted: Wanted,
+    /// Who decided that.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required = true))]
+    pub wanted_by: Option<String>,
+    /// When.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required = true))]
+    pub wanted_since: Option<Timestamp>,
     /// What it waits for a person to answer.
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(required = true))]
@@ -111,6 +123,11 @@ impl Agent {
 impl From<agent::Agent> for Agent {
     /// What the store knows of it; asks, driver, window, process and figures are for whoever can see them to add.
     fn from(agent: agent::Agent) -> Self {
+        let why_stopped = match agent.wish.wanted {
+            Wanted::Up => None,
+            Wanted::Asleep => Some("idle for long, so it sleeps until its next task".to_owned()),
+            Wanted::Down => agent.hold().and_then(|hold| hold.detail),
+        };
         Self {
             id: agent.id,
             project_id: agent.project_id,
@@ -128,8 +145,12 @@ impl From<agent::Agent> for Agent {
                 AgentState::Parked { cause, .. } => {
                     Some(cause.detail.unwrap_or_else(|| cause.reason.to_string()))
                 }
+                AgentState::Stopped => why_stopped,
                 _ => None,
             },
+            wanted: agent.wish.wanted,
+            wanted_by: Some(agent.wish.by),
+            wanted_since: Some(agent.wish.at),
             open_asks: Vec::new(),
             since: agent.since,
             evidence: agent.evidence,
@@ -139,4 +160,52 @@ impl From<agent::Agent> for Agent {
             cpu_percent: None,
         }
     }
+}
+
+/// Which agents are to give their places back.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct CleanUpAgents {
+    /// These; all that are idle if it is empty.
+    #[serde(default)]
+    pub agents: Vec<AgentId>,
+}
+
+/// What a cleaning up led to.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AgentCleanup {
+    /// Who sleeps now until its next task.
+    pub asleep: Vec<CleanedAgent>,
+    /// Who was left alone.
+    pub kept: Vec<KeptAgent>,
+    /// Places that belonged to no project and are gone.
+    pub strays: Vec<AgentId>,
+    /// What all of them gave back together.
+    pub freed_bytes: u64,
+}
+
+/// An agent that gave its place back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct CleanedAgent {
+    /// Its id.
+    pub id: AgentId,
+    /// What people call it.
+    pub name: String,
+    /// What it had used, if that could be seen.
+    pub freed_bytes: Option<u64>,
+}
+
+/// An agent that was left alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct KeptAgent {
+    /// Its id.
+    pub id: AgentId,
+    /// What people call it.
+    pub name: String,
+    /// Why, in words that follow its name.
+    pub why: String,
 }

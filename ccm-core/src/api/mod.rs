@@ -10,14 +10,18 @@ mod run;
 mod status;
 mod task;
 
-pub use agent::{Agent, AgentStateName};
+pub use agent::{Agent, AgentCleanup, AgentStateName, CleanUpAgents, CleanedAgent, KeptAgent};
 pub use ask::{Ask, AskStateName, Input, InputKind, OpenAsk, SendMessage};
 pub use problem::{Problem, ProblemCode, ProblemPart};
 pub use project::{CreateProject, Project, ProjectState, RegisteredProject, Trust, TrustProject};
 pub use run::{Run, RunStateName};
-pub use status::{Health, LogPlace, QueueStatus, Shutdown, ShutdownReport, Status, System};
+pub use status::{
+    Check, CheckStatus, ConfigChange, Health, LogPlace, QueueStatus, Readiness, Reload, Shutdown,
+    ShutdownReport, Status, System,
+};
 pub use task::{CancelAnswer, CreateTask, Task};
 
+pub use crate::agent::Wanted;
 pub use crate::ask::{Answer, AskKind, Choice, ChoiceOption};
 pub use crate::event::{Event, EventKind};
 pub use crate::input::InputState;

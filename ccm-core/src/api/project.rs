@@ -4,6 +4,7 @@ use super::Agent;
 use crate::id::{ProjectId, SystemId};
 use crate::project;
 use crate::reason::Reason;
+use crate::task::Setback;
 use crate::time::Timestamp;
 
 /// A folder on a machine.
@@ -43,6 +44,8 @@ pub enum ProjectState {
     Missing,
     /// Its settings changed and nobody on this machine trusted the change yet, or they can't be read.
     ConfigUntrusted,
+    /// Its agent was stopped.
+    AgentStopped,
 }
 
 impl ProjectState {
@@ -53,7 +56,21 @@ impl ProjectState {
             Self::Paused => "paused",
             Self::Missing => "missing",
             Self::ConfigUntrusted => "config_untrusted",
+            Self::AgentStopped => "agent_stopped",
         }
+    }
+}
+
+impl Project {
+    /// Shows that the project's agent was stopped, if nothing else holds its queue. Pass the agent's
+    /// [`hold`](crate::agent::Agent::hold).
+    #[must_use]
+    pub fn with_agent_hold(mut self, hold: Option<Setback>) -> Self {
+        if let Some(hold) = hold.filter(|_| self.state == ProjectState::Active) {
+            self.state = ProjectState::AgentStopped;
+            self.detail = hold.detail;
+        }
+        self
     }
 }
 

@@ -12,6 +12,45 @@ pub struct Health {
     pub status: String,
 }
 
+/// Whether work can be accepted, and what that was looked up in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Readiness {
+    /// `ok`: what can't be accepted is a problem.
+    pub status: String,
+    /// What was looked at.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required = true))]
+    pub checks: Vec<Check>,
+}
+
+/// One thing that the daemon needs, as it was when it was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Check {
+    /// What it is about: `database`, `tmux`, `disk`, `clock` or `spool`.
+    pub name: String,
+    /// Whether it is as it should be.
+    pub status: CheckStatus,
+    /// What was found; if that is not well, what to do, in a sentence.
+    pub detail: String,
+    /// When.
+    pub checked_at: Timestamp,
+}
+
+/// Whether something is as it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum CheckStatus {
+    /// It is.
+    Ok,
+    /// Work goes on, but somebody should know.
+    Warning,
+    /// It is not.
+    Failed,
+}
+
 /// The daemon at a glance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -49,7 +88,11 @@ pub struct Status {
     pub queue: QueueStatus,
     /// The end of the event log.
     pub log: LogPlace,
-    /// What is wrong now, a sentence each.
+    /// What the daemon needs, as it was found at the last look.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required = true))]
+    pub checks: Vec<Check>,
+    /// What is wrong now, a sentence each, that of the checks included.
     pub problems: Vec<String>,
 }
 
@@ -92,6 +135,30 @@ pub struct System {
     pub tags: Vec<String>,
     /// Whether it is the one that answers.
     pub this: bool,
+}
+
+/// What became of the config file that a daemon was asked to read again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Reload {
+    /// Keys that count now with their new value.
+    pub applied: Vec<ConfigChange>,
+    /// Keys whose new value counts after a restart; until then the old one does.
+    pub restart: Vec<ConfigChange>,
+    /// What is odd about the file, a sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// A key of the config that changed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ConfigChange {
+    /// Its full name, such as `agents.max_concurrent`.
+    pub key: String,
+    /// What it was; null if it was not set and has no default, or is a secret.
+    pub from: serde_json::Value,
+    /// What it is to be, in the same way.
+    pub to: serde_json::Value,
 }
 
 /// How the daemon is to stop.

@@ -68,7 +68,7 @@ pub struct Task {
 }
 
 impl Task {
-    /// The wire form of `task`. A queued task whose project is held says so: pass that project's hold.
+    /// The wire form of `task`. A queued task whose project or agent is held says so: pass that hold.
     pub fn new(task: task::Task, hold: Option<&task::Setback>) -> Self {
         let (setback, finished_at) = match &task.state {
             TaskState::Queued { last } => (hold.or(last.as_ref()).cloned(), None),

@@ -13,6 +13,7 @@ use crate::{AgentRuntime, Result, Scheduler, Store, SyncBackend};
 #[must_use]
 pub struct EngineBuilder {
     parts: Parts,
+    limits: EngineLimits,
 }
 
 impl std::fmt::Debug for EngineBuilder {
@@ -21,7 +22,7 @@ impl std::fmt::Debug for EngineBuilder {
             .field("store", &self.parts.store)
             .field("runtime", &self.parts.runtime)
             .field("scheduler", &self.parts.scheduler)
-            .field("limits", &self.parts.limits)
+            .field("limits", &self.limits)
             .finish_non_exhaustive()
     }
 }
@@ -41,8 +42,8 @@ impl EngineBuilder {
                 sync: None,
                 profiles: Arc::new(FixedProfile::default()),
                 clock: Arc::new(SystemClock),
-                limits: EngineLimits::default(),
             },
+            limits: EngineLimits::default(),
         }
     }
 
@@ -70,9 +71,9 @@ impl EngineBuilder {
         self
     }
 
-    /// What bounds the engine.
+    /// What bounds the engine; [`Engine::set_limits`] changes it later.
     pub fn limits(mut self, limits: EngineLimits) -> Self {
-        self.parts.limits = limits;
+        self.limits = limits;
         self
     }
 
@@ -84,6 +85,8 @@ impl EngineBuilder {
     /// # Errors
     /// Those of the store and of [`AgentRuntime::agents`]; nothing is running then.
     pub async fn start(self) -> Result<Engine> {
-        reconcile::start(self.parts).await.map(Engine::from_shared)
+        reconcile::start(self.parts, self.limits)
+            .await
+            .map(Engine::from_shared)
     }
 }

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::EngineBuilder;
 use super::reconcile::Shared;
+use super::{EngineBuilder, EngineLimits};
 use crate::agent::{AgentFacts, AgentState};
 use crate::api::{CreateTask, ShutdownReport};
 use crate::ask::{Answer, Ask, AskState};
@@ -21,7 +21,7 @@ use crate::{AgentRuntime, Error, ErrorKind, Noun, Result, Store, SyncBackend};
 /// A running engine. Clones are the same engine.
 #[derive(Debug, Clone)]
 pub struct Engine {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 impl Engine {
@@ -58,6 +58,16 @@ impl Engine {
         &self.shared.parts.system
     }
 
+    /// What bounds it now.
+    pub fn limits(&self) -> EngineLimits {
+        self.shared.limits()
+    }
+
+    /// Bounds it otherwise from now on. Runs and tasks beyond a lower limit stay; no further ones are added to them.
+    pub fn set_limits(&self, limits: EngineLimits) {
+        self.shared.set_limits(limits);
+    }
+
     /// Accepts tasks, all of them or none. What a task leaves out comes from its project's profile.
     ///
     /// A project whose profile can't be used now accepts tasks too; they wait, and what they leave out gets the
@@ -85,7 +95,7 @@ impl Engine {
                 tasks: accepted,
                 created_by: created_by.to_owned(),
                 key,
-                max_queued: self.shared.parts.limits.max_queued,
+                max_queued: self.shared.limits().max_queued,
                 now: self.shared.parts.clock.now(),
             })
             .await;
@@ -95,7 +105,7 @@ impl Engine {
     }
 
     /// Ends the engine if the store says that it is no longer this one's.
-    fn noting<T>(&self, result: Result<T>) -> Result<T> {
+    pub(super) fn noting<T>(&self, result: Result<T>) -> Result<T> {
         if let Err(error) = &result {
             self.shared.superseded(error);
         }
@@ -358,7 +368,7 @@ impl Engine {
 
     /// How many of `runs` end within the time that stopping may take.
     async fn ended_within(&self, runs: &[RunId]) -> u64 {
-        let patience = self.shared.parts.limits.stop_grace * 2 + Duration::from_secs(10);
+        let patience = self.shared.limits().stop_grace * 2 + Duration::from_secs(10);
         let ended = async {
             let mut head = self.store().watch();
             loop {

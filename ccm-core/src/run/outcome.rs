@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::reason::Reason;
-use crate::runtime::{Exit, RunEnd};
+use crate::runtime::{Exit, MemoryCut, RunEnd};
 use crate::task::{Setback, StopIntent};
 use crate::time::Timestamp;
 
@@ -190,9 +190,14 @@ pub fn judge(ending: &Ending<'_>, stop: Option<&StopIntent>) -> Outcome {
                 _ if concluded && (exit.stopped || exit.signal.is_some()) => Verdict::Succeeded,
                 Some(stop) => by_intent(stop),
                 // A stop that nobody decided: what the program did after it says nothing about its work.
-                None if exit.stopped && !exit.output_cut => Verdict::Lost {
-                    cause: Setback::new(Reason::Lost, "the run was stopped, and nothing says why"),
-                },
+                None if exit.stopped && !exit.output_cut && exit.memory_cut.is_none() => {
+                    Verdict::Lost {
+                        cause: Setback::new(
+                            Reason::Lost,
+                            "the run was stopped, and nothing says why",
+                        ),
+                    }
+                }
                 None => by_exit(exit, ending),
             }
         }
@@ -204,6 +209,9 @@ fn by_exit(exit: &Exit, ending: &Ending<'_>) -> Verdict {
     let failed = |reason, detail: String| Verdict::Failed {
         cause: Setback::new(reason, detail),
     };
+    if let Some(cut) = exit.memory_cut {
+        return failed(Reason::MemoryLimit, too_much_memory(cut));
+    }
     if exit.output_cut {
         return failed(
             Reason::OutputLimit,
@@ -253,6 +261,22 @@ fn by_exit(exit: &Exit, ending: &Ending<'_>) -> Verdict {
             cause: Setback::bare(Reason::Lost),
         },
     }
+}
+
+fn too_much_memory(MemoryCut { used_mb, limit_mb }: MemoryCut) -> String {
+    let what = if used_mb > limit_mb {
+        format!(
+            "the agent took {used_mb} MiB of memory with everything that it started, and it may take {limit_mb} MiB"
+        )
+    } else {
+        format!(
+            "the agent wanted more than the {limit_mb} MiB of memory that it may take with everything that it started"
+        )
+    };
+    format!(
+        "{what}; limits.memory_mb in .ccm/config.yaml raises that for this project, resources.max_agent_memory_mb for \
+         all projects of the machine"
+    )
 }
 
 fn by_intent(stop: &StopIntent) -> Verdict {

@@ -76,6 +76,7 @@ pub const fn is_retried(verdict: &Verdict) -> bool {
             | Reason::Budget
             | Reason::ConfigUntrusted
             | Reason::ProjectMissing
+            | Reason::AgentStopped
             | Reason::ProjectRemoved
             | Reason::Cancelled => false,
         },

@@ -1,5 +1,6 @@
 //! The states of a task and the only ways from one to another.
 
+use crate::agent::Wish;
 use crate::id::RunId;
 use crate::reason::Reason;
 use crate::run::Verdict;
@@ -147,6 +148,15 @@ pub struct StopIntent {
 }
 
 impl StopIntent {
+    /// The run is given up because its agent is.
+    pub fn with_agent(wish: &Wish) -> Self {
+        Self {
+            reason: Reason::Lost,
+            by: format!("{} with its agent", wish.by),
+            at: wish.at,
+        }
+    }
+
     /// Whether the task must not be queued again after this stop.
     pub const fn is_final(&self) -> bool {
         matches!(self.reason, Reason::Cancelled | Reason::ProjectRemoved)

@@ -29,7 +29,7 @@ pub(crate) struct Machine {
     pub(crate) clock: FakeClock,
     profiles: Arc<Switch>,
     pub(crate) system: System,
-    limits: EngineLimits,
+    pub(crate) limits: EngineLimits,
 }
 
 /// The same profile for every project, or a hold.
@@ -254,6 +254,47 @@ async fn an_agent_does_one_thing_at_a_time_and_the_machine_no_more_than_allowed(
         most = most.max(running.values().sum());
     }
     assert_eq!(most, 2);
+}
+
+#[tokio::test]
+async fn limits_change_while_work_goes_on() {
+    let mut machine = Machine::new();
+    machine.limits.max_running = 1;
+    let engine = machine.daemon().await;
+    let mut ids = Vec::new();
+    for name in ["a", "b", "c"] {
+        let (project, _) = project(&engine, name).await;
+        ids.push(task(&engine, project, "wait").await);
+    }
+    started(&engine, ids[0]).await;
+    let counts = engine.store().counts().await.unwrap();
+    assert_eq!((counts.running, counts.queued), (1, 2));
+
+    // A higher one counts at once, with nothing else that would wake the engine.
+    engine.set_limits(EngineLimits {
+        max_running: 2,
+        max_queued: 1,
+        ..engine.limits()
+    });
+    started(&engine, ids[1]).await;
+    let counts = engine.store().counts().await.unwrap();
+    assert_eq!((counts.running, counts.queued), (2, 1));
+    let project = engine.store().task(ids[2]).await.unwrap().project_id;
+    let refused = engine
+        .create_tasks(vec![CreateTask::new(project, "wait")], "test", None)
+        .await
+        .unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::QueueFull);
+
+    // A lower one ends nothing.
+    engine.set_limits(EngineLimits {
+        max_running: 1,
+        ..engine.limits()
+    });
+    machine.runtime.release("go");
+    for id in ids {
+        done(&engine, id).await;
+    }
 }
 
 #[tokio::test]

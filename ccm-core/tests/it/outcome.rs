@@ -3,7 +3,7 @@
 use ccm_core::Reason;
 use ccm_core::id::RunId;
 use ccm_core::run::{Ending, Outcome, Refusal, Report, Reported, Verdict, judge};
-use ccm_core::runtime::{Exit, RunEnd};
+use ccm_core::runtime::{Exit, MemoryCut, RunEnd};
 use ccm_core::task::{Setback, StopIntent, TaskState, TaskStateName};
 use ccm_core::time::Timestamp;
 use proptest::prelude::*;
@@ -18,6 +18,7 @@ fn exit(code: Option<i32>, signal: Option<i32>) -> Exit {
         signal,
         stopped: false,
         output_cut: false,
+        memory_cut: None,
         out_bytes: 0,
         err_bytes: 0,
         ended_at: at(9),
@@ -30,8 +31,9 @@ prop_compose! {
         signal in proptest::option::of(1..32_i32),
         stopped: bool,
         output_cut in proptest::bool::weighted(0.2),
+        memory_cut in proptest::option::weighted(0.2, Just(MemoryCut { used_mb: 70, limit_mb: 64 })),
     ) -> Exit {
-        Exit { stopped, output_cut, ..exit(code, signal) }
+        Exit { stopped, output_cut, memory_cut, ..exit(code, signal) }
     }
 }
 
@@ -114,7 +116,8 @@ proptest! {
             RunEnd::NeverStarted(_) => false,
             RunEnd::Gone => stop.is_none() || concluded,
             RunEnd::Exited(exit) => {
-                let by_itself = exit.code == Some(0) && !exit.stopped && !exit.output_cut;
+                let forced = exit.stopped || exit.output_cut || exit.memory_cut.is_some();
+                let by_itself = exit.code == Some(0) && !forced;
                 by_itself || (concluded && (exit.stopped || exit.signal.is_some()))
             }
         };
@@ -163,7 +166,9 @@ proptest! {
     ) {
         let refusal = whole(&reported).and_then(|report| report.refusal.as_ref());
         let by_itself = match &end {
-            RunEnd::Exited(exit) => !exit.stopped && !exit.output_cut,
+            RunEnd::Exited(exit) => {
+                !exit.stopped && !exit.output_cut && exit.memory_cut.is_none()
+            }
             RunEnd::NeverStarted(_) | RunEnd::Gone => false,
         };
         match outcome(&end, &reported, stop.as_ref()).verdict {
@@ -277,6 +282,21 @@ fn failures_have_their_reason() {
         ..exit(None, Some(15))
     });
     assert_eq!(reason(&cut, &nothing), Reason::OutputLimit);
+    for used_mb in [70, 64] {
+        let cut = RunEnd::Exited(Exit {
+            memory_cut: Some(MemoryCut {
+                used_mb,
+                limit_mb: 64,
+            }),
+            ..exit(None, Some(9))
+        });
+        let why = setback(&cut, &nothing);
+        assert_eq!(why.reason, Reason::MemoryLimit);
+        let detail = why.detail.unwrap_or_default();
+        for word in [used_mb.to_string().as_str(), "64 MiB", "limits.memory_mb"] {
+            assert!(detail.contains(word), "{detail}");
+        }
+    }
     let stopped = RunEnd::Exited(Exit {
         stopped: true,
         ..exit(Some(0), None)

@@ -30,6 +30,7 @@ mod suite {
     fn no_case_is_forgotten() {
         let sources = [
             include_str!("../../src/testing/conformance/store/projects.rs"),
+            include_str!("../../src/testing/conformance/store/agents.rs"),
             include_str!("../../src/testing/conformance/store/tasks.rs"),
             include_str!("../../src/testing/conformance/store/dispatch.rs"),
             include_str!("../../src/testing/conformance/store/runs.rs"),

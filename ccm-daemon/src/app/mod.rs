@@ -3,26 +3,32 @@
 mod agents;
 mod asks;
 mod inputs;
+mod load;
 mod projects;
+mod reload;
 mod runs;
 mod status;
 mod tasks;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use ccm_agents::TmuxRuntime;
 use ccm_core::api::ShutdownReport;
-use ccm_core::engine::{Engine, EngineLimits};
+use ccm_core::engine::Engine;
 use ccm_core::id::Epoch;
 use ccm_core::project::Profiles;
 use ccm_core::time::{Clock, Timestamp};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
+use crate::health::Health;
 use crate::http::AllowedHosts;
 use crate::machine::{Home, Token, WebUi};
+use crate::settings::Settings;
 
+use load::Load;
 pub(crate) use projects::Refusal;
 
 /// Everything that answers are made of.
@@ -34,16 +40,16 @@ pub struct AppParts {
     pub profiles: Arc<dyn Profiles>,
     /// The clock; the same that the engine has.
     pub clock: Arc<dyn Clock>,
-    /// The limits; the same that the engine has.
-    pub limits: EngineLimits,
+    /// The config in force.
+    pub settings: Settings,
     /// The machine home.
     pub home: Home,
     /// What a request must show.
     pub token: Token,
-    /// What a request's `Host` may be.
-    pub hosts: AllowedHosts,
     /// The windows of agents, if they have some; what is wrong with them is told in the status.
     pub windows: Option<Arc<TmuxRuntime>>,
+    /// Where the database is, if it is in a file.
+    pub database: Option<PathBuf>,
     /// What is told about this daemon.
     pub facts: Facts,
 }
@@ -70,6 +76,9 @@ pub struct Facts {
 /// The daemon, as far as it can be asked for things.
 pub struct App {
     parts: AppParts,
+    health: Health,
+    load: Load,
+    hosts: RwLock<Arc<AllowedHosts>>,
     report: OnceCell<ShutdownReport>,
     stopping: CancellationToken,
 }
@@ -85,8 +94,29 @@ impl std::fmt::Debug for App {
 impl App {
     /// A daemon made of `parts`.
     pub fn new(parts: AppParts) -> Self {
+        let hosts = AllowedHosts::new(
+            parts.facts.address,
+            &parts.settings.current().web_ui.allowed_hosts,
+        );
+        let database = parts.database.as_deref().and_then(Path::parent);
+        let mut folders = vec![parts.home.dir().to_owned()];
+        folders.extend(
+            database
+                .filter(|dir| *dir != parts.home.dir())
+                .map(Path::to_owned),
+        );
+        let health = Health::new(
+            parts.engine.clone(),
+            Arc::clone(&parts.clock),
+            parts.windows.clone(),
+            folders,
+            parts.settings.clone(),
+        );
         Self {
             parts,
+            health,
+            load: Load::default(),
+            hosts: RwLock::new(Arc::new(hosts)),
             report: OnceCell::new(),
             stopping: CancellationToken::new(),
         }
@@ -108,6 +138,11 @@ impl App {
         report
     }
 
+    /// Looks after the daemon's health at its interval, until it stops.
+    pub async fn keep_health(&self) {
+        self.health.keep(self.stopping.clone()).await;
+    }
+
     /// Cancelled once the daemon is to stop.
     pub fn stopping(&self) -> &CancellationToken {
         &self.stopping
@@ -121,7 +156,9 @@ impl App {
         self.parts.facts.web_ui
     }
 
-    pub(crate) fn allowed_hosts(&self) -> &AllowedHosts {
-        &self.parts.hosts
+    /// What a request's `Host` may be.
+    pub(crate) fn allowed_hosts(&self) -> Arc<AllowedHosts> {
+        let hosts = self.hosts.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&hosts)
     }
 }

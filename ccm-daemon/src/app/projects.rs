@@ -36,11 +36,14 @@ impl App {
     /// All projects, or the one of that name.
     pub(crate) async fn projects(&self, name: Option<&str>) -> Result<Vec<api::Project>, Error> {
         let projects = self.engine().store().projects().await?;
+        let mut holds = self.agent_holds().await?;
         let deadline = Instant::now() + LOOKING;
         let mut answers = Vec::with_capacity(projects.len());
         for project in projects {
             if name.is_none_or(|name| project.name == name) {
-                answers.push(self.looked_at(project, deadline).await?.into());
+                let hold = holds.remove(&project.id);
+                let project = self.looked_at(project, deadline).await?;
+                answers.push(api::Project::from(project).with_agent_hold(hold));
             }
         }
         Ok(answers)
@@ -49,7 +52,13 @@ impl App {
     pub(crate) async fn project(&self, id: ProjectId) -> Result<api::Project, Error> {
         let project = self.engine().store().project(id).await?;
         let project = self.looked_at(project, Instant::now() + LOOKING).await?;
-        Ok(project.into())
+        self.project_answer(project).await
+    }
+
+    /// The project, and whether it waits for its agent.
+    async fn project_answer(&self, project: Project) -> Result<api::Project, Error> {
+        let hold = self.agent_holds().await?.remove(&project.id);
+        Ok(api::Project::from(project).with_agent_hold(hold))
     }
 
     /// The project with what its folder and settings are now: dispatch looks at them only for tasks that wait, and
@@ -94,12 +103,13 @@ impl App {
             })
             .await?;
         let asks = self.asks_of(Some(registered.project.id)).await?;
-        let seen = self.seen().await;
+        let seen = self.seen(|_| false).await;
         let agent = registered.agent;
+        let hold = agent.hold();
         let agent = self.agent_answer(agent, Some(&registered.project), &asks, &seen);
         Ok(RegisteredProject {
             agent: agent.await,
-            project: registered.project.into(),
+            project: api::Project::from(registered.project).with_agent_hold(hold),
             created: registered.effect == RegisterEffect::Created,
             moved: registered.effect == RegisterEffect::Moved,
         })
@@ -127,14 +137,13 @@ impl App {
         id: ProjectId,
         paused: bool,
     ) -> Result<api::Project, Error> {
-        self.engine()
-            .pause_project(id, paused)
-            .await
-            .map(Into::into)
+        let project = self.engine().pause_project(id, paused).await?;
+        self.project_answer(project).await
     }
 
     pub(crate) async fn refresh_project(&self, id: ProjectId) -> Result<api::Project, Error> {
-        self.engine().refresh_project(id).await.map(Into::into)
+        let project = self.engine().refresh_project(id).await?;
+        self.project_answer(project).await
     }
 
     /// What a project's settings say as far as they can run code, and whether that is trusted.

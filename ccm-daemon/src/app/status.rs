@@ -1,8 +1,9 @@
-use ccm_core::api::{LogPlace, QueueStatus, Status, System};
+use ccm_core::api::{Check, LogPlace, QueueStatus, Status, System};
 use ccm_core::id::SystemId;
 use ccm_core::{Error, ErrorKind, Noun, Result, chain};
 
 use super::App;
+use crate::health;
 
 impl App {
     pub(crate) async fn status(&self) -> Result<Status> {
@@ -14,10 +15,16 @@ impl App {
         let open_asks = runs.iter().map(|run| u64::from(run.waits.open_asks)).sum();
         let mut problems = self.engine().problems();
         problems.extend(self.web_ui().problem().map(str::to_owned));
+        let checks = self.health.checks().await;
+        problems.extend(health::problems(&checks).map(str::to_owned));
+        // Whether there is a tmux at all is known at any moment, and not only at the last check.
         if let Some(windows) = &self.parts.windows
             && let Err(error) = windows.check().await
         {
-            problems.push(chain(&error));
+            let problem = chain(&error);
+            if !problems.contains(&problem) {
+                problems.push(problem);
+            }
         }
         let agents = match self.engine().runtime().agents().await {
             Ok(agents) => agents.len() as u64,
@@ -27,6 +34,7 @@ impl App {
                 0
             }
         };
+        let limits = self.engine().limits();
         let now = self.parts.clock.now();
         let facts = &self.parts.facts;
         Ok(Status {
@@ -46,23 +54,28 @@ impl App {
             queue: QueueStatus {
                 queued: counts.queued,
                 running: counts.running,
-                max_queued: self.parts.limits.max_queued,
-                max_running: self.parts.limits.max_running,
+                max_queued: limits.max_queued,
+                max_running: limits.max_running,
             },
             log: LogPlace {
                 log_id: log.log,
                 seq: log.head,
             },
+            checks,
             problems,
         })
     }
 
-    /// Whether work can be accepted now.
-    pub(crate) async fn ready(&self) -> Result<()> {
+    /// Whether work can be accepted now, and what that was looked up in.
+    pub(crate) async fn ready(&self) -> Result<Vec<Check>> {
         if self.stopping.is_cancelled() || self.report.initialized() {
             return Err(Error::unavailable("the daemon is stopping"));
         }
-        self.engine().store().counts().await.map(|_| ())
+        let checks = self.health.checks().await;
+        match health::unready(&checks) {
+            Some(error) => Err(error),
+            None => Ok(checks),
+        }
     }
 
     /// Every machine that is known: for now the one that answers.

@@ -2,7 +2,8 @@ use std::collections::HashMap;
 
 use ccm_core::Result;
 use ccm_core::api::{self, CancelAnswer, CreateTask};
-use ccm_core::id::{ProjectId, TaskId};
+use ccm_core::id::{ProjectId, RunId, TaskId};
+use ccm_core::run::{Run, RunState};
 use ccm_core::store::{AskQuery, IdempotencyKey, Page, TaskQuery};
 use ccm_core::task::{Setback, Task, TaskState, TaskStateName};
 use sha2::{Digest, Sha256};
@@ -48,9 +49,10 @@ impl App {
             ..AskQuery::default()
         };
         let asks = self.asked(&page.items, of).await?;
+        let waits = self.waits(&page.items).await?;
         let wire = |task: Task| {
             let hold = holds.get(&task.project_id);
-            self.wire(task, hold, &asks)
+            self.wire(task, hold, &asks, &waits)
         };
         Ok(Page {
             items: page.items.into_iter().map(wire).collect(),
@@ -79,16 +81,30 @@ impl App {
             ..AskQuery::default()
         };
         let asks = self.asked(tasks, of).await?;
+        let waits = self.waits(tasks).await?;
         let hold = holds.get(&task.project_id);
-        Ok(self.wire(task, hold, &asks))
+        Ok(self.wire(task, hold, &asks, &waits))
     }
 
     /// The wire form of `task`, which also says what its run asks, and when it waits for another machine than this one.
-    fn wire(&self, task: Task, hold: Option<&Setback>, asks: &OpenAsks) -> api::Task {
+    fn wire(
+        &self,
+        task: Task,
+        hold: Option<&Setback>,
+        asks: &OpenAsks,
+        waits: &HashMap<RunId, Setback>,
+    ) -> api::Task {
         let missing = self.missing_here(&task);
+        let run = task.state.run();
         let mut wire = api::Task::new(task, hold);
         if wire.state == TaskStateName::Running {
             wire.open_asks = asks.of_task(wire.id);
+            if let Some(wait) = run.and_then(|run| waits.get(&run))
+                && wire.reason.is_none()
+            {
+                wire.reason = Some(wait.reason);
+                wire.detail.clone_from(&wait.detail);
+            }
         }
         if wire.state == TaskStateName::Queued && wire.reason.is_none() {
             wire.detail = missing;
@@ -127,17 +143,35 @@ impl App {
         }
     }
 
-    /// The holds of the projects of which a task waits.
+    /// What the runs that have not ended wait for, if one of `tasks` has such a run.
+    async fn waits(&self, tasks: &[Task]) -> Result<HashMap<RunId, Setback>> {
+        let runs = |task: &Task| matches!(task.state, TaskState::Running { .. });
+        if !tasks.iter().any(runs) {
+            return Ok(HashMap::new());
+        }
+        let open = self.engine().store().open_runs().await?;
+        let wait = |run: Run| {
+            let id = run.id;
+            let RunState::Running { held, .. } = run.state else {
+                return None;
+            };
+            let parked = run.waits.parked.map(|parking| parking.cause);
+            Some((id, held.map(Setback::bare).or(parked)?))
+        };
+        Ok(open.into_iter().filter_map(wait).collect())
+    }
+
+    /// What holds the tasks that wait, by project.
     async fn holds(&self, tasks: &[Task]) -> Result<HashMap<ProjectId, Setback>> {
         let waits = |task: &Task| matches!(task.state, TaskState::Queued { .. });
         if !tasks.iter().any(waits) {
             return Ok(HashMap::new());
         }
         let projects = self.engine().store().projects().await?;
+        let mut holds = self.agent_holds().await?;
         let held = projects.into_iter();
-        Ok(held
-            .filter_map(|project| Some((project.id, project.hold?)))
-            .collect())
+        holds.extend(held.filter_map(|project| Some((project.id, project.hold?))));
+        Ok(holds)
     }
 }
 

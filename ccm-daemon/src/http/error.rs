@@ -10,6 +10,7 @@ use ccm_core::api::{Problem, ProblemCode, ProblemPart};
 use ccm_core::{Error, ErrorKind};
 
 use crate::app::Refusal;
+use crate::machine::ConfigErrors;
 
 /// What a handler returns.
 pub(crate) type Answer<T> = Result<T, ApiError>;
@@ -104,6 +105,24 @@ impl From<Error> for ApiError {
             ProblemCode::DiskFull => answer.retry_after(60),
             _ => answer,
         }
+    }
+}
+
+impl From<ConfigErrors> for ApiError {
+    fn from(errors: ConfigErrors) -> Self {
+        let mut answer = Self::new(ProblemCode::Invalid, errors.to_string());
+        answer.problem.errors = errors
+            .problems
+            .iter()
+            .map(|problem| ProblemPart {
+                pointer: problem
+                    .key
+                    .as_deref()
+                    .map_or_else(String::new, |key| format!("/{}", key.replace('.', "/"))),
+                message: problem.to_string(),
+            })
+            .collect();
+        answer
     }
 }
 

@@ -277,6 +277,15 @@ impl Config {
     /// # Errors
     /// Every problem at once.
     pub fn from_text(home: &Home, text: &str, unknown: Unknown) -> Result<Loaded, ConfigErrors> {
+        Self::checked(home, text, unknown).map(|(loaded, _)| loaded)
+    }
+
+    /// The same with what the text says, key by key.
+    pub(crate) fn checked(
+        home: &Home,
+        text: &str,
+        unknown: Unknown,
+    ) -> Result<(Loaded, Checked), ConfigErrors> {
         let mut checked = Checked::new(&MACHINE, text);
         let mut warnings = Vec::new();
         cross_check(&mut checked, &mut warnings);
@@ -296,7 +305,18 @@ impl Config {
         if !checked.errors.is_empty() {
             return Err(errors(checked.errors));
         }
-        let mut config: Self = serde_json::from_value(checked.nested()).map_err(|e| {
+        let config = Self::of_values(home, |key| checked.get(key))?;
+        warnings.sort_by_key(|problem| problem.line);
+        Ok((Loaded { config, warnings }, checked))
+    }
+
+    /// The config in which each key has this value.
+    pub(crate) fn of_values(
+        home: &Home,
+        value: impl Fn(&'static str) -> Value,
+    ) -> Result<Self, ConfigErrors> {
+        let nested = super::values::nested(&MACHINE, value);
+        let mut config: Self = serde_json::from_value(nested).map_err(|e| {
             ConfigErrors::whole(
                 home.config_file(),
                 MACHINE.file,
@@ -304,8 +324,7 @@ impl Config {
             )
         })?;
         config.resolve(home);
-        warnings.sort_by_key(|problem| problem.line);
-        Ok(Loaded { config, warnings })
+        Ok(config)
     }
 
     /// Runs at once: the smaller one of the two keys that say it.
@@ -328,15 +347,6 @@ impl Config {
         if self.profile == ProfileName::Minimal {
             self.web_ui.enabled = false;
         }
-    }
-
-    /// The commented config file that set-up writes.
-    pub fn default_text(profile: ProfileName, id: SystemId, hostname: &str) -> String {
-        super::template::machine(&[
-            ("profile", Value::from(profile.as_str())),
-            ("system.id", Value::from(id.to_string())),
-            ("system.hostname", Value::from(hostname)),
-        ])
     }
 }
 

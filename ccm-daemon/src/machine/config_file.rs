@@ -15,7 +15,8 @@ use super::files::{self, Links};
 use super::home::Home;
 use super::project_config::{self, ProjectConfig};
 use super::schema::{Applied, Kind, MACHINE, PROJECT, Schema};
-use super::values::{Checked, ConfigErrors, Problem, unknown_key};
+use super::show;
+use super::values::{self, Checked, ConfigErrors, Problem, unknown_key};
 use super::yaml;
 
 /// The machine's config file or a project's.
@@ -25,7 +26,7 @@ pub struct ConfigFile {
 }
 
 #[derive(Debug, Clone)]
-enum Place {
+pub(super) enum Place {
     Machine(Home),
     Project(PathBuf),
 }
@@ -73,6 +74,10 @@ impl ConfigFile {
         }
     }
 
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+
     /// What can be in it.
     pub fn schema(&self) -> &'static Schema {
         match &self.place {
@@ -114,21 +119,6 @@ impl ConfigFile {
         }
     }
 
-    /// Everything that counts, with defaults, as nested objects. `supabase.key` is left out.
-    ///
-    /// # Errors
-    /// Every problem of the file, unknown keys aside.
-    pub fn show(&self) -> Result<Value, ConfigErrors> {
-        let checked = self.usable()?;
-        let mut shown = checked.nested();
-        if let Some(key) = shown.pointer_mut("/supabase/key")
-            && !key.is_null()
-        {
-            *key = "(set)".into();
-        }
-        Ok(shown)
-    }
-
     /// The value of `key`: a key of the table, an entry of a map (`agent.env.LANG`) or a section (all its keys).
     ///
     /// # Errors
@@ -151,7 +141,12 @@ impl ConfigFile {
         }
         if schema.is_section(key) {
             let pointer = format!("/{}", key.replace('.', "/"));
-            let value = checked.nested().pointer(&pointer).cloned();
+            // Whoever asks for a section has not asked for the secret in it.
+            let shown = values::nested(schema, |path| match schema.key(path) {
+                Some(key) => show::hidden(key, checked.get(path)),
+                None => Value::Null,
+            });
+            let value = shown.pointer(&pointer).cloned();
             return Ok(Got {
                 value: value.unwrap_or(Value::Null),
                 line: None,
@@ -167,11 +162,23 @@ impl ConfigFile {
     /// `Invalid` for an unknown key, a value that is not allowed, a change that would break the file, or a file that
     /// can't be changed by a program; `Internal` when it can't be written.
     pub fn set(&self, key: &str, value: &str) -> Result<Edited> {
+        self.change(key, Some(value))
+    }
+
+    /// Takes away what `key` is set to, so that its default counts. A line with a comment becomes a comment itself.
+    ///
+    /// # Errors
+    /// As those of [`set`](Self::set).
+    pub fn unset(&self, key: &str) -> Result<Edited> {
+        self.change(key, None)
+    }
+
+    pub(super) fn change(&self, key: &str, value: Option<&str>) -> Result<Edited> {
         // A machine that was not set up has no folder to lock either.
         self.text().map_err(Error::from)?;
         let _lock = self.lock()?;
         let text = self.text().map_err(Error::from)?;
-        let edited = self.set_in(&text, key, value)?;
+        let edited = self.change_in(&text, key, value)?;
         if edited.changed {
             self.write(&edited.text)?;
         }
@@ -183,6 +190,10 @@ impl ConfigFile {
     /// # Errors
     /// As those of [`set`](Self::set).
     pub fn set_in(&self, text: &str, key: &str, value: &str) -> Result<Edited> {
+        self.change_in(text, key, Some(value))
+    }
+
+    fn change_in(&self, text: &str, key: &str, value: Option<&str>) -> Result<Edited> {
         let schema = self.schema();
         let (kind, applied) = match (schema.key(key), schema.entry(key)) {
             (Some(known), _) => (Some(known.kind), known.applied),
@@ -198,29 +209,29 @@ impl ConfigFile {
             }
             (None, None) => return Err(unknown(schema, key)),
         };
-        let value = parsed(key, kind.as_ref(), value)?;
         let path: Vec<&str> = match schema.entry(key) {
             Some((map, name)) => map.path.split('.').chain([name]).collect(),
             None => key.split('.').collect(),
         };
-        let before = Checked::new(schema, text);
-        let same = match schema.entry(key) {
-            Some((map, name)) => {
-                before.line(map.path).is_some() && before.get(map.path).get(name) == Some(&value)
+        let edited = match value {
+            None => edit::unset(text, &path),
+            Some(value) => {
+                let value = parsed(key, kind.as_ref(), value)?;
+                if is_so(schema, text, key, &value) {
+                    Ok(text.to_owned())
+                } else {
+                    edit::set(text, &path, &value)
+                }
             }
-            None => before
-                .settings
-                .get(key)
-                .is_some_and(|old| old.value == value),
         };
-        if same {
+        let edited = edited.map_err(|e| self.unable(key, e))?;
+        if edited == text {
             return Ok(Edited {
-                text: text.to_owned(),
+                text: edited,
                 changed: false,
                 applied,
             });
         }
-        let edited = edit::set(text, &path, &value).map_err(|e| self.unable(key, e))?;
         let known: Vec<String> = self.errors(text).into_iter().map(bare).collect();
         let new = self
             .errors(&edited)
@@ -229,7 +240,7 @@ impl ConfigFile {
         match new {
             Some(problem) => Err(Error::invalid(bare(problem))),
             None => Ok(Edited {
-                changed: edited != text,
+                changed: true,
                 text: edited,
                 applied,
             }),
@@ -257,7 +268,7 @@ impl ConfigFile {
             .unwrap_or_default()
     }
 
-    fn usable(&self) -> Result<Checked, ConfigErrors> {
+    pub(super) fn usable(&self) -> Result<Checked, ConfigErrors> {
         let text = self.text()?;
         let problems = self.errors(&text);
         if problems.is_empty() {
@@ -331,12 +342,26 @@ impl ConfigFile {
     }
 }
 
+/// Whether `text` says already that `key` is `value`.
+fn is_so(schema: &'static Schema, text: &str, key: &str, value: &Value) -> bool {
+    let says = Checked::new(schema, text);
+    match schema.entry(key) {
+        Some((map, name)) => {
+            says.line(map.path).is_some() && says.get(map.path).get(name) == Some(value)
+        }
+        None => says
+            .settings
+            .get(key)
+            .is_some_and(|old| old.value == *value),
+    }
+}
+
 fn unknown(schema: &Schema, key: &str) -> Error {
     Error::invalid(format!("{key}: {}", unknown_key(schema, key)))
 }
 
 /// A problem without its place, which an edit may have moved.
-fn bare(problem: Problem) -> String {
+pub(super) fn bare(problem: Problem) -> String {
     match problem.key {
         Some(key) => format!("{key}: {}", problem.message),
         None => problem.message,

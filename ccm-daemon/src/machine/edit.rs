@@ -25,12 +25,7 @@ pub(crate) fn set(text: &str, path: &[&str], value: &Value) -> Result<String, Un
     let mut wanted = generic(&root).ok_or(Unable::ByHand { line: root.line })?;
     put(&mut wanted, path, value.clone());
     let by_hand = |line| Unable::ByHand { line };
-    let editor = Editor {
-        text,
-        root: &root,
-        newline: if text.contains("\r\n") { "\r\n" } else { "\n" },
-    };
-    let (line, edited) = editor.set(path, value).map_err(by_hand)?;
+    let (line, edited) = Editor::new(text, &root).set(path, value).map_err(by_hand)?;
     let reread = yaml::parse(&edited).map_err(|_| by_hand(line))?;
     if generic(&reread).as_ref() != Some(&wanted) {
         return Err(by_hand(line));
@@ -44,6 +39,22 @@ pub(crate) fn set(text: &str, path: &[&str], value: &Value) -> Result<String, Un
         all
     };
     if comments(text, &root) != comments(&edited, &reread) {
+        return Err(by_hand(line));
+    }
+    Ok(edited)
+}
+
+/// `text` without what is set at `path`. A line with a comment becomes a comment itself; one without goes away.
+pub(crate) fn unset(text: &str, path: &[&str]) -> Result<String, Unable> {
+    let root = yaml::parse(text).map_err(Unable::Syntax)?;
+    let mut wanted = generic(&root).ok_or(Unable::ByHand { line: root.line })?;
+    take(&mut wanted, path);
+    let by_hand = |line| Unable::ByHand { line };
+    let (line, edited) = Editor::new(text, &root).unset(path).map_err(by_hand)?;
+    let reread = yaml::parse(&edited).map_err(|_| by_hand(line))?;
+    let says = generic(&reread).map(without_empty);
+    let kept = |comment: Range<usize>| edited.contains(&text[comment]);
+    if says != Some(without_empty(wanted)) || !yaml::comments(text, &root).into_iter().all(kept) {
         return Err(by_hand(line));
     }
     Ok(edited)
@@ -87,6 +98,35 @@ fn put(place: &mut Value, path: &[&str], value: Value) {
     }
 }
 
+fn take(place: &mut Value, path: &[&str]) {
+    let (Some(map), [first, rest @ ..]) = (place.as_object_mut(), path) else {
+        return;
+    };
+    match (rest, map.get_mut(*first)) {
+        ([], _) => drop(map.remove(*first)),
+        (rest, Some(inner)) => take(inner, rest),
+        (_, None) => {}
+    }
+}
+
+/// The same with nothing where there are maps of nothing: a section that lost its last key.
+fn without_empty(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let map: Map<String, Value> = map
+                .into_iter()
+                .map(|(key, value)| (key, without_empty(value)))
+                .collect();
+            if map.is_empty() {
+                Value::Null
+            } else {
+                Value::Object(map)
+            }
+        }
+        other => other,
+    }
+}
+
 struct Editor<'a> {
     text: &'a str,
     root: &'a Node,
@@ -96,7 +136,87 @@ struct Editor<'a> {
 /// The changed text and the line of the change, or the line that can't be changed.
 type Edit = Result<(usize, String), usize>;
 
-impl Editor<'_> {
+impl<'a> Editor<'a> {
+    fn new(text: &'a str, root: &'a Node) -> Self {
+        let newline = if text.contains("\r\n") { "\r\n" } else { "\n" };
+        Self {
+            text,
+            root,
+            newline,
+        }
+    }
+
+    /// Takes an entry away. One that is not there is taken away already.
+    fn unset(&self, path: &[&str]) -> Edit {
+        let mut map = self.root;
+        for (depth, part) in path.iter().enumerate() {
+            let Some(entry) = map.get(part) else {
+                return Ok((map.line, self.text.to_owned()));
+            };
+            if depth + 1 < path.len() {
+                map = &entry.value;
+                continue;
+            }
+            return match &map.body {
+                Body::Map {
+                    entries,
+                    flow: true,
+                } => self.cut(entries, entry),
+                _ => self.retire(entry),
+            };
+        }
+        Err(map.line)
+    }
+
+    /// Takes an entry out of a mapping in braces.
+    fn cut(&self, entries: &[Entry], entry: &Entry) -> Edit {
+        let line = entry.key.line;
+        let at = |one: &Entry| one.key.range.start;
+        let place = entries.iter().position(|one| at(one) == at(entry));
+        let place = place.ok_or(line)?;
+        // With the comma that goes away too: the one behind, or for the last entry the one before.
+        let range = match (place.checked_sub(1), entries.get(place + 1)) {
+            (_, Some(next)) => at(entry)..at(next),
+            (Some(previous), None) => self.entry_end(&entries[previous])..self.entry_end(entry),
+            (None, None) => at(entry)..self.entry_end(entry),
+        };
+        self.spliced(line, range, "")
+    }
+
+    fn entry_end(&self, entry: &Entry) -> usize {
+        let colon = self.after_colon(entry).unwrap_or(entry.key.range.end);
+        let value = &entry.value.range;
+        let end = if value.is_empty() { colon } else { value.end };
+        self.text[..end].trim_end().len().max(colon)
+    }
+
+    /// Takes an entry away whose lines are its own.
+    fn retire(&self, entry: &Entry) -> Edit {
+        let line = entry.key.line;
+        let start = self.line_start(entry.key.range.start);
+        let indent = &self.text[start..entry.key.range.start];
+        if !indent.chars().all(|c| c == ' ') {
+            return Err(line);
+        }
+        let end = self.line_end(self.entry_end(entry));
+        let range = start..end;
+        let has_comment = yaml::comments(self.text, self.root)
+            .into_iter()
+            .any(|comment| range.contains(&comment.start));
+        if !has_comment {
+            return self.spliced(line, range, "");
+        }
+        let retired: String = self.text[range.clone()]
+            .split_inclusive('\n')
+            .map(|line| {
+                let (space, rest) = line.split_at(line.len().min(indent.len()));
+                let blank = rest.trim().is_empty() || rest.starts_with('#');
+                format!("{space}{}{rest}", if blank { "" } else { "# " })
+            })
+            .collect();
+        self.spliced(line, range, &retired)
+    }
+
     fn set(&self, path: &[&str], value: &Value) -> Edit {
         let mut map = self.root;
         for (depth, part) in path.iter().enumerate() {
@@ -482,6 +602,40 @@ last: |
         ] {
             assert_eq!(set(text, path, &value), Ok(wanted.to_owned()), "{text:?}");
         }
+    }
+
+    #[test]
+    fn what_is_unset_goes_away_and_its_comments_stay() {
+        for (text, path, wanted) in [
+            ("a: 1\nb: 2\n", &["a"][..], "b: 2\n"),
+            ("a: 1  # why\nb: 2\n", &["a"], "# a: 1  # why\nb: 2\n"),
+            ("a:\n  b: 1\n  c: 2\n", &["a", "b"], "a:\n  c: 2\n"),
+            ("a:\n  b: 1\nc: 2\n", &["a", "b"], "a:\nc: 2\n"),
+            ("a:\n  b: 1 # x\r\n", &["a", "b"], "a:\n  # b: 1 # x\r\n"),
+            (
+                "a:\n  - 1  # one\n  - 2\nb: 1\n",
+                &["a"],
+                "# a:\n#   - 1  # one\n#   - 2\nb: 1\n",
+            ),
+            ("a:\n  - 1\n  - 2\nb: 1\n", &["a"], "b: 1\n"),
+            ("a: |\n  text\n\n  more\nb: 1\n", &["a"], "b: 1\n"),
+            ("a: {b: 1, c: 2}\n", &["a", "b"], "a: {c: 2}\n"),
+            ("a: {b: 1, c: 2}\n", &["a", "c"], "a: {b: 1}\n"),
+            ("a: {b: 1}\n", &["a", "b"], "a: {}\n"),
+            (
+                "{a: 1, b: {c: [1, 2], d: 3}, e: 4}\n",
+                &["b"],
+                "{a: 1, e: 4}\n",
+            ),
+            ("a: 1", &["a"], ""),
+            ("a: 1\n", &["b", "c"], "a: 1\n"),
+            ("a:\nb: 1\n", &["a"], "b: 1\n"),
+            ("a: 1\n# end\n", &["a"], "# end\n"),
+        ] {
+            assert_eq!(unset(text, path), Ok(wanted.to_owned()), "{text:?}");
+        }
+        let nested = unset("[{a: 1}]\n", &["a"]);
+        assert_eq!(nested, Ok("[{a: 1}]\n".to_owned()));
     }
 
     #[test]

@@ -53,16 +53,24 @@ pub(crate) fn create_new(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<boo
 
 /// Puts `bytes` in the place of the file in one step, keeping the mode of one that is there.
 pub(crate) fn replace(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
-    let mode = match std::fs::symlink_metadata(path) {
-        Ok(old) if old.is_file() => old.permissions().mode() & 0o777,
+    let old = match std::fs::symlink_metadata(path) {
+        Ok(old) if old.is_file() => Some(old),
         Ok(_) => {
             let message = format!("{} is no regular file", path.display());
             return Err(io::Error::other(message));
         }
-        Err(_) => mode,
+        Err(_) => None,
     };
+    let mode = old
+        .as_ref()
+        .map_or(mode, |old| old.permissions().mode() & 0o777);
     let temp = write_beside(path, mode, bytes)?;
-    if let Err(e) = std::fs::rename(&temp, path) {
+    // Root may change somebody's file, who must still be able to read it then.
+    let owned = match old.filter(|_| nix::unistd::geteuid().is_root()) {
+        Some(old) => std::os::unix::fs::lchown(&temp, Some(old.uid()), Some(old.gid())),
+        None => Ok(()),
+    };
+    if let Err(e) = owned.and_then(|()| std::fs::rename(&temp, path)) {
         // The error that counts is the first one.
         let _ = std::fs::remove_file(&temp);
         return Err(e);
@@ -119,6 +127,16 @@ pub(crate) fn open(path: &Path, links: Links) -> io::Result<File> {
         return Err(io::Error::other("it is no regular file"));
     }
     Ok(file)
+}
+
+/// Whether another process has a lock on the file. Takes and drops the lock if not, so that whoever wants it at this very
+/// moment may not get it.
+pub(crate) fn is_locked(path: &Path) -> bool {
+    use nix::fcntl::{Flock, FlockArg};
+    open(path, Links::Refused).is_ok_and(|file| {
+        let lock = Flock::lock(file, FlockArg::LockSharedNonblock);
+        matches!(lock, Err((_, nix::errno::Errno::EWOULDBLOCK)))
+    })
 }
 
 /// The text of a file of at most 1 MiB.

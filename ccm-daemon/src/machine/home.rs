@@ -136,6 +136,11 @@ impl Home {
         &self.config_file
     }
 
+    /// The JSON Schema that the config file names for editors.
+    pub fn schema_file(&self) -> PathBuf {
+        self.dir.join("config.schema.json")
+    }
+
     /// Whether the machine was set up.
     pub fn is_set_up(&self) -> bool {
         self.config_file.exists()
@@ -159,6 +164,11 @@ impl Home {
     /// What the running daemon says about itself.
     pub fn run_dir(&self) -> PathBuf {
         self.dir.join("run")
+    }
+
+    /// Backups, unless another place is named.
+    pub fn backups_dir(&self) -> PathBuf {
+        self.dir.join("backups")
     }
 
     /// What this machine trusts, one file a project.

@@ -9,6 +9,7 @@ use ccm_core::Reason;
 use ccm_core::id::ProjectId;
 use ccm_core::project::{Profile, Profiles, Project};
 use ccm_core::task::Setback;
+use tokio::sync::watch;
 
 use super::config::Config;
 use super::files::Stamp;
@@ -28,7 +29,7 @@ pub struct ProjectProfiles {
 #[derive(Debug)]
 struct Inner {
     trust: TrustStore,
-    machine: Config,
+    machine: watch::Receiver<Arc<Config>>,
     known: Mutex<HashMap<ProjectId, Known>>,
 }
 
@@ -45,11 +46,19 @@ struct Seen {
     ccm: Option<Stamp>,
     config: Option<Stamp>,
     trust: Option<Stamp>,
+    /// The machine's own limit, which a project may leave as it is.
+    memory_mb: u64,
 }
 
 impl ProjectProfiles {
     /// Profiles with `machine` below what the projects say.
     pub fn new(home: &Home, machine: Config) -> Self {
+        let (_, machine) = watch::channel(Arc::new(machine));
+        Self::following(home, machine)
+    }
+
+    /// The same with a machine's config that may change.
+    pub fn following(home: &Home, machine: watch::Receiver<Arc<Config>>) -> Self {
         Self {
             inner: Arc::new(Inner {
                 trust: TrustStore::new(home),
@@ -107,6 +116,7 @@ impl Inner {
             ccm: Stamp::of(&project.path.join(".ccm")),
             config: Stamp::of(&ProjectConfig::path(&project.path)),
             trust: Stamp::of(&self.trust.path(project.id)),
+            memory_mb: self.machine.borrow().resources.max_agent_memory_mb,
         }
     }
 
@@ -125,7 +135,7 @@ impl Inner {
                 project.name
             )));
         }
-        Ok(loaded.config.profile(&self.machine))
+        Ok(loaded.config.profile(&self.machine.borrow()))
     }
 }
 

@@ -36,6 +36,20 @@ pub struct DaemonInfo {
     pub tmux_socket: String,
     /// When it started.
     pub started_at: Timestamp,
+    /// What it did to a database of an older schema.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migrated: Option<Migrated>,
+}
+
+/// A database that was brought to a newer schema.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Migrated {
+    /// The schema that it had.
+    pub from: u32,
+    /// The schema that it has.
+    pub to: u32,
+    /// Where it is as it was before.
+    pub backup: PathBuf,
 }
 
 impl DaemonInfo {

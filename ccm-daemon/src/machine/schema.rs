@@ -27,6 +27,8 @@ pub struct Key {
     pub doc: &'static str,
     /// When a change of it counts.
     pub applied: Applied,
+    /// Whether its value is shown only to whoever asks for exactly this key.
+    pub secret: bool,
 }
 
 /// What a value may be.
@@ -72,6 +74,8 @@ pub enum Kind {
 /// When a change of a key counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Applied {
+    /// After `daemon reload`; nothing has to be restarted.
+    Reload,
     /// After `daemon restart`.
     Restart,
     /// For runs that begin later; nothing has to be restarted.
@@ -82,6 +86,27 @@ pub enum Applied {
     Registration,
     /// In a later version: this one checks and keeps the value, and does nothing with it.
     NotYet,
+}
+
+impl Key {
+    /// What its value may be, in words.
+    pub fn allowed(&self) -> String {
+        super::check::expected(&self.kind)
+    }
+}
+
+impl Applied {
+    /// When a change counts, in words.
+    pub const fn when(self) -> &'static str {
+        match self {
+            Self::Reload => "after `daemon reload`",
+            Self::Restart => "after `daemon restart`",
+            Self::NextRun => "from the next run",
+            Self::NextTask => "for tasks created later",
+            Self::Registration => "when the project is registered",
+            Self::NotYet => "in a later version",
+        }
+    }
 }
 
 impl Schema {

@@ -4,11 +4,13 @@ use std::path::PathBuf;
 
 use ccm_core::id::SystemId;
 use ccm_core::{Error, Result};
+use serde_json::Value;
 
-use super::config::{Config, ProfileName};
-use super::config_file::ConfigFile;
+use super::config::{Config, ProfileName, Unknown};
+use super::config_file::{ConfigFile, bare};
 use super::files;
 use super::home::Home;
+use super::schema::MACHINE;
 
 /// What set-up has to know.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +19,10 @@ pub struct Answers {
     pub profile: ProfileName,
     /// What the machine is called; what it calls itself if left out.
     pub hostname: Option<String>,
+    /// The address of the account that machines share.
+    pub supabase_url: Option<String>,
+    /// Its publishable key.
+    pub supabase_key: Option<String>,
 }
 
 /// What set-up found and made.
@@ -34,17 +40,21 @@ pub struct SetUp {
 /// `Invalid` for a hostname that is none or a config file that is there and broken, with every problem of it;
 /// `Internal` when something can't be written.
 pub fn set_up(home: &Home, answers: &Answers) -> Result<SetUp> {
-    let hostname = answers.hostname.clone().unwrap_or_else(hostname);
-    if hostname.trim().is_empty() || hostname.chars().any(char::is_control) {
-        return Err(Error::invalid(format!("{hostname:?} is no host name")));
-    }
+    let new_config = if home.is_set_up() {
+        None
+    } else {
+        Some(config_text(home, answers)?)
+    };
     let mut created = Vec::new();
     if home.create()? {
         created.push(home.dir().to_owned());
     }
     let file = home.config_file();
-    if !home.is_set_up() {
-        let text = Config::default_text(answers.profile, SystemId::new(), &hostname);
+    // The config last of the files that go with it, because it is what says that the machine is set up.
+    if let Some(text) = new_config {
+        if write_schema(home)? {
+            created.push(home.schema_file());
+        }
         let new = files::create_new(file, files::SECRET, text.as_bytes()).map_err(|e| {
             Error::internal(format!("{} can't be written", file.display())).with_source(e)
         })?;
@@ -68,6 +78,87 @@ pub fn set_up(home: &Home, answers: &Answers) -> Result<SetUp> {
         }
     }
     Ok(SetUp { created, config })
+}
+
+/// Makes the database, if there is none. Returns whether it was made now; one that is there is not touched.
+///
+/// # Errors
+/// Those of [`SqliteStore::open`](ccm_store::SqliteStore::open).
+pub async fn create_database(config: &Config) -> Result<bool> {
+    if config.database.sqlite_path.exists() {
+        return Ok(false);
+    }
+    crate::factories::store(config).await?.close().await;
+    Ok(true)
+}
+
+/// Whether `text` can be the answer for the key `key`.
+///
+/// # Errors
+/// With what is allowed.
+pub fn check_answer(key: &str, text: &str) -> std::result::Result<(), String> {
+    if text.trim().is_empty() {
+        return Err("Please type an answer.".to_owned());
+    }
+    // As the file that set-up would write: what is wrong in it is wrong with the answer.
+    let text = super::template::machine(&[(key, text.into())]);
+    let checked = Config::from_text(&Home::at("/"), &text, Unknown::Refused);
+    let problems = checked
+        .err()
+        .map_or_else(Vec::new, |errors| errors.problems);
+    let own = problems
+        .into_iter()
+        .find(|problem| problem.key.as_deref() == Some(key));
+    own.map_or(Ok(()), |problem| Err(format!("{key}: {}", problem.message)))
+}
+
+/// The config file of a machine that is new, checked.
+fn config_text(home: &Home, answers: &Answers) -> Result<String> {
+    let hostname = answers.hostname.clone().unwrap_or_else(hostname);
+    if hostname.trim().is_empty() || hostname.chars().any(char::is_control) {
+        return Err(Error::invalid(format!("{hostname:?} is no host name")));
+    }
+    let mut values = vec![
+        ("profile", Value::from(answers.profile.as_str())),
+        ("system.id", SystemId::new().to_string().into()),
+        ("system.hostname", hostname.into()),
+    ];
+    for (key, answer) in [
+        ("supabase.url", &answers.supabase_url),
+        ("supabase.key", &answers.supabase_key),
+    ] {
+        if let Some(answer) = answer {
+            values.push((key, answer.as_str().into()));
+        }
+    }
+    let text = super::template::machine(&values);
+    match Config::from_text(home, &text, Unknown::Refused) {
+        Ok(_) => Ok(text),
+        Err(errors) => {
+            let told: Vec<String> = errors.problems.into_iter().map(bare).collect();
+            Err(Error::invalid(told.join("; ")))
+        }
+    }
+}
+
+/// Writes the schema that the config file names for editors. Returns whether it was not there.
+fn write_schema(home: &Home) -> Result<bool> {
+    let path = home.schema_file();
+    files::create_new(&path, files::SECRET, MACHINE.json_text().as_bytes())
+        .map_err(|e| Error::internal(format!("{} can't be written", path.display())).with_source(e))
+}
+
+/// Brings the schema up to this version, if it is there and of another one.
+///
+/// # Errors
+/// When it can't be written.
+pub(crate) fn refresh_schema(home: &Home) -> std::io::Result<()> {
+    let (path, text) = (home.schema_file(), MACHINE.json_text());
+    match files::read_text(&path, files::Links::Followed) {
+        Ok(old) if old != text => files::replace(&path, files::SECRET, text.as_bytes()),
+        // Somebody who deleted it doesn't want it.
+        _ => Ok(()),
+    }
 }
 
 /// The machine's id: the config's, else a new one, which is written there.

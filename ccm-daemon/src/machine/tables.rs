@@ -1,6 +1,6 @@
 //! The tables of [`schema`](super::schema).
 
-use super::schema::Applied::{NextRun, NextTask, NotYet, Registration, Restart};
+use super::schema::Applied::{NextRun, NextTask, NotYet, Registration, Reload, Restart};
 use super::schema::Kind::{
     Address, Arguments, Bool, Choice, Environment, Hosts, Id, Name, Path, Tags, Text, Url, Word,
 };
@@ -43,6 +43,14 @@ const fn key(
         default,
         doc,
         applied,
+        secret: false,
+    }
+}
+
+const fn secret(key: Key) -> Key {
+    Key {
+        secret: true,
+        ..key
     }
 }
 
@@ -97,13 +105,13 @@ pub static MACHINE: Schema = Schema {
             NotYet,
             "https://PROJECT.supabase.co",
         ),
-        key(
+        secret(key(
             "supabase.key",
             Text,
             "",
             NotYet,
             "the publishable (anon) key, never a secret one",
-        ),
+        )),
         key(
             "supabase.auth_file",
             Path,
@@ -164,7 +172,7 @@ pub static MACHINE: Schema = Schema {
             "web_ui.allowed_hosts",
             Hosts,
             "[]",
-            Restart,
+            Reload,
             "host names of a tunnel or VPN of your own",
         ),
         key(
@@ -187,15 +195,15 @@ pub static MACHINE: Schema = Schema {
             "agents.max_concurrent",
             whole(1, 10_000),
             "10",
-            Restart,
+            Reload,
             "runs at once; the smaller of this and resources.max_agents",
         ),
         key(
             "agents.max_idle_time",
             seconds(0, YEAR),
             "300",
-            NotYet,
-            "seconds until an idle agent is stopped; 0 is never",
+            Restart,
+            "seconds until an idle agent gives its place back; 0 is never",
         ),
         key(
             "agents.tmux_session_name",
@@ -222,7 +230,7 @@ pub static MACHINE: Schema = Schema {
             "daemon.log_level",
             Choice(&["debug", "info", "warning", "error"]),
             "info",
-            Restart,
+            Reload,
             "debug | info | warning | error",
         ),
         key(
@@ -236,35 +244,35 @@ pub static MACHINE: Schema = Schema {
             "daemon.health_check_interval",
             seconds(1, DAY),
             "60",
-            NotYet,
+            Restart,
             "seconds",
         ),
         key(
             "resources.max_agents",
             whole(1, 10_000),
             "10",
-            Restart,
+            Reload,
             "runs at once, too",
         ),
         key(
             "resources.max_agent_memory_mb",
             counted("MiB", 16, 16_777_216),
             "2048",
-            NotYet,
+            Restart,
             "of an agent's whole process tree",
         ),
         key(
             "resources.max_tmux_windows",
             whole(1, 100_000),
             "20",
-            Restart,
+            Reload,
             "further projects wait for room",
         ),
         key(
             "resources.max_queue_size",
             whole(1, 100_000_000),
             "1000",
-            Restart,
+            Reload,
             "one task more is refused",
         ),
         key(
@@ -285,7 +293,7 @@ pub static MACHINE: Schema = Schema {
             "retention.days",
             counted("days", 1, 36_500),
             "30",
-            NotYet,
+            Restart,
             "how long data of ended runs are kept",
         ),
     ],
@@ -338,13 +346,13 @@ pub static PROJECT: Schema = Schema {
             NextRun,
             "what the agent may do without asking",
         ),
-        key(
+        secret(key(
             "agent.env",
             Environment,
             "{}",
             NextRun,
             "environment variables",
-        ),
+        )),
         key(
             "agent.count",
             whole(1, 100),
@@ -377,7 +385,7 @@ pub static PROJECT: Schema = Schema {
             "limits.memory_mb",
             counted("MiB", 16, 16_777_216),
             "",
-            NotYet,
+            NextRun,
             "the machine's limit if unset",
         ),
         key(

@@ -7,7 +7,11 @@ use super::values::default_of;
 
 /// The machine's config file, with `values` instead of defaults.
 pub(crate) fn machine(values: &[(&str, Value)]) -> String {
-    let head = "# CCM on this machine. `ccm config validate` checks this file, `ccm daemon restart` makes changes count.\n\n";
+    let head = "\
+# yaml-language-server: $schema=config.schema.json
+# CCM on this machine. `ccm config validate` checks this file, `ccm daemon reload` makes changes count.
+
+";
     format!(
         "{head}{}",
         body(&MACHINE, values, |key| !key.default.is_empty())

@@ -117,12 +117,37 @@ impl TrustStore {
         value: &str,
         now: Timestamp,
     ) -> Result<(Edited, bool)> {
+        self.change_in_project(project, folder, key, Some(value), now)
+    }
+
+    /// The same for a key that is to have its default again.
+    ///
+    /// # Errors
+    /// As those of [`ConfigFile::unset`].
+    pub fn unset_in_project(
+        &self,
+        project: ProjectId,
+        folder: &Path,
+        key: &str,
+        now: Timestamp,
+    ) -> Result<(Edited, bool)> {
+        self.change_in_project(project, folder, key, None, now)
+    }
+
+    fn change_in_project(
+        &self,
+        project: ProjectId,
+        folder: &Path,
+        key: &str,
+        value: Option<&str>,
+        now: Timestamp,
+    ) -> Result<(Edited, bool)> {
         let before = ProjectConfig::load(folder).map(|loaded| loaded.config);
         let trusted = match &before {
             Ok(before) => self.look(project, before)?.trusted,
             Err(_) => false,
         };
-        let edited = ConfigFile::project(folder).set(key, value)?;
+        let edited = ConfigFile::project(folder).change(key, value)?;
         let unknown = super::config::Unknown::Warned;
         let Ok(after) = ProjectConfig::from_text(folder, &edited.text, unknown) else {
             return Ok((edited, false));

@@ -236,19 +236,24 @@ impl Checked {
 
     /// Everything with defaults as nested objects. Keys that have neither a value nor a default are null.
     pub(crate) fn nested(&self) -> Value {
-        let mut root = Value::Object(serde_json::Map::new());
-        for key in self.schema.keys {
-            let mut place = &mut root;
-            for part in key.path.split('.') {
-                if !place.is_object() {
-                    *place = Value::Object(serde_json::Map::new());
-                }
-                place = &mut place[part];
-            }
-            *place = self.get(key.path);
-        }
-        root
+        nested(self.schema, |key| self.get(key))
     }
+}
+
+/// The values of all keys of `schema` as nested objects.
+pub(crate) fn nested(schema: &Schema, value: impl Fn(&'static str) -> Value) -> Value {
+    let mut root = Value::Object(serde_json::Map::new());
+    for key in schema.keys {
+        let mut place = &mut root;
+        for part in key.path.split('.') {
+            if !place.is_object() {
+                *place = Value::Object(serde_json::Map::new());
+            }
+            place = &mut place[part];
+        }
+        *place = value(key.path);
+    }
+    root
 }
 
 /// What is said about a key that nobody knows.

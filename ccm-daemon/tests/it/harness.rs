@@ -13,8 +13,9 @@ use ccm_core::testing::memory::{MemoryRuntime, MemoryStore, Step};
 use ccm_core::time::{Clock, SystemClock};
 use ccm_core::{AgentRuntime, Store};
 use ccm_daemon::app::{App, AppParts, Facts};
-use ccm_daemon::http::{self, AllowedHosts};
+use ccm_daemon::http;
 use ccm_daemon::machine::{Home, WebUi};
+use ccm_daemon::settings::Settings;
 use reqwest::{Method, StatusCode, header};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -83,6 +84,11 @@ impl Server {
         home.create().unwrap();
         home.create_token().unwrap();
         let token = home.token().unwrap();
+        if !home.is_set_up() {
+            let config = "web_ui:\n  allowed_hosts: [box.example]\n";
+            std::fs::write(home.config_file(), config).unwrap();
+        }
+        let (settings, _) = Settings::load(&home).unwrap();
         let profiles = Arc::new(FixedProfile(Profile {
             agent: AgentProfile::command(["work"]),
             ..Profile::default()
@@ -102,11 +108,11 @@ impl Server {
             engine,
             profiles,
             clock: Arc::clone(&clock),
-            limits,
+            settings,
             home,
             token: token.clone(),
-            hosts: AllowedHosts::new(address, &["box.example".to_owned()]),
             windows: None,
+            database: None,
             facts: Facts {
                 address,
                 web_ui: WebUi::Minimal,

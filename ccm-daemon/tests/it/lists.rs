@@ -1,4 +1,4 @@
-use ccm_core::api::{self, CreateTask, Health, Page, Status, System};
+use ccm_core::api::{self, CreateTask, Health, Page, Readiness, Status, System};
 use ccm_core::id::{ProjectId, TaskId};
 use serde_json::{Value, json};
 
@@ -123,11 +123,17 @@ async fn status_and_systems_tell_of_this_daemon() {
     let server = Server::start().await;
     let project = server.paused_project("a").await;
     fill(&server, project, 2).await;
-    for path in ["/health", "/ready"] {
-        let health: Health = server.get(path).await.ok(200);
-        assert_eq!(health.status, "ok");
-    }
+    let health: Health = server.get("/health").await.ok(200);
+    assert_eq!(health.status, "ok");
+    let ready: Readiness = server.get("/ready").await.ok(200);
+    assert_eq!(ready.status, "ok");
     let status: Status = server.get("/api/v1/status").await.ok(200);
+    let names: Vec<&str> = ready.checks.iter().map(|check| &*check.name).collect();
+    assert_eq!(names, ["database", "disk", "clock", "spool"]);
+    assert_eq!(
+        status.checks, ready.checks,
+        "a look that is fresh is not repeated"
+    );
     assert_eq!(status.pid, std::process::id());
     assert_eq!(status.address, server.address.to_string());
     assert_eq!((status.projects, status.queue.queued), (1, 2));

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use ccm_core::id::SystemId;
 use ccm_daemon::machine::config::{ProfileName, Unknown};
+use ccm_daemon::machine::schema::MACHINE;
 use ccm_daemon::machine::setup::{self, Answers};
-use ccm_daemon::machine::{Config, ConfigFile, Home, HomeChoice, Loaded};
+use ccm_daemon::machine::{Config, Home, HomeChoice, Loaded};
 
 fn home() -> Home {
     let choice = HomeChoice {
@@ -262,13 +262,13 @@ fn limits_that_disagree_are_a_warning_and_the_smaller_one_counts() {
 
 #[test]
 fn what_has_no_effect_yet_is_a_warning_unless_it_is_the_default() {
-    let text = "agents:\n  max_idle_time: 60\nretention:\n  days: 30\n";
+    let text = "sync:\n  max_retries: 7\nretention:\n  days: 30\n";
     let Loaded { warnings, .. } = loaded(text);
     let told: Vec<String> = warnings.iter().map(ToString::to_string).collect();
     assert_eq!(
         told,
         [
-            "config.yaml:2: agents.max_idle_time: this version keeps the value and does nothing with it yet"
+            "config.yaml:2: sync.max_retries: this version keeps the value and does nothing with it yet"
         ]
     );
 }
@@ -304,12 +304,25 @@ fn other_machines_are_served_with_tls_and_the_flag_only() {
 
 #[test]
 fn what_set_up_writes_is_valid_and_complete() {
-    let id = SystemId::new();
-    let text = Config::default_text(ProfileName::Minimal, id, "my: box");
-    let Loaded { config, warnings } = Config::from_text(&home(), &text, Unknown::Refused).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let home = Home::at(dir.path().join("home"));
+    let answers = Answers {
+        profile: ProfileName::Minimal,
+        hostname: Some("my: box".to_owned()),
+        ..Answers::default()
+    };
+    setup::set_up(&home, &answers).unwrap();
+    let text = std::fs::read_to_string(home.config_file()).unwrap();
+    let Loaded { config, warnings } =
+        Config::from_text(&self::home(), &text, Unknown::Refused).unwrap();
     assert_eq!(warnings, []);
     assert_eq!(config.profile, ProfileName::Minimal);
-    assert_eq!(config.system.id, Some(id));
+    assert!(config.system.id.is_some());
+    // Editors find the schema that the first line names.
+    let named = text.lines().next().unwrap();
+    assert_eq!(named, "# yaml-language-server: $schema=config.schema.json");
+    let schema = std::fs::read_to_string(home.schema_file()).unwrap();
+    assert_eq!(schema, MACHINE.json_text());
     assert_eq!(config.system.hostname, "my: box");
     let mut usual = loaded("").config;
     usual.profile = ProfileName::Minimal;
@@ -333,6 +346,7 @@ fn set_up_runs_twice_and_changes_nothing() {
     let answers = Answers {
         profile: ProfileName::Minimal,
         hostname: Some("other".to_owned()),
+        ..Answers::default()
     };
     let second = setup::set_up(&home, &answers).unwrap();
     assert_eq!(second.created, Vec::<std::path::PathBuf>::new());
@@ -389,15 +403,4 @@ fn a_file_that_can_not_be_read_says_why() {
         e.to_string().ends_with("it is not UTF-8 text (line 2)"),
         "{e}"
     );
-}
-
-#[test]
-fn show_has_everything_but_the_key() {
-    let dir = tempfile::tempdir().unwrap();
-    let home = Home::at(dir.path());
-    std::fs::write(home.config_file(), "supabase: {key: sb_publishable_1}\n").unwrap();
-    let shown = ConfigFile::machine(&home).show().unwrap();
-    assert_eq!(shown["agents"]["max_idle_time"], 300);
-    assert_eq!(shown["supabase"]["key"], "(set)");
-    assert_eq!(shown["web_ui"]["tls"]["cert"], serde_json::Value::Null);
 }

@@ -132,6 +132,7 @@ fn info(port: u16) -> DaemonInfo {
         version: "0.1.0".to_owned(),
         tmux_socket: "ccm".to_owned(),
         started_at: Timestamp::from_micros(1),
+        migrated: None,
     }
 }
 

@@ -3,17 +3,23 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails here says where")]
 
 mod asks;
+mod docs;
+mod doctor;
 mod events;
 mod harness;
+mod json_schema;
 mod lists;
 mod machine_config;
+mod machine_draft;
 mod machine_edit;
 mod machine_home;
 mod machine_project;
+mod machine_show;
 mod machine_trust;
 mod openapi;
 mod problems;
 mod program;
 mod projects;
+mod reload;
 mod security;
 mod tasks;

@@ -86,20 +86,22 @@ async fn an_older_schema_is_backed_up_first() {
         names
     };
     // A new database has nothing to lose.
-    let db = writer(&place, &options, &NOW).await.unwrap();
+    let (db, migrated) = writer(&place, &options, &NOW).await.unwrap();
+    assert_eq!(migrated, None);
     db.close().await.unwrap();
     assert_eq!(files(), ["ccm.db"]);
     // Neither has one that is up to date.
     writer(&place, &options, &NOW)
         .await
         .unwrap()
+        .0
         .close()
         .await
         .unwrap();
     assert_eq!(files(), ["ccm.db"]);
 
     fs::write(folder.path().join(backup("")), "of another time").unwrap();
-    let db = writer(&place, &options, &later(false)).await.unwrap();
+    let (db, migrated) = writer(&place, &options, &later(false)).await.unwrap();
     let mood = db.query_all_raw(Statement::from_string(
         DbBackend::Sqlite,
         "SELECT mood FROM meta",
@@ -109,6 +111,12 @@ async fn an_older_schema_is_backed_up_first() {
     assert_eq!(files(), ["ccm.db".to_owned(), backup("-2"), backup("")]);
     assert_eq!(version(&path).await, Some(VERSION + 1));
     let copy = folder.path().join(backup("-2"));
+    let told = Migrated {
+        from: VERSION,
+        to: VERSION + 1,
+        backup: copy.clone(),
+    };
+    assert_eq!(migrated, Some(told));
     assert_eq!(version(&copy).await, Some(VERSION));
     let mode = fs::metadata(&copy).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
@@ -125,6 +133,7 @@ async fn a_change_of_schema_that_fails_is_taken_back() {
     writer(&place, &options, &NOW)
         .await
         .unwrap()
+        .0
         .close()
         .await
         .unwrap();
@@ -134,6 +143,7 @@ async fn a_change_of_schema_that_fails_is_taken_back() {
     writer(&place, &options, &NOW)
         .await
         .unwrap()
+        .0
         .close()
         .await
         .unwrap();

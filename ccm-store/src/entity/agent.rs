@@ -15,6 +15,10 @@ pub struct Model {
     pub since: i64,
     pub source: String,
     pub seen_at: i64,
+    /// What it is to be: `up`, `asleep` or `down`.
+    pub wanted: String,
+    pub wanted_by: String,
+    pub wanted_at: i64,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

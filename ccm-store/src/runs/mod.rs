@@ -12,6 +12,7 @@ use ccm_core::{Error, ErrorKind, Noun, Result};
 use sea_orm::{FromQueryResult, QueryResult};
 use serde_json::json;
 
+use crate::agents::decide;
 use crate::entity::run;
 use crate::error::{corrupt, from_db};
 use crate::tasks::{ending, enter, not_ready};
@@ -168,6 +169,7 @@ impl Change for Take {
     fn needs(&self, needs: &mut Needs) {
         needs.task(self.0.task);
         needs.known_run(self.0.run);
+        needs.agent(self.0.agent);
     }
 
     fn apply(&self, work: &mut Work) -> Result<Claimed> {
@@ -177,6 +179,9 @@ impl Change for Take {
         if let Some(error) = not_ready(record, claim.now) {
             return Err(error);
         }
+        let agent = work.agents.get(&claim.agent).map(Tracked::get);
+        let wish = agent.map(|agent| agent.claim(format!("task {}", claim.task), claim.now));
+        let wish = wish.transpose()?.flatten();
         if !work.known_runs.insert(claim.run) {
             return Err(Error::new(
                 ErrorKind::Taken(Noun::Run),
@@ -212,6 +217,9 @@ impl Change for Take {
         };
         work.runs.insert(run.id, Tracked::new(run.clone()));
         work.started(task.project_id, claim.now);
+        if let Some(wish) = wish {
+            decide(work, claim.agent, wish)?;
+        }
         let data = json!({ "attempt": run.attempt });
         let about = About::run(&run);
         work.event(claim.now, EventKind::RunCreated, about, &data);

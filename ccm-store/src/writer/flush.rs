@@ -37,6 +37,12 @@ pub(crate) const PROMOTE: &str = "UPDATE task SET dated = 0 WHERE rowid IN (SELE
      FROM project CROSS JOIN task AS due INDEXED BY task_dated ON due.project_id = project.id \
      AND due.state = 'queued' AND due.open_blockers = 0 AND due.fits = 1 AND due.dated = 1 AND due.due_at <= ? LIMIT ?)";
 
+/// Writes a row that no request can name.
+const PROBE: &str = "INSERT INTO idempotency_key (principal, route, key, fingerprint, task_ids, created_at) \
+     VALUES ('', '', '', '', x'', 0)";
+/// Takes it out again.
+const PROBED: &str = "DELETE FROM idempotency_key WHERE principal = '' AND route = '' AND key = ''";
+
 /// Looks again which tasks a machine that became another one is right for.
 const FIT: &str = "UPDATE task SET fits = (system_type IS NULL OR system_type = ?) \
      AND NOT EXISTS (SELECT 1 FROM json_each(task.tags) AS wanted \
@@ -56,6 +62,7 @@ impl Work {
         self.input_rows(&mut script);
         self.key_rows(&mut script);
         self.counters(&mut script);
+        self.probes(&mut script);
         if !self.events.is_empty() {
             script.insert::<event::Entity>(&self.events);
         }
@@ -142,7 +149,16 @@ impl Work {
             .collect();
         if !changed.is_empty() {
             use agent::Column as C;
-            let columns = [C::Name, C::State, C::Since, C::Source, C::SeenAt];
+            let columns = [
+                C::Name,
+                C::State,
+                C::Since,
+                C::Source,
+                C::SeenAt,
+                C::Wanted,
+                C::WantedBy,
+                C::WantedAt,
+            ];
             script.update::<agent::Entity>(C::Id, &columns, &changed);
         }
     }
@@ -305,6 +321,14 @@ impl Work {
             .collect();
         if !new.is_empty() {
             script.insert::<idempotency_key::Entity>(&new);
+        }
+    }
+
+    /// A page that was written to is written out, whatever it comes to in the end.
+    fn probes(&self, script: &mut Script) {
+        if self.probed {
+            script.push(PROBE, []);
+            script.push(PROBED, []);
         }
     }
 

@@ -23,6 +23,10 @@ const MAX_IDS: usize = 30_000;
 /// How many requests are looked for by one statement.
 const REQUESTS_AT_ONCE: usize = 10_000;
 
+/// What agents have in hand. An agent has many runs, but few runs are open at all.
+pub(crate) const OPEN_RUNS_OF: &str =
+    "SELECT 'run' AS kind_, * FROM run WHERE state <> 'ended' AND +agent_id IN ";
+
 /// What runs ask and wait for. Few of a run's asks are open, but few asks are open at all.
 pub(crate) const OPEN_ASKS_OF: &str =
     "SELECT 'ask' AS kind_, * FROM ask WHERE state = 'open' AND run_id IN ";
@@ -43,6 +47,7 @@ pub(crate) struct Needs {
     runs: BTreeSet<RunId>,
     known_runs: BTreeSet<RunId>,
     running_of: BTreeSet<ProjectId>,
+    open_runs_of: BTreeSet<AgentId>,
     asks: BTreeSet<AskId>,
     requests: BTreeSet<(RunId, String)>,
     open_asks_of: BTreeSet<RunId>,
@@ -96,6 +101,11 @@ impl Needs {
     /// The running tasks of a project, and their runs.
     pub(crate) fn running_of(&mut self, id: ProjectId) {
         self.running_of.insert(id);
+    }
+
+    /// The runs that an agent has in hand, and their tasks.
+    pub(crate) fn open_runs_of(&mut self, id: AgentId) {
+        self.open_runs_of.insert(id);
     }
 
     /// An ask and its run.
@@ -278,6 +288,15 @@ impl Needs {
                  WHERE task.project_id = ? AND task.state = 'running'",
                 [project.bytes().into()],
             );
+        }
+        select_in(script, OPEN_RUNS_OF, &self.open_runs_of);
+        for chunk in chunks(&self.open_runs_of) {
+            let sql = format!(
+                "{} (SELECT task_id FROM run WHERE state <> 'ended' AND +agent_id IN ({}))",
+                tasks::select("task.id IN"),
+                placeholders(chunk.len())
+            );
+            script.push(&sql, chunk);
         }
         self.write_asks_and_inputs(script);
         for KeyName {

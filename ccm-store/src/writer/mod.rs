@@ -28,7 +28,7 @@ use crate::values::column;
 pub(crate) use flush::{PROMOTE, unblock};
 pub(crate) use load::Needs;
 #[cfg(test)]
-pub(crate) use load::{OPEN_ASKS_OF, OPEN_INPUTS_OF, asks_of_requests, run_of};
+pub(crate) use load::{OPEN_ASKS_OF, OPEN_INPUTS_OF, OPEN_RUNS_OF, asks_of_requests, run_of};
 pub(crate) use reserve::Reserve;
 pub(crate) use script::Script;
 pub(crate) use work::{About, KeyName, Tracked, Work};

@@ -43,6 +43,7 @@ pub(crate) struct Work {
     pub(super) abandoned: Vec<Abandoned>,
     pub(super) promoted: Option<Timestamp>,
     pub(super) pruned_keys: Option<Timestamp>,
+    pub(super) probed: bool,
     pub(super) events: Vec<event::Model>,
 }
 
@@ -188,6 +189,7 @@ impl Work {
             abandoned: Vec::new(),
             promoted: None,
             pruned_keys: None,
+            probed: false,
             events: Vec::new(),
         }
     }
@@ -333,6 +335,11 @@ impl Work {
     /// Takes tasks whose date has come out of the index of dates.
     pub(crate) fn promote(&mut self, now: Timestamp) {
         self.promoted = Some(now);
+    }
+
+    /// Writes something that leaves nothing behind.
+    pub(crate) fn probe(&mut self) {
+        self.probed = true;
     }
 
     /// Forgets keys that are older.

@@ -52,6 +52,28 @@ async fn a_full_disk_is_told_and_survived() {
     assert_eq!(known.spec.text.as_str(), "small");
 }
 
+#[tokio::test]
+async fn a_check_reaches_the_disk_and_takes_no_room() {
+    let place = Place::new();
+    let store = place.begin().await;
+    let home = project(&store, "home").await.project.id;
+    create(&store, home, "kept").await;
+    let log = place.folder().join("ccm.db-wal");
+    let written = || fs::read(&log).unwrap();
+    for _ in 0..3 {
+        let before = written();
+        store.check().await.unwrap();
+        assert_ne!(written(), before, "nothing was written");
+    }
+    for _ in 0..3_000 {
+        store.check().await.unwrap();
+    }
+    assert!(written().len() <= 8 * 1024 * 1024, "the log grew");
+    assert_eq!(store.counts().await.unwrap().queued, 1);
+    store.close().await;
+    assert!(fs::metadata(place.path()).unwrap().len() < 1024 * 1024);
+}
+
 /// A small disk of its own, for those who may make one.
 struct SmallDisk(tempfile::TempDir);
 

@@ -3,6 +3,7 @@
 
 mod contract;
 mod crash;
+mod file;
 mod full;
 mod group;
 mod hot;

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ccm_core::agent::{AgentState, Evidence};
+use ccm_core::agent::{AgentState, Evidence, Want, Wanted, Wish};
 use ccm_core::ask::{Answer, AskKind, Question};
 use ccm_core::id::{AgentId, AskId, InputId, ProjectId, RunId, SystemId, TaskId};
 use ccm_core::input::InputState;
@@ -25,13 +25,13 @@ use uuid::Uuid;
 use crate::support::{Place, at, done, key, request, spec};
 
 /// The present schema. Every one up to it has a file.
-const SCHEMA: u32 = 2;
+const SCHEMA: u32 = 3;
 
 const fn uuid(number: u128) -> Uuid {
     Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0000 + number)
 }
 
-fn seed_system() -> System {
+pub(crate) fn seed_system() -> System {
     System {
         id: SystemId::from_uuid(uuid(1)),
         hostname: "mühle".to_owned(),
@@ -45,11 +45,28 @@ fn task_id(number: u128) -> TaskId {
 }
 
 /// Puts something into every column that schema `version` has. The same every time.
-async fn seed(store: &dyn Store, version: u32) {
+pub(crate) async fn seed(store: &dyn Store, version: u32) {
     seed_1(store).await;
     if version >= 2 {
         seed_2(store).await;
     }
+    if version >= 3 {
+        seed_3(store).await;
+    }
+}
+
+/// An agent that someone stopped.
+async fn seed_3(store: &dyn Store) {
+    let want = Want {
+        wish: Wish {
+            wanted: Wanted::Down,
+            by: "mé".to_owned(),
+            at: at(40),
+        },
+        force: false,
+    };
+    let two = AgentId::from_uuid(uuid(21));
+    store.want_agent(two, want).await.unwrap();
 }
 
 /// Asks and inputs, of a run that is held and one that goes on.
@@ -310,9 +327,18 @@ async fn everything(store: &dyn Store) -> String {
     )
 }
 
-async fn raw(path: &Path) -> DatabaseConnection {
+pub(crate) async fn raw(path: &Path) -> DatabaseConnection {
     let url = format!("sqlite://{}?mode=rwc", path.display());
     Database::connect(url).await.unwrap()
+}
+
+/// A database of schema `version` at `path`, as it was kept.
+pub(crate) async fn from_dump(path: &Path, version: u32) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/schemas");
+    let dump = fs::read_to_string(folder.join(format!("{version}.sql"))).unwrap();
+    let db = raw(path).await;
+    db.execute_unprepared(&dump).await.unwrap();
+    db.close().await.unwrap();
 }
 
 /// Is no test but makes what a new file in `tests/schemas` is dumped from.
@@ -339,11 +365,7 @@ async fn every_released_schema_is_brought_up_to_date() {
         seed(&fresh, version.parse().unwrap()).await;
         let expected = everything(&fresh).await;
         let place = Place::new();
-        let db = raw(&place.path()).await;
-        db.execute_unprepared(&fs::read_to_string(&file).unwrap())
-            .await
-            .unwrap();
-        db.close().await.unwrap();
+        from_dump(&place.path(), version.parse().unwrap()).await;
         let store = place.open().await;
         assert_eq!(everything(&store).await, expected, "{}", file.display());
         // What has no reader of its own: keys, tokens, blockers, and the next number of the log.

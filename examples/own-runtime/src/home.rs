@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use ccm_core::agent::{AgentFacts, AgentPlace};
 use ccm_core::id::{AgentId, RunId};
-use ccm_core::runtime::{Exit, LaunchOrder, Resources, RunEnd, RunProcess, RunStatus, Stopped};
+use ccm_core::runtime::{
+    Exit, LaunchOrder, MemoryCut, Resources, RunEnd, RunProcess, RunStatus, Stopped,
+};
 use ccm_core::task::Setback;
 use ccm_core::time::Timestamp;
 use ccm_core::{Error, ErrorKind, Noun, Reason, Result};
@@ -114,6 +116,7 @@ impl Home {
             window: None,
             answers: true,
             run: run.filter(|_| busy.is_some()),
+            watched: false,
         })
     }
 
@@ -198,6 +201,7 @@ impl Home {
             .arg(run)
             .arg(order.run.to_string())
             .arg(&self.machine)
+            .arg(order.limits.memory_mb.unwrap_or(0).to_string())
             .args(profile.command.iter().chain(&profile.args))
             .current_dir(&order.place.folder)
             .env_remove("CCM_RUN_ID")
@@ -413,6 +417,10 @@ fn read_exit(run: &Path) -> io::Result<Option<Exit>> {
         signal,
         stopped: words.get(1) == Some(&"true"),
         output_cut: false,
+        memory_cut: words.get(5).map(|_| MemoryCut {
+            used_mb: number(4),
+            limit_mb: number(5),
+        }),
         out_bytes: number(2),
         err_bytes: number(3),
         ended_at: time(fs::metadata(path)?.modified()?),

@@ -99,6 +99,11 @@ impl AgentRuntime for ShellRuntime {
         self.work(move |home| home.stop_agent(agent)).await
     }
 
+    async fn kill_agent(&self, agent: AgentId) -> Result<()> {
+        // A folder always answers.
+        self.stop_agent(agent).await
+    }
+
     async fn agents(&self) -> Result<Vec<AgentFacts>> {
         self.work(Home::agents).await
     }

@@ -1,6 +1,6 @@
 //! One line of the journal: a call that changed something, with all it needs to have the same effect again.
 
-use ccm_core::agent::{AgentState, Evidence};
+use ccm_core::agent::{AgentState, Evidence, Want};
 use ccm_core::id::{AgentId, AskId, FencingToken, LogId, ProjectId, RunId, TaskId};
 use ccm_core::input::InputState;
 use ccm_core::store::{Claim, CreateTasks, Finish, Intake, Message, NewProject, Reply};
@@ -23,6 +23,7 @@ pub(crate) enum Entry {
     PauseProject { id: ProjectId, paused: bool, now: Timestamp },
     RemoveProject { id: ProjectId, force: bool, by: String, now: Timestamp },
     ObserveAgent { id: AgentId, state: AgentState, evidence: Evidence },
+    WantAgent { id: AgentId, want: Want },
     CreateTasks(CreateTasks),
     CancelTask { id: TaskId, by: String, now: Timestamp },
     RetryTask { id: TaskId, by: String, now: Timestamp },
@@ -51,6 +52,7 @@ impl Entry {
             Self::PauseProject { id, paused, now } => to.pause_project(id, paused, now).await.map(drop),
             Self::RemoveProject { id, force, by, now } => to.remove_project(id, force, &by, now).await.map(drop),
             Self::ObserveAgent { id, state, evidence } => to.observe_agent(id, state, evidence).await,
+            Self::WantAgent { id, want } => to.want_agent(id, want).await.map(drop),
             Self::CreateTasks(request) => to.create_tasks(request).await.map(drop),
             Self::CancelTask { id, by, now } => to.cancel_task(id, &by, now).await.map(drop),
             Self::RetryTask { id, by, now } => to.retry_task(id, &by, now).await.map(drop),

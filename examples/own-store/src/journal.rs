@@ -126,6 +126,15 @@ impl Journal {
         Ok(())
     }
 
+    /// Writes something and takes it back. A crash in between leaves a last line that is not whole, which says nothing.
+    fn probe(&mut self) -> Result<()> {
+        let written = self.file.write_all(b" ");
+        let written = written.and_then(|()| self.file.sync_data());
+        let undone = self.cut();
+        let done = written.and(undone);
+        done.map_err(|error| failed("can't write", &self.path, error))
+    }
+
     /// Notes what `memory` does not keep.
     fn note(&mut self, entry: &Entry) {
         match entry {
@@ -182,6 +191,11 @@ impl Turn {
         }
         let message = "another daemon has the store, or none has begun";
         Err(Error::new(ErrorKind::Superseded, message))
+    }
+
+    /// Ends the turn with a try whether the file can be written.
+    pub(crate) async fn probe(mut self) -> Result<()> {
+        blocking(move || self.0.probe()).await
     }
 
     /// Ends the turn with a call that `memory` has answered. What had an effect is kept; a refusal has none, unless it

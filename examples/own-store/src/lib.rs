@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use ccm_core::agent::{Agent, AgentState, Evidence};
+use ccm_core::agent::{Agent, AgentState, Evidence, Want};
 use ccm_core::ask::Ask;
 use ccm_core::event::Event;
 use ccm_core::id::{AgentId, AskId, Epoch, FencingToken, ProjectId, RunId, Seq, TaskId};
@@ -91,6 +91,10 @@ impl Store for JournalStore {
         turn.keep(Entry::Begin { system, now }, epoch).await
     }
 
+    async fn check(&self) -> Result<()> {
+        self.turn().await?.probe().await
+    }
+
     async fn register_project(&self, new: NewProject) -> Result<Registered> {
         let turn = self.turn().await?;
         let registered = turn.memory.register_project(new.clone()).await;
@@ -144,6 +148,12 @@ impl Store for JournalStore {
             evidence,
         };
         turn.keep(entry, done).await
+    }
+
+    async fn want_agent(&self, id: AgentId, want: Want) -> Result<(Agent, Vec<RunId>)> {
+        let turn = self.turn().await?;
+        let wanted = turn.memory.want_agent(id, want.clone()).await;
+        turn.keep(Entry::WantAgent { id, want }, wanted).await
     }
 
     async fn create_tasks(&self, request: CreateTasks) -> Result<Created> {

@@ -63,6 +63,23 @@ pub(super) fn signal(id: ProcessId, signal: Signal) -> io::Result<()> {
     }
 }
 
+/// The memory of a process with its part of what it shares with others, in bytes. Where that is not told, what it shares
+/// is left out.
+pub(crate) fn memory(id: ProcessId) -> Option<u64> {
+    let parts = fs::read_to_string(format!("/proc/{}/smaps_rollup", id.pid)).ok();
+    let part = parts.as_deref().and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+        line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()
+    });
+    part.map(|kib| kib * 1024).or_else(|| {
+        let pages = fs::read_to_string(format!("/proc/{}/statm", id.pid)).ok()?;
+        let mut pages = pages.split_ascii_whitespace().skip(1);
+        let mut next = || pages.next()?.parse::<u64>().ok();
+        let (resident, shared) = (next()?, next()?);
+        Some(resident.saturating_sub(shared) * page_size())
+    })
+}
+
 /// What these processes use together.
 pub(crate) fn resources_of(processes: &[ProcessId]) -> Resources {
     let tick = ticks_per_second();
@@ -76,7 +93,7 @@ pub(crate) fn resources_of(processes: &[ProcessId]) -> Resources {
             continue;
         };
         sum.processes += 1;
-        sum.memory_bytes += stat.resident_pages * page;
+        sum.memory_bytes += memory(*id).unwrap_or(stat.resident_pages * page);
         sum.cpu_time += Duration::from_millis(stat.ticks.saturating_mul(1000) / tick);
     }
     sum
@@ -139,6 +156,7 @@ impl Stat {
             session: self.session,
             // A first thread can end before the others: then the process is not over.
             gone: matches!(self.state, b'X' | b'x') || (self.state == b'Z' && self.threads <= 1),
+            resident: self.resident_pages * page_size(),
         }
     }
 }
@@ -171,5 +189,7 @@ mod tests {
             .is_alive()
         );
         assert!(resources_of(&[me]).memory_bytes > 0);
+        let (part, whole) = (memory(me).unwrap(), look(me.pid).unwrap().resident);
+        assert!(part > 0 && part < whole * 2, "{part} of {whole}");
     }
 }

@@ -37,7 +37,7 @@ pub(crate) fn all() -> io::Result<Vec<Process>> {
 fn ps(which: &[&str]) -> io::Result<Vec<Process>> {
     let output = Command::new("ps")
         .args(which)
-        .args(["-o", "pid=,ppid=,pgid=,stat=,lstart="])
+        .args(["-o", "pid=,ppid=,pgid=,stat=,rss=,lstart="])
         .env("LC_ALL", "C")
         .output()?;
     Ok(String::from_utf8_lossy(&output.stdout)
@@ -52,6 +52,7 @@ fn parse(line: &str) -> Option<Process> {
     let parent = fields.next()?.parse().ok()?;
     let session = fields.next()?.parse().ok()?;
     let gone = fields.next()?.starts_with('Z');
+    let resident = fields.next()?.parse::<u64>().ok()? * 1024;
     let mut start = DefaultHasher::new();
     fields.for_each(|field| field.hash(&mut start));
     Some(Process {
@@ -62,6 +63,7 @@ fn parse(line: &str) -> Option<Process> {
         parent,
         session,
         gone,
+        resident,
     })
 }
 
@@ -85,6 +87,11 @@ pub(super) fn signal(id: ProcessId, signal: Signal) -> io::Result<()> {
         Err(Errno::ESRCH) | Ok(()) => Ok(()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// The memory of a process in bytes. What it shares with others is not told.
+pub(crate) fn memory(id: ProcessId) -> Option<u64> {
+    look(id.pid).map(|process| process.resident)
 }
 
 /// What these processes use together.

@@ -194,11 +194,41 @@ async fn windows_beyond_the_limit_wait_for_room() {
     let facts = desk.runtime.start_agent(&second).await.unwrap();
     assert!(facts.window.is_none() && facts.answers);
     assert_eq!(desk.server.names(), ["first"]);
+    let health = desk.runtime.health().await.unwrap();
+    assert!(health.version.starts_with("tmux "), "{health:?}");
+    assert_eq!((health.windows, health.waiting), (1, vec![second.id]));
     desk.runtime.stop_agent(first.id).await.unwrap();
     until("the window that waited", || {
         (desk.server.names() == ["second"]).then_some(())
     })
     .await;
+    assert_eq!(desk.runtime.waiting_for_room().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_higher_limit_makes_room_at_once() {
+    let desk = Desk::on(Arc::new(Server::new()), |config| TmuxConfig {
+        max_windows: Some(1),
+        ..config
+    });
+    let _keep = desk.keep();
+    for name in ["first", "second"] {
+        let place = desk.place_named(name);
+        desk.runtime.start_agent(&place).await.unwrap();
+    }
+    assert_eq!(desk.server.names(), ["first"]);
+    desk.runtime.set_max_windows(Some(2));
+    until("the window that waited", || {
+        (desk.server.names() == ["first", "second"]).then_some(())
+    })
+    .await;
+    // A lower one closes nothing.
+    desk.runtime.set_max_windows(Some(1));
+    desk.runtime
+        .start_agent(&desk.place_named("third"))
+        .await
+        .unwrap();
+    assert_eq!(desk.server.names(), ["first", "second"]);
 }
 
 #[tokio::test]

@@ -1,18 +1,32 @@
+//! Setting this machine up: questions give [`Answers`], which are plain data, and each step makes what is missing. So
+//! whatever cuts it short, it can be run again, and a second time there is nothing to do.
+
+mod questions;
+
 use std::path::PathBuf;
 
 use ccm_daemon::machine::config::ProfileName;
-use ccm_daemon::machine::{DaemonInfo, setup};
+use ccm_daemon::machine::{Config, DaemonInfo, Home, setup};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::super::{Outcome, ask};
+use super::super::Outcome;
 use super::start::start;
 use crate::context::Context;
 use crate::exit::{Code, Failure};
 use crate::printer::Colour;
+use questions::{Answers, Supabase};
 
-/// Set this machine up: write its config, make its API token, start the daemon
+/// Set this machine up: write its config, make its database and API token, start the daemon
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ccm-orchestrator init                                        asks for everything
+  ccm-orchestrator init --yes                                  takes the defaults
+  ccm-orchestrator init --minimal --no-supabase --hostname box asks for nothing, and starts the daemon
+  ccm-orchestrator init --yes --no-start                       only writes files
+
+Running it again is harmless: what is there stays as it is, what is missing is made.")]
 pub(crate) struct Machine {
     /// Take the default for everything that is not given
     #[arg(short, long)]
@@ -23,15 +37,35 @@ pub(crate) struct Machine {
     /// The same as --profile minimal
     #[arg(long, conflicts_with = "profile")]
     minimal: bool,
+    /// Share projects and tasks with your other machines through a Supabase project of yours
+    #[arg(long)]
+    supabase: bool,
+    /// Keep everything on this machine
+    #[arg(long, conflicts_with_all = ["supabase", "supabase_url", "supabase_key", "email", "password_stdin", "otp"])]
+    no_supabase: bool,
+    /// The Supabase project's address, https://PROJECT.supabase.co
+    #[arg(long, value_name = "URL")]
+    supabase_url: Option<String>,
+    /// The Supabase project's publishable (anon) key, never a secret one
+    #[arg(long, value_name = "KEY")]
+    supabase_key: Option<String>,
+    /// Who signs in
+    #[arg(long)]
+    email: Option<String>,
+    /// Read the password from standard input
+    #[arg(long)]
+    password_stdin: bool,
+    /// Taken only to be refused: a command line is no place for a password.
+    #[arg(long, hide = true, value_name = "PASSWORD")]
+    password: Option<String>,
+    /// The code of the second factor
+    #[arg(long, value_name = "CODE")]
+    otp: Option<String>,
     /// What this machine is called [default: what it calls itself]
     #[arg(long, value_name = "NAME")]
     hostname: Option<String>,
-    /// Don't share projects and tasks with other machines
-    #[arg(long)]
-    no_supabase: bool,
-    /// Don't install a service
-    #[arg(long)]
-    no_service: bool,
+    #[command(flatten)]
+    service: super::service::Options,
     /// Don't start the daemon
     #[arg(long)]
     no_start: bool,
@@ -58,128 +92,177 @@ struct Report {
     home: PathBuf,
     config: PathBuf,
     created: Vec<PathBuf>,
+    service: Option<super::service::Report>,
     daemon: Option<DaemonInfo>,
 }
 
 pub(crate) fn run(args: &Machine, context: &Context) -> Outcome {
-    let home = context.home()?;
-    let printer = context.printer;
-    let fresh = !home.is_set_up();
-    let profile = args
-        .profile
-        .or_else(|| args.minimal.then_some(Profile::Minimal))
-        .map(ProfileName::from);
-    let answers = if fresh {
-        answers(args, profile, context)?
-    } else {
-        setup::Answers::default()
-    };
-    let made = setup::set_up(home, &answers)?;
-    for path in &made.created {
-        printer.note(format!("Wrote {}", path.display()));
+    if args.password.is_some() {
+        return Err(Failure::usage(
+            "a password on the command line can be seen by every user of this machine",
+        )
+        .hint("use --password-stdin, or let it be asked for"));
     }
-    if made.created.is_empty() {
-        printer.note(format!(
+    let service = args.service.begin(context)?;
+    let home = context.home()?;
+    let fresh = !home.is_set_up();
+    let answers =
+        questions::ask(args, fresh, &service, context).map_err(|failure| match failure.code {
+            Code::Interrupted => failure.hint("nothing was changed; run it again at any time"),
+            _ => failure,
+        })?;
+    let (created, config) = write(home, &answers, context)?;
+    if !fresh {
+        warn_of_others(args, &config, context);
+    }
+    if matches!(answers.supabase, Supabase::Wanted { .. }) {
+        tell_of_supabase(args, fresh, context);
+    }
+    let for_another = service.is_for_another();
+    let service = service.install(answers.service, context)?;
+    let daemon = match home.running_daemon() {
+        Some(info) => Some(info),
+        // What root can't leave to a service, that account has to start itself.
+        None if for_another && service.is_none() => None,
+        None if answers.start => Some(start(context)?),
+        None => None,
+    };
+    if context.printer.json {
+        context.printer.object(&Report {
+            home: home.dir().to_owned(),
+            config: home.config_file().to_owned(),
+            created,
+            service,
+            daemon: daemon.clone(),
+        })?;
+    }
+    tell_end(&config, daemon.as_ref(), fresh, context);
+    Ok(Code::Done)
+}
+
+/// Makes the files that are missing.
+fn write(
+    home: &Home,
+    answers: &Answers,
+    context: &Context,
+) -> Result<(Vec<PathBuf>, Config), Failure> {
+    let (supabase_url, supabase_key) = match &answers.supabase {
+        Supabase::Wanted { url, key } => (url.clone(), key.clone()),
+        Supabase::Unwanted => (None, None),
+    };
+    let made = setup::set_up(
+        home,
+        &setup::Answers {
+            profile: answers.profile,
+            hostname: answers.hostname.clone(),
+            supabase_url,
+            supabase_key,
+        },
+    )?;
+    let mut created = made.created;
+    // A running daemon has it open, and a database is made only once.
+    if context.block_on(async { Ok(setup::create_database(&made.config).await?) })? {
+        created.push(made.config.database.sqlite_path.clone());
+    }
+    for path in &created {
+        context.printer.note(format!("Wrote {}", path.display()));
+    }
+    if created.is_empty() {
+        context.printer.note(format!(
             "This machine is set up already ({}); nothing was changed.",
             home.config_file().display()
         ));
     }
-    if let Some(wanted) = profile.filter(|wanted| !fresh && *wanted != made.config.profile) {
-        printer.warning(format!(
-            "the config says profile {} and was left so; `ccm config set profile {}` changes it",
-            made.config.profile.as_str(),
-            wanted.as_str()
+    Ok((created, made.config))
+}
+
+/// A config that was there is left as it is, and whoever asked for something else is told.
+fn warn_of_others(args: &Machine, config: &Config, context: &Context) {
+    let warn = |key: &str, says: &str, wanted: &str| {
+        context.printer.warning(format!(
+            "the config says {key} {says} and was left so; `ccm config set {key} {wanted}` changes it"
         ));
-    }
-    let daemon = match home.running_daemon() {
-        Some(info) => Some(info),
-        None if wants_start(args, context)? => Some(start(context)?),
-        None => None,
     };
-    if printer.json {
-        printer.object(&Report {
-            home: home.dir().to_owned(),
-            config: home.config_file().to_owned(),
-            created: made.created,
-            daemon: daemon.clone(),
-        })?;
+    if let Some(wanted) = args
+        .wanted_profile()
+        .filter(|wanted| *wanted != config.profile)
+    {
+        warn("profile", config.profile.as_str(), wanted.as_str());
     }
+    let hostname = args.hostname.as_ref();
+    if let Some(wanted) = hostname.filter(|wanted| **wanted != config.system.hostname) {
+        warn("system.hostname", &config.system.hostname, wanted);
+    }
+    let url = config.supabase.url.as_ref();
+    if let Some(wanted) = args
+        .supabase_url
+        .as_ref()
+        .filter(|wanted| url != Some(wanted))
+    {
+        warn(
+            "supabase.url",
+            url.map_or("nothing", String::as_str),
+            wanted,
+        );
+    }
+    let key = config.supabase.key.as_ref();
+    if args
+        .supabase_key
+        .as_ref()
+        .is_some_and(|wanted| key != Some(wanted))
+    {
+        warn("supabase.key", "something else", "KEY");
+    }
+}
+
+/// What this version can't do yet is said, and set-up goes on.
+fn tell_of_supabase(args: &Machine, fresh: bool, context: &Context) {
+    context.printer.warning(
+        "signing in to Supabase is not available in this version yet: projects and tasks stay on this machine",
+    );
+    if fresh && (args.supabase_url.is_some() || context.printer.can_ask()) {
+        context
+            .printer
+            .note("The address and the key are kept in the config; supabase.enabled stays false.");
+    }
+    if args.email.is_some() || args.password_stdin || args.otp.is_some() {
+        context
+            .printer
+            .note("--email, --password-stdin and --otp are for signing in and were not used; nothing of them is kept.");
+    }
+}
+
+fn tell_end(config: &Config, daemon: Option<&DaemonInfo>, fresh: bool, context: &Context) {
+    let printer = context.printer;
+    let mark = if printer.is_unicode() { "✓ " } else { "" };
+    printer.note(printer.paint(Colour::Green, &format!("{mark}Setup complete")));
     match daemon {
-        Some(info) => {
-            printer.note(format!(
-                "{} The daemon is running: {}",
-                printer.paint(Colour::Green, "Set-up complete."),
-                info.url()
-            ));
-            if let Some(url) = info.web_ui_url() {
-                printer.note(format!("Web UI: {url}"));
-            }
-        }
-        None => printer.note(format!(
-            "{} Start the daemon with `ccm-orchestrator daemon start`.",
-            printer.paint(Colour::Green, "Set-up complete.")
-        )),
+        Some(info) => match info.web_ui_url() {
+            Some(url) => printer.note(format!("Web UI: {url}")),
+            None => printer.note(format!("API: {}", info.url())),
+        },
+        None => printer.note("Start the daemon with `ccm-orchestrator daemon start`."),
     }
     if fresh {
         printer.note("Next: `ccm init` in the folder of a project.");
     }
-    Ok(Code::Done)
 }
 
-fn answers(
-    args: &Machine,
-    profile: Option<ProfileName>,
-    context: &Context,
-) -> Result<setup::Answers, Failure> {
-    let ask = !args.yes && context.printer.can_ask();
-    if !args.yes && !ask {
-        for (given, option, what) in [
-            (profile.is_some(), "--profile full|minimal", "profile"),
-            (args.hostname.is_some(), "--hostname NAME", "host name"),
-        ] {
-            if !given {
-                return Err(
-                    Failure::usage(format!("there is no terminal to ask for the {what}")).hint(
-                        format!("give {option}, or --yes for the default of everything"),
-                    ),
-                );
-            }
-        }
+impl Machine {
+    fn wanted_profile(&self) -> Option<ProfileName> {
+        self.profile
+            .or_else(|| self.minimal.then_some(Profile::Minimal))
+            .map(ProfileName::from)
     }
-    let profile = match profile {
-        None if ask => ask_profile(context)?,
-        given => given.unwrap_or_default(),
-    };
-    let hostname = match &args.hostname {
-        None if ask => {
-            let usual = setup::hostname();
-            let answer = ask::answer(context, &format!("System hostname? [{usual}] "))?;
-            Some(answer).filter(|answer| !answer.is_empty())
-        }
-        given => given.clone(),
-    };
-    Ok(setup::Answers { profile, hostname })
-}
 
-fn ask_profile(context: &Context) -> Result<ProfileName, Failure> {
-    context.printer.note("Which profile?");
-    context.printer.note("  [1] Full     API and web UI");
-    context.printer.note("  [2] Minimal  the API alone");
-    loop {
-        match &*ask::answer(context, "Profile? [1] ")?.to_ascii_lowercase() {
-            "" | "1" | "full" => return Ok(ProfileName::Full),
-            "2" | "minimal" => return Ok(ProfileName::Minimal),
-            _ => context.printer.note("Please answer 1 or 2."),
-        }
+    /// Whether Supabase is wanted, if that was said: naming the project or who signs in says so, too.
+    fn wants_supabase(&self) -> Option<bool> {
+        let named = self.supabase
+            || self.supabase_url.is_some()
+            || self.supabase_key.is_some()
+            || self.email.is_some()
+            || self.password_stdin
+            || self.otp.is_some();
+        (named || self.no_supabase).then_some(named)
     }
-}
-
-fn wants_start(args: &Machine, context: &Context) -> Result<bool, Failure> {
-    if args.no_start {
-        return Ok(false);
-    }
-    if args.yes || !context.printer.can_ask() {
-        return Ok(true);
-    }
-    ask::yes(context, "Start the daemon now?", true)
 }

@@ -10,6 +10,25 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use crate::context::Context;
 use crate::exit::{Code, Failure};
 
+/// The daemon's program with a path that means the same everywhere.
+pub(super) fn absolute_program() -> Result<PathBuf, Failure> {
+    let program = programs::beside("ccm-daemon");
+    if program.is_absolute() {
+        return Ok(program);
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .filter(|folder| folder.is_absolute())
+        .map(|folder| folder.join(&program))
+        .find(|candidate| candidate.is_file())
+        .ok_or_else(missing)
+}
+
+fn missing() -> Failure {
+    Failure::new(Code::Failed, "ccm-daemon is not there")
+        .hint("install it beside this program or on the PATH")
+}
+
 /// Starts the daemon in a session of its own, so that no terminal can end it.
 pub(super) fn spawn(context: &Context) -> Result<Child, Failure> {
     let program = programs::beside("ccm-daemon");

@@ -8,6 +8,9 @@ use crate::exit::Code;
 
 /// List projects
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ccm project list
+  ccm project list --json | jq -r '.[].path'")]
 pub(crate) struct List {}
 
 pub(super) fn run(_args: &List, context: &Context) -> Outcome {
@@ -43,6 +46,9 @@ pub(crate) fn hold(project: &Project) -> Option<String> {
         }
         ProjectState::ConfigUntrusted => {
             format!("its settings changed - `ccm project trust {name}` shows and trusts them")
+        }
+        ProjectState::AgentStopped => {
+            format!("its agent was stopped - `ccm agent start {name}`")
         }
     };
     let detail = project.detail.as_deref().map_or(usual, terminal::line);

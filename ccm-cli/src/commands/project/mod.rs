@@ -25,8 +25,10 @@ pub(super) enum Command {
     Remove(remove::Remove),
     Trust(trust::Trust),
     /// Let a project's queue rest; what runs goes on
+    #[command(after_help = "Examples:\n  ccm project pause\n  ccm project pause shop")]
     Pause(Which),
     /// Let a project's queue move again
+    #[command(after_help = "Examples:\n  ccm project resume\n  ccm project resume shop")]
     Resume(Which),
 }
 
@@ -77,16 +79,19 @@ fn id_of(dir: &ProjectDir) -> Result<ProjectId, Failure> {
     })
 }
 
-/// Sets a key of a project, and trusts the change if all else is trusted.
-pub(super) fn set(
+/// Sets a key of a project or, with no value, takes it away, and trusts the change if all else is trusted.
+pub(super) fn change(
     context: &Context,
     dir: &ProjectDir,
     key: &str,
-    value: &str,
+    value: Option<&str>,
 ) -> Result<Edited, Failure> {
     let store = TrustStore::new(context.home()?);
-    let (edited, trusted) =
-        store.set_in_project(id_of(dir)?, dir.folder(), key, value, time::now())?;
+    let (id, folder) = (id_of(dir)?, dir.folder());
+    let (edited, trusted) = match value {
+        Some(value) => store.set_in_project(id, folder, key, value, time::now())?,
+        None => store.unset_in_project(id, folder, key, time::now())?,
+    };
     if !trusted {
         context.printer.warning(
             "other settings of this project are not trusted, so its queue waits; `ccm project trust` shows them",

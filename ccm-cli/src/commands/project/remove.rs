@@ -7,6 +7,9 @@ use crate::exit::{Code, Failure};
 
 /// Forget a project; its folder and its .ccm/ stay
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ccm project remove shop
+  ccm project remove shop --yes")]
 pub(crate) struct Remove {
     /// The project
     name: String,

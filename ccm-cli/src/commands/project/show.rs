@@ -8,6 +8,9 @@ use crate::exit::Code;
 
 /// Show a project
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ccm project show
+  ccm project show shop --json")]
 pub(crate) struct Show {
     /// The project [default: the one the current folder is in]
     name: Option<String>,

@@ -12,6 +12,9 @@ use crate::printer::Colour;
 
 /// Let a project's settings run code on this machine, after showing what they say
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ccm project trust
+  ccm project trust shop --yes")]
 pub(crate) struct Trust {
     /// The project, or its folder [default: the one the current folder is in]
     #[arg(value_name = "NAME|PATH")]

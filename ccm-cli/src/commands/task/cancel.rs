@@ -19,6 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 ///
 /// Waits a while for a run that has to be stopped first, and tells what came of it.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ccm task cancel 8e7416c160c5
+  ccm task cancel --no-wait 8e7416c160c5 04a981a6648f")]
 pub(crate) struct Cancel {
     /// The tasks' ids, or at least their last 4 characters
     #[arg(value_name = "ID", required = true)]
@@ -52,6 +55,7 @@ async fn see_off(
     client: &Client,
     mut stopping: BTreeSet<TaskId>,
 ) -> Result<(), Failure> {
+    let _progress = (!stopping.is_empty()).then(|| context.printer.progress("Stopping"));
     let ended = until_ended(context, client, &mut stopping, |task| {
         if task.state.is_final() {
             tell(context, task.clone())

@@ -5,19 +5,34 @@ use ccm_core::api::CreateTask;
 use ccm_core::system::SystemKind;
 use ccm_core::task::{SessionMode, Title, is_tag};
 use ccm_core::time::Timestamp;
+use ccm_daemon::machine::Prompts;
+use ccm_daemon::machine::prompts::is_variable;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::super::text::text;
 use super::super::{Outcome, select, time};
+use super::template;
 use crate::context::Context;
 use crate::exit::{Code, Failure};
 
 /// Put a task in the queue; prints its id
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  echo \"Fix the login test\" | ccm task create
+  ccm task create --project shop --priority 5 --timeout 30m \"Update the docs\"
+  ccm task create --after 8e7416c160c5 --retries 2 \"Then release it\"
+  ccm task create --template review --var file=src/parser.rs
+  id=$(ccm task create \"Say hello\") && ccm task wait \"$id\"")]
 pub(crate) struct Create {
     /// What the agent gets; read from standard input if left out
     text: Vec<OsString>,
+    /// Fill in .ccm/prompts/NAME.md and give that to the agent; `ccm task templates` lists them
+    #[arg(long, value_name = "NAME")]
+    template: Option<String>,
+    /// What goes in the place {{NAME}} of the template (repeatable)
+    #[arg(long, value_name = "NAME=VALUE", value_parser = variable, requires = "template")]
+    var: Vec<(String, String)>,
     /// The project whose agent does it [default: the one the current folder is in]
     #[arg(short, long, value_name = "NAME")]
     project: Option<String>,
@@ -62,9 +77,46 @@ fn session() -> impl TypedValueParser<Value = SessionMode> {
     })
 }
 
+/// What the agent is to get.
+struct Wanted {
+    template: Option<String>,
+    var: Vec<(String, String)>,
+    words: Vec<OsString>,
+}
+
+impl Wanted {
+    fn text(
+        self,
+        prompts: impl FnOnce() -> Result<Prompts, Failure>,
+        context: &Context,
+    ) -> Result<String, Failure> {
+        match self.template {
+            None => text(self.words, "task", context),
+            Some(name) => template::fill(&prompts()?, &name, self.var, self.words, context),
+        }
+    }
+}
+
+/// `NAME=VALUE`; the value may be anything.
+fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if is_variable(name) => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("expected NAME=VALUE, such as file=src/main.rs".to_owned()),
+    }
+}
+
 pub(super) fn run(args: Create, context: &Context) -> Outcome {
     // What is wrong with the input is told without asking anybody.
-    let text = text(args.text, "task", context)?;
+    let wanted = Wanted {
+        template: args.template,
+        var: args.var,
+        words: args.text,
+    };
+    let wanted = match &args.project {
+        // Where that project is only the daemon knows.
+        Some(_) if wanted.template.is_some() => Err(wanted),
+        _ => Ok(wanted.text(|| template::here(context), context)?),
+    };
     if let Some(title) = &args.title {
         Title::new(title.as_str())?;
     }
@@ -83,6 +135,10 @@ pub(super) fn run(args: Create, context: &Context) -> Outcome {
         for id in &args.after {
             blocked_by.push(select::task_id(&client, id).await?);
         }
+        let text = match wanted {
+            Ok(text) => text,
+            Err(wanted) => wanted.text(|| template::of(&project, context), context)?,
+        };
         let wish = CreateTask {
             title: args.title,
             priority: args.priority,

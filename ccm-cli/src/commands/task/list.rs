@@ -5,11 +5,15 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use super::super::{Outcome, select, time};
 use crate::client::TaskFilter;
 use crate::context::Context;
-use crate::exit::Code;
+use crate::exit::{Code, Failure};
 use crate::printer::Colour;
 
 /// List tasks, newest first
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ccm task list
+  ccm task list --project shop --state failed
+  ccm task list --json | jq -r '.[].id'")]
 pub(crate) struct List {
     /// Only those of this project
     #[arg(short, long, value_name = "NAME")]
@@ -52,9 +56,7 @@ pub(super) fn run(args: &List, context: &Context) -> Outcome {
     } else if tasks.is_empty() {
         context.printer.note("No tasks.");
     } else {
-        let rows = tasks.iter().map(row).collect();
-        let headings = ["ID", "PROJECT", "STATE", "AGE", "TITLE", "REASON"];
-        context.printer.table(&headings, Some(4), rows)?;
+        table(context, &tasks, true)?;
         match tasks.iter().filter(|task| asks(task)).count() {
             0 => {}
             1 => context
@@ -68,9 +70,30 @@ pub(super) fn run(args: &List, context: &Context) -> Outcome {
     Ok(Code::Done)
 }
 
-fn row(task: &Task) -> Vec<String> {
+/// Prints tasks, with their projects' names where that is not clear.
+pub(in crate::commands) fn table(
+    context: &Context,
+    tasks: &[Task],
+    projects: bool,
+) -> Result<(), Failure> {
+    let mut headings = vec!["ID", "PROJECT", "STATE", "AGE", "TITLE", "REASON"];
+    if !projects {
+        headings.remove(1);
+    }
+    let rows = tasks.iter().map(|task| {
+        let mut row = row(context, task);
+        if !projects {
+            row.remove(1);
+        }
+        row
+    });
+    let wide = headings.iter().position(|heading| *heading == "TITLE");
+    context.printer.table(&headings, wide, rows.collect())
+}
+
+fn row(context: &Context, task: &Task) -> Vec<String> {
     vec![
-        task.id.to_string(),
+        context.printer.id(task.id),
         task.project.clone(),
         task.state.to_string(),
         time::age(task.created_at),

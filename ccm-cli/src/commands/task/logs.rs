@@ -16,6 +16,9 @@ use crate::printer::Printer;
 ///
 /// A program of one's own is shown byte for byte, a coding CLI as what its agent said and which tools it used.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ccm task logs 8e7416c160c5
+  ccm task logs -f 8e7416c160c5")]
 pub(crate) struct Logs {
     /// The task's id, or at least its last 4 characters
     id: String,

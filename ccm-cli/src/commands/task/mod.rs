@@ -7,6 +7,7 @@ mod list;
 mod logs;
 mod retry;
 mod show;
+mod template;
 mod wait;
 
 use ccm_core::id::TaskId;
@@ -17,10 +18,13 @@ use crate::client::Client;
 use crate::context::Context;
 use crate::exit::{Code, Failure};
 
+pub(super) use list::table;
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     Create(create::Create),
     List(list::List),
+    Templates(template::List),
     Show(show::Show),
     Wait(wait::Wait),
     Logs(logs::Logs),
@@ -33,6 +37,7 @@ pub(super) fn run(command: Command, context: &Context) -> Outcome {
     match command {
         Command::Create(args) => create::run(args, context),
         Command::List(args) => list::run(&args, context),
+        Command::Templates(args) => template::list(&args, context),
         Command::Show(args) => show::run(&args, context),
         Command::Wait(args) => wait::run(&args, context),
         Command::Logs(args) => logs::run(&args, context),

@@ -6,6 +6,8 @@ use crate::context::Context;
 
 /// Put ended tasks back in the queue
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ccm task retry 8e7416c160c5")]
 pub(crate) struct Retry {
     /// The tasks' ids, or at least their last 4 characters
     #[arg(value_name = "ID", required = true)]

@@ -11,6 +11,9 @@ use crate::printer::Printer;
 
 /// Show a task
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ccm task show 8e7416c160c5
+  ccm task show 8e7416c160c5 --json | jq -r .result")]
 pub(crate) struct Show {
     /// The task's id, or at least its last 4 characters
     id: String,

@@ -16,6 +16,9 @@ use crate::exit::{Code, Failure};
 /// Exits 0 if all succeeded, 1 if one failed or was cancelled, 7 if it took too long. Tells when one of them asks
 /// something, and goes on waiting.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ccm task wait 8e7416c160c5
+  ccm task wait --timeout 10m 8e7416c160c5 04a981a6648f")]
 pub(crate) struct Wait {
     /// The tasks' ids, or at least their last 4 characters
     #[arg(value_name = "ID", required = true)]
@@ -45,6 +48,11 @@ pub(super) fn run(args: &Wait, context: &Context) -> Outcome {
                 looks.look_at(&task)?;
             }
         }
+        let what = match open.len() {
+            0 | 1 => "Waiting".to_owned(),
+            n => format!("Waiting for {n} tasks"),
+        };
+        let _progress = context.printer.progress(what);
         let waiting = until_ended(context, &client, &mut open, |task| looks.look_at(task));
         match args.timeout {
             None => waiting.await?,

@@ -182,6 +182,8 @@ fn while_it_tries_again_by_itself_it_is_parked_and_not_at_work() {
     assert_eq!(parked.evidence.source, "stream");
     assert!(parked.detail.unwrap().contains("(429)"));
     assert_eq!(run(&machine, &id).reason, Some(Reason::RateLimited));
+    let listed = machine.ccm(&["task", "list"]).ok();
+    assert!(listed.contains("rate_limited"), "{listed}");
     stub.waits_at("gate");
     stub.open("gate");
     project.ccm(&["task", "wait", &id]).ok();

@@ -255,6 +255,32 @@ fn a_second_task_goes_on_with_the_conversation() {
 }
 
 #[test]
+fn an_agent_that_slept_goes_on_with_its_conversation() {
+    let machine = Machine::new();
+    let stub = Stub::start();
+    let claude = Claude::new(&machine, &stub);
+    machine.set("agents.max_idle_time", "1");
+    let _daemon = daemon(&machine, &claude);
+    let project = machine.plain_project("demo");
+    project.set("tasks.session", "continue");
+    let first = project.task("The word is quagga.\n@say noted");
+    project.ccm(&["task", "wait", &first]).ok();
+    until("it sleeps", || machine.hosts().is_empty());
+    assert_eq!(agent(&machine).state, AgentStateName::Stopped);
+    let second = project.task("What was it?\n@say that one");
+    project.ccm(&["task", "wait", &second]).ok();
+    let (one, two) = (run(&machine, &first), run(&machine, &second));
+    assert!(one.session_id.is_some());
+    assert_eq!(one.session_id, two.session_id);
+    assert_eq!(task(&machine, &second).attempts, 1);
+    // What it sends names the session, and has what was said before it slept.
+    let turns = stub.turns();
+    let last = turns.last().unwrap();
+    assert!(last.body.to_string().contains("quagga"));
+    assert_eq!(last.session(), one.session_id.as_deref());
+}
+
+#[test]
 fn a_megabyte_of_output_is_taken_in() {
     let machine = Machine::new();
     let stub = Stub::start();

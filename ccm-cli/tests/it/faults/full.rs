@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::{
-    agent, ended_once, let_go, nothing_is_left, runs_of, soon, started, starts, status, task_of,
+    agent, ended_once, let_go, nothing_is_left, runs_of, soon, started, starts, task_of, troubles,
 };
 use crate::claude::Claude;
 use crate::stub::Stub;
@@ -48,7 +48,7 @@ fn fill(machine: &Machine, reserve_is_kept: bool, left: u64) {
 /// What a person who looks after the task is shown: it is over, or why it does not go on.
 fn is_told(machine: &Machine, id: &str) -> bool {
     let task = task_of(machine, id);
-    task.state.is_final() || task.detail.is_some() || !status(machine).problems.is_empty()
+    task.state.is_final() || task.detail.is_some() || !troubles(machine).is_empty()
 }
 
 /// Every task there is, by id.
@@ -120,7 +120,7 @@ fn cut_at(step: &str, check: fn(&Task)) {
         machine.disk().free();
         check(&ended_once(&machine, &id));
         soon("nothing is wrong any more", || {
-            status(&machine).problems.is_empty()
+            troubles(&machine).is_empty()
         });
     }
     nothing_is_left(&machine);

@@ -6,8 +6,14 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Set in a test that was started anew where it may mount.
-const INSIDE: &str = "CCM_TEST_MAY_MOUNT";
+use super::namespace::Own;
+
+const MOUNTS: Own = Own {
+    mark: "CCM_TEST_MAY_MOUNT",
+    what: "a small disk",
+    namespaces: &["--mount"],
+    prepare: "mount -t tmpfs tmpfs /mnt && umount /mnt",
+};
 const PAGE: u64 = 4096;
 
 /// A tmpfs of a few MiB, and what fills it.
@@ -20,39 +26,7 @@ impl Disk {
     /// good; there is nothing left to do.
     #[track_caller]
     pub(super) fn may_be_mounted() -> bool {
-        if std::env::var_os(INSIDE).is_some() {
-            return true;
-        }
-        let test = std::thread::current();
-        let test = test.name().filter(|name| name.contains("::"));
-        let test = test.expect("tests run in threads that have their names");
-        // Root needs no namespace of users, and may be in a container that forbids them.
-        let ways: &[&[&str]] = match nix::unistd::geteuid().is_root() {
-            true => &[&["--mount"], &["--user", "--map-root-user", "--mount"]],
-            false => &[&["--user", "--map-root-user", "--mount"]],
-        };
-        let way = ways.iter().find(|way| {
-            let tried = Command::new("unshare")
-                .args(**way)
-                .args(["mount", "-t", "tmpfs", "tmpfs", "/mnt"])
-                .output();
-            tried.is_ok_and(|tried| tried.status.success())
-        });
-        let Some(way) = way else {
-            panic!(
-                "this test needs a small disk, and this user can't have one: run it as root, or where `unshare --user \
-                 --map-root-user --mount` is allowed"
-            );
-        };
-        let ran = Command::new("unshare")
-            .args(*way)
-            .arg(std::env::current_exe().unwrap())
-            .args([test, "--exact", "--nocapture"])
-            .env(INSIDE, "1")
-            .status()
-            .unwrap();
-        assert!(ran.success(), "{test} failed where it may mount a disk");
-        false
+        MOUNTS.is_here()
     }
 
     pub(super) fn mount(at: PathBuf, mib: u64) -> Self {

@@ -7,7 +7,12 @@ use crate::id::{AgentId, RunId};
 
 /// Which runs have an actor, and how to wake it.
 #[derive(Debug, Default)]
-pub(in crate::engine) struct Actors(Mutex<HashMap<RunId, Enlisted>>);
+pub(in crate::engine) struct Actors {
+    enlisted: Mutex<HashMap<RunId, Enlisted>>,
+    /// How many have ended, by agent.
+    ended: Mutex<HashMap<AgentId, u64>>,
+    dismissed: Notify,
+}
 
 #[derive(Debug)]
 struct Enlisted {
@@ -43,7 +48,28 @@ impl Actors {
     }
 
     pub(super) fn dismiss(&self, run: RunId) {
-        self.lock().remove(&run);
+        if let Some(actor) = self.lock().remove(&run) {
+            let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+            *ended.entry(actor.agent).or_default() += 1;
+        }
+        self.dismissed.notify_waiters();
+    }
+
+    /// How many runs of the agent this engine has looked after to their end.
+    pub(super) fn ended_of(&self, agent: AgentId) -> u64 {
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.get(&agent).copied().unwrap_or(0)
+    }
+
+    /// Returns once no actor speaks for the agent.
+    pub(in crate::engine) async fn until_silent(&self, agent: AgentId) {
+        loop {
+            let dismissed = self.dismissed.notified();
+            if !self.speak_for(agent) {
+                return;
+            }
+            dismissed.await;
+        }
     }
 
     /// Lets the run's actor look at the store again.
@@ -54,6 +80,6 @@ impl Actors {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<RunId, Enlisted>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.enlisted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

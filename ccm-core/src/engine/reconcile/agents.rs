@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Shared;
-use crate::agent::{Agent, AgentFacts, AgentPlace, AgentState, Evidence};
+use crate::agent::{Agent, AgentFacts, AgentPlace, AgentState, Evidence, Want, Wanted, Wish};
 use crate::id::{AgentId, ProjectId};
 use crate::project::Project;
-use crate::{Result, chain};
+use crate::runtime::Resources;
+use crate::{Error, ErrorKind, Noun, Result, chain};
 
 /// How often an agent that could not be started is tried again.
 const RETRY: Duration = Duration::from_secs(30);
@@ -42,6 +43,68 @@ pub(super) async fn run(shared: Arc<Shared>) {
     }
 }
 
+/// What became of putting an agent to sleep.
+#[derive(Debug)]
+pub(in crate::engine) enum Rest {
+    /// It sleeps. It had used this, if that could be seen.
+    Asleep { used: Option<Resources> },
+    /// It was left alone.
+    Kept(Kept),
+}
+
+/// Why an agent was left alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine) enum Kept {
+    Busy,
+    Waiting,
+    Parked,
+    Watched,
+    Silent,
+    Gone,
+    Failed,
+}
+
+impl Kept {
+    fn by_state(agent: &Agent, spoken_for: bool) -> Option<Self> {
+        if agent.wish.wanted != Wanted::Up {
+            return Some(Self::Gone);
+        }
+        match agent.state {
+            AgentState::Idle if spoken_for => Some(Self::Busy),
+            AgentState::Idle => None,
+            AgentState::Stopped => Some(Self::Gone),
+            AgentState::Working { .. } | AgentState::Starting | AgentState::Stopping => {
+                Some(Self::Busy)
+            }
+            AgentState::Waiting { .. } => Some(Self::Waiting),
+            AgentState::Parked { .. } => Some(Self::Parked),
+            AgentState::Unresponsive { .. } => Some(Self::Silent),
+            AgentState::Failed { .. } => Some(Self::Failed),
+        }
+    }
+
+    /// The error of whoever wanted the agent called `name` to give way.
+    pub(in crate::engine) fn refusal(self, name: &str) -> Error {
+        let message = format!("the agent {name} {self}");
+        Error::new(ErrorKind::WrongState(Noun::Agent), message)
+    }
+}
+
+impl std::fmt::Display for Kept {
+    /// In words that follow a name.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Busy => "works",
+            Self::Waiting => "waits for an answer",
+            Self::Parked => "is parked",
+            Self::Watched => "is looked at by someone",
+            Self::Silent => "does not answer, so that only force ends it",
+            Self::Gone => "is stopped already",
+            Self::Failed => "could not be started",
+        })
+    }
+}
+
 /// Starts what is missing and takes away what belongs to no project. Returns when to look again if nothing wakes it
 /// before: soon if an agent is not up, and when one is no longer parked.
 async fn reconcile(shared: &Shared) -> Result<Option<Duration>> {
@@ -56,19 +119,12 @@ async fn reconcile(shared: &Shared) -> Result<Option<Duration>> {
         .map(|project| (project.id, project))
         .collect();
     let agents = parts.store.agents().await?;
-    for stray in there
-        .iter()
-        .filter(|facts| !agents.iter().any(|agent| agent.id == facts.id))
-    {
-        // Its project was removed. One with a run in hand refuses and goes when the run has ended.
-        if let Err(error) = parts.runtime.stop_agent(stray.id).await {
-            tracing::info!(agent = %stray.id, %error, "an agent without a project stays");
-        }
-    }
+    shared.clear_strays_of(&there, &agents).await;
     let mut all_well = true;
     for agent in &agents {
         if let Some(project) = projects.get(&agent.project_id) {
-            all_well &= shared.ensure_agent(project, agent).await;
+            let facts = there.iter().find(|facts| facts.id == agent.id);
+            all_well &= shared.see_to(project, agent.id, facts).await?;
         }
     }
     let now = parts.clock.now();
@@ -82,17 +138,143 @@ async fn reconcile(shared: &Shared) -> Result<Option<Duration>> {
 }
 
 impl Shared {
-    /// Gives an agent its place now, and notes what came of it.
+    /// Gives an agent its place now, if it is to have one, and notes what came of it.
     pub(in crate::engine) async fn start_agent(&self, project: &Project, id: AgentId) {
+        let _held = self.places.hold(id).await;
         match self.parts.store.agent(id).await {
-            Ok(agent) => {
+            Ok(agent) if agent.wish.wanted == Wanted::Up => {
                 self.ensure_agent(project, &agent).await;
             }
+            Ok(_) => {}
             Err(error) => tracing::warn!(agent = %id, %error, "can't start the agent"),
         }
     }
 
-    async fn ensure_agent(&self, project: &Project, agent: &Agent) -> bool {
+    /// Makes an agent's place what it is to be. Returns whether that could be done.
+    async fn see_to(
+        &self,
+        project: &Project,
+        id: AgentId,
+        there: Option<&AgentFacts>,
+    ) -> Result<bool> {
+        // Whoever has it in hand leaves it as it is to be.
+        let Some(_held) = self.places.try_hold(id) else {
+            return Ok(true);
+        };
+        let agent = match self.parts.store.agent(id).await {
+            Err(error) if error.kind() == ErrorKind::NotFound(Noun::Agent) => return Ok(true),
+            agent => agent?,
+        };
+        match (agent.wish.wanted, there) {
+            (Wanted::Up, _) => Ok(self.ensure_agent(project, &agent).await),
+            // It ends with its run, and is looked at again then.
+            _ if self.actors.speak_for(id) => Ok(true),
+            (Wanted::Asleep, Some(facts)) if facts.watched => {
+                let wish = Wish {
+                    wanted: Wanted::Up,
+                    by: "engine".to_owned(),
+                    at: self.parts.clock.now(),
+                };
+                let want = Want { wish, force: false };
+                self.parts.store.want_agent(id, want).await?;
+                Ok(self.ensure_agent(project, &agent).await)
+            }
+            (_, Some(_)) => match self.take_place(id, false).await {
+                Ok(()) => Ok(true),
+                Err(error) => {
+                    tracing::warn!(agent = %agent.name, error = chain(&error), "the agent's place can't be taken away");
+                    Ok(false)
+                }
+            },
+            (_, None) => {
+                if agent.state != AgentState::Stopped {
+                    self.observe_agent(id, AgentState::Stopped, "engine").await;
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    /// Takes an agent's place away; one that does not answer only with `force`. The caller holds the place.
+    pub(in crate::engine) async fn take_place(&self, id: AgentId, force: bool) -> Result<()> {
+        let runtime = &self.parts.runtime;
+        if force {
+            runtime.kill_agent(id).await?;
+        } else {
+            runtime.stop_agent(id).await?;
+        }
+        self.observe_agent(id, AgentState::Stopped, "engine").await;
+        Ok(())
+    }
+
+    /// Has an idle agent give its place back until its next task.
+    ///
+    /// The wish is committed first: a task that is claimed before finds the agent up and makes it refuse, and one that is
+    /// claimed after wants it up again and waits with its launch until the place is gone.
+    pub(in crate::engine) async fn put_to_sleep(&self, id: AgentId, by: &str) -> Result<Rest> {
+        let Some(_held) = self.places.try_hold(id) else {
+            return Ok(Rest::Kept(Kept::Busy));
+        };
+        let parts = &self.parts;
+        let agent = parts.store.agent(id).await?;
+        if let Some(why) = Kept::by_state(&agent, self.actors.speak_for(id)) {
+            return Ok(Rest::Kept(why));
+        }
+        let there = parts.runtime.agents().await?;
+        match there.iter().find(|facts| facts.id == id) {
+            Some(facts) if facts.watched => return Ok(Rest::Kept(Kept::Watched)),
+            Some(facts) if facts.run.is_some() => return Ok(Rest::Kept(Kept::Busy)),
+            Some(facts) if facts.pid.is_some() && !facts.answers => {
+                return Ok(Rest::Kept(Kept::Silent));
+            }
+            _ => {}
+        }
+        let used = parts.runtime.resources(id).await.ok().flatten();
+        crate::barrier!("idle.seen");
+        let wish = Wish {
+            wanted: Wanted::Asleep,
+            by: by.to_owned(),
+            at: parts.clock.now(),
+        };
+        match parts
+            .store
+            .want_agent(id, Want { wish, force: false })
+            .await
+        {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WrongState(Noun::Agent) => {
+                return Ok(Rest::Kept(Kept::Busy));
+            }
+            Err(error) => return Err(error),
+        }
+        crate::barrier!("idle.asleep");
+        self.take_place(id, false).await?;
+        Ok(Rest::Asleep { used })
+    }
+
+    /// Takes away what belongs to no project. One with a run in hand refuses, and goes when the run has ended.
+    pub(in crate::engine) async fn clear_strays(&self) -> Result<Vec<AgentId>> {
+        let there = self.parts.runtime.agents().await?;
+        let agents = self.parts.store.agents().await?;
+        Ok(self.clear_strays_of(&there, &agents).await)
+    }
+
+    async fn clear_strays_of(&self, there: &[AgentFacts], agents: &[Agent]) -> Vec<AgentId> {
+        let mut gone = Vec::new();
+        let is_known = |id: AgentId| agents.iter().any(|agent| agent.id == id);
+        for stray in there.iter().filter(|facts| !is_known(facts.id)) {
+            match self.parts.runtime.stop_agent(stray.id).await {
+                Ok(()) => gone.push(stray.id),
+                Err(error) => {
+                    tracing::info!(agent = %stray.id, %error, "an agent without a project stays");
+                }
+            }
+        }
+        gone
+    }
+
+    /// Gives an agent its place. The caller holds it.
+    pub(in crate::engine) async fn ensure_agent(&self, project: &Project, agent: &Agent) -> bool {
         let place = place(project, agent);
         let (state, source) = match self.parts.runtime.start_agent(&place).await {
             Ok(facts) => (state_of(&facts), "host"),
@@ -127,10 +309,14 @@ impl Shared {
             source: source.to_owned(),
             seen_at: self.parts.clock.now(),
         };
+        let is_idle = state == AgentState::Idle;
         if let Err(error) = self.parts.store.observe_agent(id, state, evidence).await
             && !self.superseded(&error)
         {
             tracing::warn!(agent = %id, %error, "can't note an agent's state");
+        }
+        if is_idle {
+            self.idle.notify_one();
         }
     }
 }

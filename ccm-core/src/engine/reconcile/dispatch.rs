@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Shared, runs};
+use crate::agent::{Agent, Wanted};
 use crate::id::{AgentId, ProjectId, RunId};
 use crate::project::Profile;
 use crate::scheduler::{Machine, Plan, ProjectLoad, Snapshot, Start};
@@ -66,7 +67,7 @@ async fn reconcile(shared: &Arc<Shared>) -> Result<Option<Duration>> {
     let mut startable = Startable::check(shared, ready).await?;
     let snapshot = Snapshot {
         now,
-        slots: parts.limits.max_running.saturating_sub(running),
+        slots: shared.limits().max_running.saturating_sub(running),
         machine: Machine::from(&parts.system),
         projects: std::mem::take(&mut startable.loads),
     };
@@ -128,7 +129,7 @@ impl Startable {
             held: false,
             parked: None,
         };
-        let parked = parked_agents(shared, &ready).await?;
+        let resting = resting_agents(shared, &ready).await?;
         for entry in ready.projects {
             let project = entry.project;
             let profile = parts.profiles.profile(&project).await;
@@ -139,9 +140,13 @@ impl Startable {
                     .hold_project(project.id, hold, parts.clock.now())
                     .await?;
             }
-            let until = parked.get(&entry.agent).copied();
-            startable.parked = [startable.parked, until].into_iter().flatten().min();
+            let resting = resting.get(&entry.agent);
+            if let Some(Resting::Parked(until)) = resting {
+                startable.parked = [startable.parked, Some(*until)].into_iter().flatten().min();
+            }
             match profile {
+                // Whoever starts it again wakes another round.
+                Ok(_) if resting == Some(&Resting::Down) => {}
                 Ok(profile) => {
                     startable
                         .profiles
@@ -149,7 +154,7 @@ impl Startable {
                     startable.loads.push(ProjectLoad {
                         id: project.id,
                         // The dedicated agent does one thing at a time, and nothing while it is parked.
-                        slots: u32::from(project.running == 0 && until.is_none()),
+                        slots: u32::from(project.running == 0 && resting.is_none()),
                         running: u32::try_from(project.running).unwrap_or(u32::MAX),
                         last_started: entry.last_started,
                         candidates: entry.candidates,
@@ -162,15 +167,28 @@ impl Startable {
     }
 }
 
-/// The agents that are parked, and until when.
-async fn parked_agents(shared: &Shared, ready: &Ready) -> Result<BTreeMap<AgentId, Timestamp>> {
+/// Why an agent gets no task now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Resting {
+    /// Until then.
+    Parked(Timestamp),
+    /// Until somebody starts it.
+    Down,
+}
+
+/// The agents that get no task now.
+async fn resting_agents(shared: &Shared, ready: &Ready) -> Result<BTreeMap<AgentId, Resting>> {
     if ready.projects.is_empty() {
         return Ok(BTreeMap::new());
     }
     let now = shared.parts.clock.now();
     let agents = shared.parts.store.agents().await?;
+    let resting = |agent: &Agent| match agent.wish.wanted {
+        Wanted::Down => Some(Resting::Down),
+        Wanted::Up | Wanted::Asleep => agent.state.parked_until(now).map(Resting::Parked),
+    };
     Ok(agents
         .into_iter()
-        .filter_map(|agent| Some((agent.id, agent.state.parked_until(now)?)))
+        .filter_map(|agent| Some((agent.id, resting(&agent)?)))
         .collect())
 }

@@ -3,12 +3,14 @@
 mod actors;
 mod agents;
 mod dispatch;
+mod idle;
 mod inputs;
 mod order;
+mod places;
 mod runs;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
@@ -16,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::actors::Actors;
+pub(super) use self::agents::{Kept, Rest};
+use self::places::Places;
 use super::EngineLimits;
 use crate::project::Profiles;
 use crate::system::System;
@@ -31,20 +35,24 @@ pub(super) struct Parts {
     pub(super) sync: Option<Arc<dyn SyncBackend>>,
     pub(super) profiles: Arc<dyn Profiles>,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) limits: EngineLimits,
 }
 
 /// What the reconcilers of one engine share: the parts, and signals that carry no truth.
 pub(super) struct Shared {
     pub(super) parts: Parts,
+    /// What bounds it now. Only ever copied out, so nobody waits for it.
+    limits: RwLock<EngineLimits>,
     /// Something may be ready to start.
     pub(super) dispatch: Notify,
     /// Some agent may need its place, or no longer.
     pub(super) agents: Notify,
+    /// Some agent may have become idle, or may be idle for another time.
+    pub(super) idle: Notify,
     /// Some open run may have lost its actor.
     pub(super) runs: Notify,
     /// The actors of the runs that have not ended.
     pub(super) actors: Actors,
+    pub(super) places: Places,
     pub(super) problems: Problems,
     /// Nothing new is started.
     pub(super) stop_dispatch: CancellationToken,
@@ -67,13 +75,16 @@ impl std::fmt::Debug for Shared {
 }
 
 /// Adopts what goes on, then lets the reconcilers loose.
-pub(super) async fn start(parts: Parts) -> Result<Arc<Shared>> {
+pub(super) async fn start(parts: Parts, limits: EngineLimits) -> Result<Arc<Shared>> {
     let shared = Arc::new(Shared {
         parts,
+        limits: RwLock::new(limits),
         dispatch: Notify::new(),
         agents: Notify::new(),
+        idle: Notify::new(),
         runs: Notify::new(),
         actors: Actors::default(),
+        places: Places::default(),
         problems: Problems::default(),
         stop_dispatch: CancellationToken::new(),
         stop: CancellationToken::new(),
@@ -85,6 +96,7 @@ pub(super) async fn start(parts: Parts) -> Result<Arc<Shared>> {
     shared.agents.notify_one();
     own(&shared, "dispatch", dispatch::run(Arc::clone(&shared)));
     own(&shared, "agents", agents::run(Arc::clone(&shared)));
+    own(&shared, "idle agents", idle::run(Arc::clone(&shared)));
     own(&shared, "runs", runs::run(Arc::clone(&shared)));
     Ok(shared)
 }
@@ -105,6 +117,18 @@ where
 }
 
 impl Shared {
+    /// What bounds the engine now.
+    pub(super) fn limits(&self) -> EngineLimits {
+        *self.limits.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bounds the engine otherwise from now on. What there is more of than is now allowed goes on.
+    pub(super) fn set_limits(&self, limits: EngineLimits) {
+        *self.limits.write().unwrap_or_else(PoisonError::into_inner) = limits;
+        self.dispatch.notify_one();
+        self.idle.notify_one();
+    }
+
     /// Ends the engine's work when `error` says that another daemon has taken the store over. Returns whether it does.
     pub(super) fn superseded(&self, error: &Error) -> bool {
         if error.kind() != ErrorKind::Superseded {

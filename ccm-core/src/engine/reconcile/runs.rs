@@ -223,6 +223,18 @@ impl Actor {
     }
 
     async fn launch(&mut self, profile: Profile) {
+        crate::barrier!("launch.1.placing");
+        let shared = Arc::clone(&self.shared);
+        // An agent that is just being put to sleep or given a new place is not to be launched into.
+        let _held = shared.places.hold(self.run.agent_id).await;
+        if let Ok(Run {
+            stop: Some(stop), ..
+        }) = shared.parts.store.run(self.run.id).await
+        {
+            let why = format!("stopped by {} before its program was started", stop.by);
+            self.launch_error = Some(Error::unavailable(why));
+            return;
+        }
         match self.order(profile).await {
             Ok(order) => {
                 if let Err(error) = self.shared.parts.runtime.launch(&order).await {
@@ -373,7 +385,7 @@ impl Actor {
         let parts = &self.shared.parts;
         match parts
             .runtime
-            .stop(self.run.id, parts.limits.stop_grace)
+            .stop(self.run.id, self.shared.limits().stop_grace)
             .await?
         {
             Stopped::Empty => {

@@ -110,6 +110,14 @@ impl Clock for FakeClock {
         let _sleeper = Sleeper::new(&self.shared.ticks);
         let _ = ticks.wait_for(|(passed, _)| *passed >= until).await;
     }
+
+    fn uptime(&self) -> Duration {
+        self.shared.ticks.borrow().0
+    }
+
+    async fn wait(&self, period: Duration) {
+        self.sleep(period).await;
+    }
 }
 
 #[cfg(test)]

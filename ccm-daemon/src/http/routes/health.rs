@@ -2,10 +2,12 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use ccm_core::api::Health;
+use ccm_core::api::{Health, Readiness};
 use utoipa_axum::routes;
 
 use super::{Answer, App, Routes, openapi};
+
+const OK: &str = "ok";
 
 pub(crate) fn routes() -> Routes {
     Routes::new()
@@ -24,26 +26,25 @@ pub(crate) fn routes() -> Routes {
     responses((status = 200, description = "It does", body = Health)),
 )]
 async fn get_health() -> Json<Health> {
-    Json(ok())
+    Json(Health {
+        status: OK.to_owned(),
+    })
 }
 
 /// Whether work can be accepted
 ///
-/// It can once everything that goes on was adopted, and as long as the store answers.
+/// It can once everything that goes on was adopted, and as long as the database can be written and its disk has room.
+/// What was looked at is in the answer; it is no older than `daemon.health_check_interval`.
 #[utoipa::path(
     get,
     path = "/ready",
     operation_id = "get_ready",
     tag = "daemon",
-    responses((status = 200, description = "It can", body = Health), openapi::Unavailable),
+    responses((status = 200, description = "It can", body = Readiness), openapi::Unavailable),
 )]
-async fn get_ready(State(app): State<Arc<App>>) -> Answer<Json<Health>> {
-    app.ready().await?;
-    Ok(Json(ok()))
-}
-
-fn ok() -> Health {
-    Health {
-        status: "ok".to_owned(),
-    }
+async fn get_ready(State(app): State<Arc<App>>) -> Answer<Json<Readiness>> {
+    Ok(Json(Readiness {
+        status: OK.to_owned(),
+        checks: app.ready().await?,
+    }))
 }

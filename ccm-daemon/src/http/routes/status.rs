@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use ccm_core::api::{Shutdown, ShutdownReport, Status};
+use ccm_core::api::{Reload, Shutdown, ShutdownReport, Status};
 use utoipa_axum::routes;
 
 use super::{Answer, App, Json as Body, Routes, openapi};
@@ -10,6 +10,7 @@ use super::{Answer, App, Json as Body, Routes, openapi};
 pub(crate) fn routes() -> Routes {
     Routes::new()
         .routes(routes!(get_status))
+        .routes(routes!(reload))
         .routes(routes!(shut_down))
 }
 
@@ -25,6 +26,21 @@ pub(crate) fn routes() -> Routes {
 )]
 async fn get_status(State(app): State<Arc<App>>) -> Answer<Json<Status>> {
     Ok(Json(app.status().await?))
+}
+
+/// Read the config file again
+///
+/// What can change in a running daemon does, and what needs a restart is named. A file with errors changes nothing, and
+/// `errors` has all of them; a pointer there is a key's name in JSON Pointer's form.
+#[utoipa::path(
+    post,
+    path = "/reload",
+    operation_id = "reload",
+    tag = "daemon",
+    responses((status = 200, description = "What changed", body = Reload), openapi::Invalid),
+)]
+async fn reload(State(app): State<Arc<App>>) -> Answer<Json<Reload>> {
+    Ok(Json(app.reload().await??))
 }
 
 /// Stop the daemon

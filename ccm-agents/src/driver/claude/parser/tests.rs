@@ -29,6 +29,7 @@ fn exited(code: i32) -> RunEnd {
         signal: None,
         stopped: false,
         output_cut: false,
+        memory_cut: None,
         out_bytes: u64::MAX,
         err_bytes: 0,
         ended_at: Timestamp::from_micros(0),

@@ -84,6 +84,23 @@ pub async fn stop_agent_refuses_while_busy(place: &dyn RuntimePlace) {
     bench.close().await;
 }
 
+/// `kill_agent`: "One that answers is stopped as `stop_agent` does it ... Idempotent; an unknown agent is no error."
+pub async fn kill_agent_is_gentle_to_who_answers(place: &dyn RuntimePlace) {
+    let bench = Bench::new(place);
+    let (run, before) = bench.waiting("busy").await;
+    let kind = kind_of(bench.runtime.kill_agent(bench.agent.id).await);
+    assert_eq!(kind, ErrorKind::WrongState(Noun::Agent));
+    assert_eq!(process(&*bench.runtime, run).await, before);
+    place.programs().release("busy");
+    assert_eq!(exit(&*bench.runtime, run).await.code, Some(0));
+    for _ in 0..2 {
+        bench.runtime.kill_agent(bench.agent.id).await.unwrap();
+        assert_eq!(bench.runtime.agents().await.unwrap(), []);
+    }
+    bench.runtime.kill_agent(AgentId::new()).await.unwrap();
+    bench.close().await;
+}
+
 /// "`NotFound(Agent)` without a place; `Unsupported` by a runtime without terminals."
 pub async fn attach_needs_a_place(place: &dyn RuntimePlace) {
     let bench = Bench::new(place);

@@ -51,6 +51,7 @@ macro_rules! for_each_runtime_case {
             agents_work_side_by_side
             stop_agent_is_idempotent
             stop_agent_refuses_while_busy
+            kill_agent_is_gentle_to_who_answers
             attach_needs_a_place
             resources_are_of_the_whole_tree
             the_prompt_arrives_byte_for_byte
@@ -75,6 +76,7 @@ macro_rules! for_each_runtime_case {
             a_transcript_goes_on
             what_is_not_read_is_refused
             close_input_is_harmless
+            too_much_memory_ends_a_run
             stop_empties_the_stop_set
             stop_is_idempotent
             stop_touches_no_other_run

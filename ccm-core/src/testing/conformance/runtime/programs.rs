@@ -25,6 +25,8 @@ pub enum Program {
     /// Starts a child in a session of its own, writes the child's process id and its own, a line each, and stays.
     /// Both ignore every signal that can be ignored.
     Stubborn,
+    /// Writes the line `ready`, has a child take so many MiB of memory, and stays.
+    Memory(u64),
     /// There is no such program.
     Missing,
 }
@@ -90,6 +92,11 @@ impl Programs for ShellPrograms {
                  $(command -v setsid) sh -c 'echo $$; while :; do sleep 1; done' & \
                  echo $$; while :; do sleep 1; done"
                 .to_owned(),
+            // `dd` holds one block of that size, and then waits until somebody reads it.
+            Program::Memory(mb) => format!(
+                "cat >/dev/null; echo ready; dd if=/dev/zero bs={} count=1 2>/dev/null | sleep 1000",
+                mb << 20
+            ),
             Program::Missing => {
                 return AgentProfile::command(["ccm-conformance-no-such-program"]);
             }

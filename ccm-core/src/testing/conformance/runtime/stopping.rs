@@ -5,6 +5,35 @@ use crate::runtime::Stopped;
 
 const GRACE: Duration = Duration::from_millis(200);
 
+/// "A run whose stop set takes more than its order allows is ended ... Its exit record says so, and other runs go on":
+/// also one that takes much, and may.
+pub async fn too_much_memory_ends_a_run(place: &dyn RuntimePlace) {
+    let (bench, other) = (Bench::new(place), Bench::new(place));
+    let ordered = |bench: &Bench<'_>, takes, limit| LaunchOrder {
+        limits: RunLimits {
+            memory_mb: limit,
+            ..RunLimits::default()
+        },
+        ..bench.order(&Program::Memory(takes))
+    };
+    let bounded = launched(&*other.runtime, &ordered(&other, 48, Some(512))).await;
+    let unbounded = Bench::new(place);
+    let free = launched(&*unbounded.runtime, &ordered(&unbounded, 128, None)).await;
+    let run = launched(&*bench.runtime, &ordered(&bench, 160, Some(64))).await;
+
+    let exit = exit(&*bench.runtime, run).await;
+    let cut = exit.memory_cut.expect("the reason of its end");
+    assert!(cut.limit_mb == 64 && cut.used_mb >= 64, "{cut:?}");
+    assert!(!exit.stopped && exit.code != Some(0), "{exit:?}");
+    for run in [bounded, free] {
+        process(&*bench.runtime, run).await;
+    }
+    let next = bench.launch(&Program::Exit(0)).await;
+    let next = super::exit(&*bench.runtime, next).await;
+    assert_eq!((next.code, next.memory_cut), (Some(0), None));
+    bench.close().await;
+}
+
 /// "Ends everything in the run's stop set", also what ignores every signal and left its session, "until it was seen
 /// empty twice"; the record says that the run was stopped, and its agent can do the next one.
 pub async fn stop_empties_the_stop_set(place: &dyn RuntimePlace) {

@@ -1,5 +1,6 @@
 //! What every [`Store`] must do.
 
+mod agents;
 mod asks;
 mod dispatch;
 mod finish;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub use agents::*;
 pub use asks::*;
 pub use dispatch::*;
 pub use finish::*;
@@ -56,6 +58,7 @@ macro_rules! for_each_store_case {
     ($factory:path, $flavor:tt) => {
         $crate::for_each_store_case!($factory, $flavor,
             begin_raises_the_epoch
+            check_changes_nothing
             begin_refuses_another_system
             begin_takes_the_same_system_changed
             an_older_epoch_writes_nothing
@@ -72,6 +75,14 @@ macro_rules! for_each_store_case {
             remove_by_force_ends_what_is_open
             remove_frees_name_path_and_id
             observe_tells_only_changes
+            want_tells_only_changes
+            want_lets_nobody_sleep_who_was_stopped
+            want_spares_a_run_unless_forced
+            want_up_by_force_stops_runs
+            claim_refuses_an_agent_that_is_down
+            claim_wakes_an_agent_that_sleeps
+            registering_again_wants_the_agent_up
+            wishes_and_claims_exclude_each_other
             create_keeps_every_field
             create_keeps_a_text_byte_for_byte
             create_takes_all_or_none

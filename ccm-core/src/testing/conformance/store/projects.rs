@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::Noun;
-use crate::agent::{AgentState, Evidence};
+use crate::agent::{AgentState, Evidence, Want, Wanted, Wish};
 use crate::reason::Reason;
 use crate::run::Checkpoint;
 use crate::store::{Intake, RegisterEffect};
@@ -46,6 +46,26 @@ pub async fn begin_takes_the_same_system_changed(place: &dyn StorePlace) {
     place.another().await.begin(&changed, at(1)).await.unwrap();
 }
 
+/// "Tries whether something new could be written ... What is stored stays as it is ... and there is no event": for the
+/// handle that has begun last, and for no other.
+pub async fn check_changes_nothing(place: &dyn StorePlace) {
+    let kind = refused(place.store().check().await);
+    assert_eq!(kind, ErrorKind::Superseded, "nobody has begun");
+    let bench = Bench::new(place).await;
+    let project = bench.project("p").await;
+    let task = bench.task(project.id, "one").await;
+    let before = bench.head().await;
+    for _ in 0..3 {
+        bench.store.check().await.unwrap();
+    }
+    assert_eq!(bench.head().await, before);
+    assert_eq!(bench.store.task(task.id).await.unwrap(), task);
+    let next = place.another().await;
+    next.begin(&bench.system, at(4)).await.unwrap();
+    next.check().await.unwrap();
+    assert_eq!(refused(bench.store.check().await), ErrorKind::Superseded);
+}
+
 /// "Once another handle has begun, the older one's writes fail with `Superseded` and change nothing"; it still reads.
 pub async fn an_older_epoch_writes_nothing(place: &dyn StorePlace) {
     let bench = Bench::new(place).await;
@@ -63,6 +83,7 @@ pub async fn an_older_epoch_writes_nothing(place: &dyn StorePlace) {
     let old = &bench.store;
     let before = bench.head().await;
     let gone = ErrorKind::Superseded;
+    assert_eq!(refused(old.check().await), gone);
     assert_eq!(refused(old.register_project(folder("new")).await), gone);
     let hold = Some(Setback::bare(Reason::ProjectMissing));
     assert_eq!(
@@ -100,6 +121,14 @@ pub async fn an_older_epoch_writes_nothing(place: &dyn StorePlace) {
         .observe_agent(agent.id, AgentState::Idle, evidence)
         .await;
     assert_eq!(refused(seen), gone);
+    let want = Want {
+        wish: Wish {
+            wanted: Wanted::Down,
+            ..Wish::first(at(5))
+        },
+        force: true,
+    };
+    assert_eq!(refused(old.want_agent(agent.id, want).await), gone);
     let intent = StopIntent {
         reason: Reason::Timeout,
         by: "engine".to_owned(),

@@ -36,6 +36,7 @@ impl State {
             window: host.window.clone(),
             answers: host.answers,
             run: host.run,
+            watched: host.watched,
         })
     }
 
@@ -46,6 +47,7 @@ impl State {
                 window: Some(place.name.clone()),
                 answers: true,
                 run: None,
+                watched: false,
             };
             self.hosts.insert(place.id, host);
         }
@@ -95,6 +97,8 @@ impl State {
             err: Vec::new(),
             family: Vec::new(),
             unstoppable: Vec::new(),
+            limit_mb: None,
+            memory_mb: 0,
             launches: 0,
             changed: self.version,
         };
@@ -134,6 +138,8 @@ impl MemoryRuntime {
             err: Vec::new(),
             family: Vec::new(),
             unstoppable: Vec::new(),
+            limit_mb: order.limits.memory_mb,
+            memory_mb: 0,
             launches: 1,
             changed: 0,
         };
@@ -182,6 +188,19 @@ impl AgentRuntime for MemoryRuntime {
             ));
         }
         state.hosts.remove(&agent);
+        Ok(())
+    }
+
+    async fn kill_agent(&self, agent: AgentId) -> Result<()> {
+        if self
+            .lock()
+            .hosts
+            .get(&agent)
+            .is_none_or(|host| host.answers)
+        {
+            return self.stop_agent(agent).await;
+        }
+        self.kill_host(agent);
         Ok(())
     }
 

@@ -14,7 +14,7 @@ pub use programs::Step;
 use crate::id::{AgentId, RunId};
 use crate::input::Input;
 use crate::run::{Observation, Report, Stream};
-use crate::runtime::{Exit, LaunchOrder, RunEnd};
+use crate::runtime::{Exit, LaunchOrder, MemoryCut, RunEnd};
 use crate::task::Setback;
 use crate::time::{Clock, Timestamp};
 
@@ -54,6 +54,7 @@ struct Host {
     window: Option<String>,
     answers: bool,
     run: Option<RunId>,
+    watched: bool,
 }
 
 struct RunData {
@@ -78,6 +79,9 @@ struct RunData {
     family: Vec<u32>,
     /// Those that no stop ends.
     unstoppable: Vec<u32>,
+    /// The most memory that it may take, and what it takes, in MiB.
+    limit_mb: Option<u64>,
+    memory_mb: u64,
     launches: usize,
     changed: u64,
 }
@@ -210,6 +214,13 @@ impl MemoryRuntime {
         }
     }
 
+    /// Whether a person looks at an agent's terminal, if it has a host.
+    pub fn set_watched(&self, agent: AgentId, watched: bool) {
+        if let Some(host) = self.lock().hosts.get_mut(&agent) {
+            host.watched = watched;
+        }
+    }
+
     /// Gives a run processes that no stop ends; an empty list lets them end.
     pub fn set_unstoppable(&self, run: RunId, pids: Vec<u32>) {
         let mut state = self.lock();
@@ -275,12 +286,34 @@ impl MemoryRuntime {
             code,
             signal,
             stopped,
+            ..self.killed(data)
+        };
+        self.end(state, run, RunEnd::Exited(exit));
+    }
+
+    /// Ends a run that took more memory than it may.
+    fn cut(&self, state: &mut State, run: RunId, cut: MemoryCut) {
+        let Some(data) = state.runs.get(&run) else {
+            return;
+        };
+        let exit = Exit {
+            memory_cut: Some(cut),
+            ..self.killed(data)
+        };
+        self.end(state, run, RunEnd::Exited(exit));
+    }
+
+    fn killed(&self, data: &RunData) -> Exit {
+        Exit {
+            code: None,
+            signal: Some(9),
+            stopped: false,
             output_cut: false,
+            memory_cut: None,
             out_bytes: data.out.len() as u64,
             err_bytes: data.err.len() as u64,
             ended_at: self.shared.clock.now(),
-        };
-        self.end(state, run, RunEnd::Exited(exit));
+        }
     }
 
     fn end(&self, state: &mut State, run: RunId, end: RunEnd) {

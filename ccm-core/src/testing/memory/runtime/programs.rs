@@ -5,6 +5,7 @@ use crate::id::RunId;
 use crate::input::{Input, InputBody};
 use crate::project::AgentProfile;
 use crate::run::{Observation, Report, Stream};
+use crate::runtime::MemoryCut;
 use crate::testing::conformance::runtime::{Program, Programs};
 
 /// One thing that a program does. A program that has done everything ends with exit code 0.
@@ -22,6 +23,8 @@ pub enum Step {
     Child,
     /// Writes its own process id, a line.
     Pid,
+    /// Takes so many MiB of memory. A run that may not have them is ended.
+    Memory(u64),
     /// Waits until a test calls [`MemoryRuntime::release`] with this name.
     Wait(String),
     /// Has its driver see this, in a line of standard output of its own.
@@ -95,6 +98,13 @@ impl MemoryRuntime {
                     data.out.extend(format!("{pid}\n").bytes());
                     state.next_pid = pid;
                 }
+                Some(Step::Memory(mb)) => {
+                    data.memory_mb += mb;
+                    if let Some(limit_mb) = data.limit_mb.filter(|limit| data.memory_mb > *limit) {
+                        let used_mb = data.memory_mb;
+                        return self.cut(state, run, MemoryCut { used_mb, limit_mb });
+                    }
+                }
                 Some(Step::Pid) => data.out.extend(format!("{}\n", data.pid).bytes()),
                 Some(Step::Wait(name)) if state.released.contains(&name) => continue,
                 Some(Step::Say(seen)) => data.say(seen),
@@ -150,6 +160,10 @@ impl MemoryRuntime {
                 Step::err("err\n"),
             ]
         });
+        self.program("memory", |order| {
+            let taken = u64::try_from(number(order, 1)).unwrap_or(0);
+            vec![Step::out("ready\n"), Step::Memory(taken), Step::Stay]
+        });
         self.program("stubborn", |_| vec![Step::Child, Step::Pid, Step::Stay]);
         self
     }
@@ -170,6 +184,7 @@ impl Programs for MemoryRuntime {
             Program::Lines(count) => vec!["lines".to_owned(), count.to_string()],
             Program::Wait(name) => vec!["wait".to_owned(), name.clone()],
             Program::Stubborn => vec!["stubborn".to_owned()],
+            Program::Memory(mb) => vec!["memory".to_owned(), mb.to_string()],
             Program::Missing => vec!["no-such-program".to_owned()],
         };
         let mut profile = AgentProfile::command(command);

@@ -5,7 +5,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::{About, MemoryStore};
-use crate::agent::{Agent, AgentState, Evidence};
+use crate::agent::{Agent, AgentState, Evidence, Want};
 use crate::ask::Ask;
 use crate::event::{Event, EventKind};
 use crate::id::{AgentId, AskId, Epoch, FencingToken, ProjectId, RunId, Seq, TaskId};
@@ -41,6 +41,10 @@ impl Store for MemoryStore {
         state.event(now, EventKind::DaemonStarted, About::default(), data);
         self.shared.publish(&state);
         Ok(epoch)
+    }
+
+    async fn check(&self) -> Result<()> {
+        self.write(|_| Ok(()))
     }
 
     async fn register_project(&self, new: NewProject) -> Result<Registered> {
@@ -95,6 +99,10 @@ impl Store for MemoryStore {
         evidence: Evidence,
     ) -> Result<()> {
         self.write(|kept| kept.observe(id, state, evidence))
+    }
+
+    async fn want_agent(&self, id: AgentId, want: Want) -> Result<(Agent, Vec<RunId>)> {
+        self.write(|state| state.want(id, &want))
     }
 
     async fn create_tasks(&self, request: CreateTasks) -> Result<Created> {

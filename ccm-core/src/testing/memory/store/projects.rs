@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{About, ProjectRow, State, touch};
-use crate::agent::{Agent, AgentState, Evidence};
+use crate::agent::{Agent, AgentState, Evidence, Want, Wish};
 use crate::event::EventKind;
 use crate::id::{AgentId, ProjectId, RunId};
 use crate::project::Project;
@@ -68,6 +68,7 @@ impl State {
                 source: "engine".to_owned(),
                 seen_at: new.now,
             },
+            wish: Wish::first(new.now),
         };
         let data = json!({ "name": name, "path": new.path });
         let project = Project {
@@ -275,5 +276,41 @@ impl State {
             self.event(now, EventKind::AgentUpdated, about, data);
         }
         Ok(())
+    }
+
+    pub(super) fn want(&mut self, id: AgentId, want: &Want) -> Result<(Agent, Vec<RunId>)> {
+        let runs: Vec<RunId> = self
+            .runs
+            .values()
+            .filter(|run| run.agent_id == id && !run.state.is_ended())
+            .map(|run| run.id)
+            .collect();
+        let agent = self.known_agent(id)?;
+        let next = agent.want(want, !runs.is_empty())?;
+        if want.force {
+            for run in &runs {
+                let token = self.runs.get(run).map(|run| run.token).unwrap_or_default();
+                self.mark_stopping(*run, token, StopIntent::with_agent(&want.wish))?;
+            }
+        }
+        if let Some(wish) = next {
+            self.decide(id, wish);
+        }
+        Ok((self.known_agent(id)?, runs))
+    }
+
+    /// Notes what an agent is to be.
+    pub(super) fn decide(&mut self, id: AgentId, wish: Wish) {
+        let Some(agent) = self.agents.get_mut(&id) else {
+            return;
+        };
+        let about = About {
+            project: Some(agent.project_id),
+            agent: Some(id),
+            ..About::default()
+        };
+        let (at, data) = (wish.at, json!({ "wanted": wish.wanted, "by": wish.by }));
+        agent.wish = wish;
+        self.event(at, EventKind::AgentWanted, about, data);
     }
 }

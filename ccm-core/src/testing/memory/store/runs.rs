@@ -33,6 +33,9 @@ impl State {
                 format!("there is a run {} already", claim.run),
             ));
         }
+        let agent = self.agents.get(&claim.agent);
+        let wish = agent.map(|agent| agent.claim(format!("task {}", claim.task), claim.now));
+        let wish = wish.transpose()?.flatten();
         let row = self.task_row(claim.task)?;
         row.token.0 += 1;
         let token = row.token;
@@ -65,6 +68,9 @@ impl State {
         self.runs.insert(run.id, run.clone());
         if let Some(project) = self.projects.get_mut(&task.project_id) {
             project.last_started = Some(claim.now);
+        }
+        if let Some(wish) = wish {
+            self.decide(claim.agent, wish);
         }
         let data = json!({ "attempt": run.attempt });
         let about = About::run(&run);
