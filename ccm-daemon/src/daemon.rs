@@ -34,7 +34,6 @@ pub struct Daemon {
     listener: TcpListener,
     windows: Option<Arc<TmuxRuntime>>,
     info: DaemonInfo,
-    retention_days: u32,
     // Held to the end: whoever has it is the home's daemon.
     _lock: DaemonLock,
 }
@@ -134,7 +133,6 @@ impl Daemon {
             listener,
             windows: runtime.windows,
             info,
-            retention_days: config.retention.days,
             _lock: lock,
         })
     }
@@ -197,7 +195,7 @@ impl Daemon {
             }
         };
         let server = http::serve(self.listener, router, stopping.clone());
-        let retention = retention::keep(app.engine(), self.retention_days, stopping.clone());
+        let retention = retention::keep(app.engine(), app.settings(), stopping.clone());
         let (failed, (), (), (), ()) =
             tokio::join!(watched, server, windows, app.keep_health(), retention);
         let ended = match failed {

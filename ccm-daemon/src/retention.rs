@@ -8,11 +8,15 @@ use ccm_core::time::{Clock, SystemClock, Timestamp};
 use ccm_core::{ErrorKind, Noun, Result, chain};
 use tokio_util::sync::CancellationToken;
 
+use crate::settings::Settings;
+
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// Deletes what is older than `days`, now and once a day, until it is stopped.
-pub(crate) async fn keep(engine: &Engine, days: u32, stopping: CancellationToken) {
+/// Deletes what is older than `retention.days`, now, once a day and when the config changes, until it is stopped.
+pub(crate) async fn keep(engine: &Engine, settings: &Settings, stopping: CancellationToken) {
+    let mut changed = settings.watch();
     loop {
+        let days = changed.borrow_and_update().retention.days;
         let swept = tokio::select! {
             () = stopping.cancelled() => return,
             swept = sweep(engine, DAY * days) => swept,
@@ -26,6 +30,7 @@ pub(crate) async fn keep(engine: &Engine, days: u32, stopping: CancellationToken
         tokio::select! {
             () = stopping.cancelled() => return,
             () = tokio::time::sleep(DAY) => {}
+            Ok(()) = changed.changed() => {}
         }
     }
 }

@@ -152,6 +152,11 @@ impl App {
         self.parts.token.reveal()
     }
 
+    /// The config in force.
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.parts.settings
+    }
+
     pub(crate) fn web_ui(&self) -> WebUi {
         self.parts.facts.web_ui
     }
