@@ -106,10 +106,11 @@ pub(crate) fn run(args: &Machine, context: &Context) -> Outcome {
     let service = args.service.begin(context)?;
     let home = context.home()?;
     let fresh = !home.is_set_up();
-    let answers = questions::ask(args, fresh, &service, context).map_err(|failure| match failure.code {
-        Code::Interrupted => failure.hint("nothing was changed; run it again at any time"),
-        _ => failure,
-    })?;
+    let answers =
+        questions::ask(args, fresh, &service, context).map_err(|failure| match failure.code {
+            Code::Interrupted => failure.hint("nothing was changed; run it again at any time"),
+            _ => failure,
+        })?;
     let (created, config) = write(home, &answers, context)?;
     if !fresh {
         warn_of_others(args, &config, context);
