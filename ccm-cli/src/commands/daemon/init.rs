@@ -137,7 +137,7 @@ pub(crate) fn run(args: &Machine, context: &Context) -> Outcome {
             daemon: daemon.clone(),
         })?;
     }
-    tell_end(&config, daemon.as_ref(), fresh, context);
+    tell_end(daemon.as_ref(), fresh, context);
     Ok(Code::Done)
 }
 
@@ -233,7 +233,7 @@ fn tell_of_supabase(args: &Machine, kept: bool, context: &Context) {
     }
 }
 
-fn tell_end(config: &Config, daemon: Option<&DaemonInfo>, fresh: bool, context: &Context) {
+fn tell_end(daemon: Option<&DaemonInfo>, fresh: bool, context: &Context) {
     let printer = context.printer;
     let mark = if printer.is_unicode() { "✓ " } else { "" };
     printer.note(printer.paint(Colour::Green, &format!("{mark}Setup complete")));
