@@ -15,9 +15,20 @@ use crate::context::Context;
 use crate::exit::{Code, Failure};
 use crate::printer::Printer;
 
+/// The most characters of a question that has its reason on the same line.
+const WIDE: usize = 60;
+
 /// Whether the answer is yes. Without an answer it is `default`.
 pub(super) fn yes(context: &Context, question: &str, default: bool) -> Result<bool, Failure> {
     let choice = if default { "[Y/n]" } else { "[y/N]" };
+    // A prompt that is wider than the terminal is hard to read; what leads to the question stands above it then.
+    let question = match question.rsplit_once(". ") {
+        Some((reason, asked)) if question.chars().count() > WIDE => {
+            context.printer.note(format!("{reason}."));
+            asked
+        }
+        _ => question,
+    };
     truth(context, &format!("{question} {choice} "), default)
 }
 
@@ -138,8 +149,8 @@ fn watch() {
             polled => break polled,
         }
     };
-    let gone = terminal[0].revents() == Some(PollFlags::POLLHUP);
-    if polled.is_ok() && gone {
+    let seen = terminal[0].revents().unwrap_or(PollFlags::empty());
+    if polled.is_ok() && seen.contains(PollFlags::POLLHUP) {
         GONE.store(true, Ordering::SeqCst);
         if ASKING.load(Ordering::SeqCst) {
             std::process::exit(HUNG_UP);
