@@ -21,6 +21,7 @@ mod places;
 mod reload;
 mod runs;
 mod server;
+#[cfg(target_os = "linux")]
 mod service;
 mod set_up;
 mod shells;

@@ -1,6 +1,6 @@
 //! Accounts of this machine, for root, who sets it up for somebody else.
 
-use std::ffi::{CString, OsString};
+use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -144,7 +144,7 @@ impl Drop for Assumed {
 
 #[cfg(not(target_os = "macos"))]
 fn take_groups(name: &str, gid: Gid) -> nix::Result<()> {
-    let name = CString::new(name).map_err(|_| nix::errno::Errno::EINVAL)?;
+    let name = std::ffi::CString::new(name).map_err(|_| nix::errno::Errno::EINVAL)?;
     nix::unistd::initgroups(&name, gid)
 }
 

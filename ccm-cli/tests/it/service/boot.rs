@@ -6,7 +6,6 @@
 
 use std::fs;
 use std::io::Read;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -81,8 +80,11 @@ impl Booted {
         let script = dir.path().join("boot.sh");
         fs::write(&script, SCRIPT).unwrap();
         let log = fs::File::create(dir.path().join("log")).unwrap();
-        let mut command = Command::new("unshare");
+        // The namespace of groups begins with the group that its first process is in.
+        let mut command = Command::new("sh");
         command
+            .args(["-c", "echo 0 > \"$0/cgroup.procs\" && exec unshare \"$@\""])
+            .arg(&group)
             .args([
                 "--pid",
                 "--fork",
@@ -98,16 +100,6 @@ impl Booted {
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log);
-        let procs = group.join("cgroup.procs");
-        #[allow(
-            unsafe_code,
-            reason = "there is no safe way to reach a child before its exec"
-        )]
-        // SAFETY: only a file that was named before is written to; the test's other threads hold no lock that this
-        // needs but the allocator's, which survives a fork.
-        unsafe {
-            command.pre_exec(move || fs::write(&procs, "0"));
-        }
         let holder = command.spawn().unwrap();
         let mut booted = Self {
             pid: 0,

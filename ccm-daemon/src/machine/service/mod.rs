@@ -470,11 +470,13 @@ impl Service {
     }
 }
 
-/// Whether the services of this account go on when it is logged out. `None` if nothing says so.
+/// Whether systemd keeps the services of this account running while it is logged out. `None` for an account without a
+/// name.
 pub fn lingers() -> Option<bool> {
     let account = Account::own().ok()?;
+    // Where logind keeps what `loginctl enable-linger` says; there is no folder before the first time.
     let marks = Path::new("/var/lib/systemd/linger");
-    marks.is_dir().then(|| marks.join(account.name).exists())
+    Some(marks.join(account.name).exists())
 }
 
 #[cfg(test)]

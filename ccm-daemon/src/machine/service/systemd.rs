@@ -104,10 +104,12 @@ pub(super) fn parse(unit: &str) -> (Option<PathBuf>, Option<PathBuf>) {
         match line.trim().split_once('=') {
             Some(("ExecStart", value)) => program = words(value).into_iter().next(),
             Some(("Environment", value)) => {
-                let named = words(value).into_iter();
-                let named =
-                    named.filter_map(|word| Some(word.strip_prefix("CCM_CONFIG=")?.to_owned()));
-                config = named.last().or(config);
+                // The last one counts.
+                for word in words(value) {
+                    if let Some(named) = word.strip_prefix("CCM_CONFIG=") {
+                        config = Some(named.to_owned());
+                    }
+                }
             }
             _ => {}
         }
