@@ -9,6 +9,10 @@ use crate::exit::{Code, Failure};
 
 /// Show the daemon's log: follows it on a terminal, else prints its last lines
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ccm daemon logs               follows the log; Ctrl-C leaves it
+  ccm daemon logs -n 20 | cat   the last lines alone")]
 pub(crate) struct Logs {
     /// Follow it, also when this is no terminal
     #[arg(short, long)]
