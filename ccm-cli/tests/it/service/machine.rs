@@ -71,6 +71,26 @@ fn root_sets_the_machine_up_for_an_account() {
     for (key, value) in [("web_ui.port", "0"), ("agents.runtime", "process")] {
         ada(&home, ccm, &["config", "set", key, value], "").ok();
     }
+    // The lines of the document.
+    let typed = |args: &[&str]| Ran::of(Command::new("systemctl").arg("--no-pager").args(args));
+    typed(&["daemon-reload"]).ok();
+    typed(&["enable", "ccm-orchestrator"]).ok();
+    typed(&["start", "ccm-orchestrator"]).ok();
+    until("the daemon is up", || root(&["daemon", "status"]).code == 0);
+    let status = typed(&["status", "ccm-orchestrator"]).ok();
+    assert!(status.contains("Active: active (running)"), "{status}");
+    assert!(
+        status.contains("Status: \"at http://127.0.0.1:"),
+        "{status}"
+    );
+    typed(&["disable", "ccm-orchestrator"]).ok();
+    assert_eq!(show("UnitFileState"), "disabled");
+    let said = root(&["init", "--yes", "--user", "ada", "--no-start"]);
+    assert_eq!(said.code, 0, "{said}");
+    assert_eq!(show("UnitFileState"), "enabled");
+    root(&["daemon", "stop"]).ok();
+    assert_eq!(show("ActiveState"), "inactive");
+
     // Root, who has no home of its own, means the service.
     let said = root(&["daemon", "start"]);
     assert!(
@@ -91,6 +111,19 @@ fn root_sets_the_machine_up_for_an_account() {
     let (setuid, sys_module) = (1 << 7, 1 << 16);
     assert_eq!(powers & (setuid | sys_module), setuid);
     assert_eq!(field("NoNewPrivs:").trim(), "0");
+
+    // The account needs no second one.
+    let said = ada(
+        Path::new(HOME),
+        env!("CARGO_BIN_EXE_ccm-orchestrator"),
+        &["init", "--yes"],
+        "",
+    );
+    assert!(
+        said.stderr
+            .contains("The machine has a service for this home"),
+        "{said}"
+    );
 
     // A run outlives the daemon's restart.
     let folder = Path::new(HOME).join("demo");
