@@ -16,6 +16,8 @@ pub(crate) struct Memory {
     pub(crate) rss: f64,
     /// The same with what is shared divided by those who share it.
     pub(crate) pss: f64,
+    /// What is its own, and would not be there without it: no pages of files.
+    pub(crate) own: f64,
 }
 
 pub(crate) fn spent(pid: u32) -> Option<Spent> {
@@ -46,5 +48,6 @@ pub(crate) fn memory(pid: u32) -> Option<Memory> {
     Some(Memory {
         rss: kb("Rss:")?,
         pss: kb("Pss:")?,
+        own: kb("Anonymous:")?,
     })
 }

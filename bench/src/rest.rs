@@ -47,8 +47,8 @@ pub(crate) fn measure(build: &Build, folder: &Path, idle: Duration, report: &mut
     let seconds = idle.as_secs();
     report.add(Figure::new(format!("{name}: idle daemon, resident"), held.rss, "MB").goal(goal));
     report.add(Figure::new(
-        format!("{name}: idle daemon, its share"),
-        held.pss,
+        format!("{name}: idle daemon, of its own"),
+        held.own,
         "MB",
     ));
     at_rest(

@@ -16,4 +16,4 @@ mod printer;
 mod progress;
 
 #[cfg(feature = "programs")]
-pub use commands::{ccm, ccm_orchestrator};
+pub use commands::run;

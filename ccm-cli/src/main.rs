@@ -1,5 +1,5 @@
-//! The program `ccm`.
+//! The program `ccm`, which is also `ccm-orchestrator` where it is called so.
 
 fn main() -> std::process::ExitCode {
-    ccm_cli::ccm()
+    ccm_cli::run()
 }

@@ -65,11 +65,6 @@ impl Printer {
         self.err_is_terminal && io::stdin().is_terminal()
     }
 
-    /// Whether standard error can show a line that changes.
-    pub(crate) fn shows_progress(&self) -> bool {
-        self.err_is_terminal && self.colours
-    }
-
     /// Whether the terminal can only print.
     pub(crate) fn is_dumb(&self) -> bool {
         self.dumb

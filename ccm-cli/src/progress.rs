@@ -37,6 +37,13 @@ impl Progress {
             (over, shower)
         }))
     }
+
+    /// Says how far it is.
+    pub(crate) fn say(&self, what: String) {
+        if let Some(bar) = &*shown() {
+            bar.set_message(what);
+        }
+    }
 }
 
 impl Drop for Progress {

@@ -13,6 +13,7 @@ use ccm_core::time::{Clock, SystemClock};
 use ccm_core::{Error, ErrorKind, Result, Store};
 use ccm_store::SqliteStore;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::app::{App, AppParts, Facts};
 use crate::factories;
@@ -34,7 +35,7 @@ pub struct Daemon {
     listener: TcpListener,
     windows: Option<Arc<TmuxRuntime>>,
     info: DaemonInfo,
-    retention_days: u32,
+    config: watch::Receiver<Arc<Config>>,
     // Held to the end: whoever has it is the home's daemon.
     _lock: DaemonLock,
 }
@@ -58,6 +59,7 @@ impl Daemon {
     /// With a sentence for a person: the port, the database or the runtime can't be had.
     pub async fn start(home: Home, settings: Settings, mut lock: DaemonLock) -> Result<Self> {
         let config = settings.current();
+        let changes = settings.watch();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let started_at = clock.now();
         home.create_token()?;
@@ -134,7 +136,7 @@ impl Daemon {
             listener,
             windows: runtime.windows,
             info,
-            retention_days: config.retention.days,
+            config: changes,
             _lock: lock,
         })
     }
@@ -197,7 +199,7 @@ impl Daemon {
             }
         };
         let server = http::serve(self.listener, router, stopping.clone());
-        let retention = retention::keep(app.engine(), self.retention_days, stopping.clone());
+        let retention = retention::keep(app.engine(), self.config, stopping.clone());
         let (failed, (), (), (), ()) =
             tokio::join!(watched, server, windows, app.keep_health(), retention);
         let ended = match failed {

@@ -1,18 +1,27 @@
 //! Data of runs that ended long ago: what they wrote is deleted, what became of them stays in the database.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ccm_core::engine::Engine;
 use ccm_core::run::RunState;
 use ccm_core::time::{Clock, SystemClock, Timestamp};
 use ccm_core::{ErrorKind, Noun, Result, chain};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+use crate::machine::Config;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// Deletes what is older than `days`, now and once a day, until it is stopped.
-pub(crate) async fn keep(engine: &Engine, days: u32, stopping: CancellationToken) {
+/// Deletes what is older than the config says, now, once a day and whenever that changes, until it is stopped.
+pub(crate) async fn keep(
+    engine: &Engine,
+    mut config: watch::Receiver<Arc<Config>>,
+    stopping: CancellationToken,
+) {
     loop {
+        let days = config.borrow_and_update().retention.days;
         let swept = tokio::select! {
             () = stopping.cancelled() => return,
             swept = sweep(engine, DAY * days) => swept,
@@ -26,6 +35,7 @@ pub(crate) async fn keep(engine: &Engine, days: u32, stopping: CancellationToken
         tokio::select! {
             () = stopping.cancelled() => return,
             () = tokio::time::sleep(DAY) => {}
+            Ok(_) = config.wait_for(|config| config.retention.days != days) => {}
         }
     }
 }

@@ -107,7 +107,7 @@ impl Keeper {
     pub(super) async fn windows_and_waiting(&self) -> Result<(usize, Vec<AgentId>)> {
         let state = self.state.lock().await;
         let windows = self.windows.list().await?;
-        let most = self.windows.server.config().max_windows;
+        let most = self.windows.server.max_windows();
         let is_full = most.is_some_and(|most| windows.len() >= most);
         let waits = |agent: &AgentId| is_full && !windows.iter().any(|one| one.agent == *agent);
         let waiting = state.wanted.keys().copied().filter(waits).collect();

@@ -355,3 +355,25 @@ async fn an_idle_host_whose_home_is_deleted_ends() {
     std::fs::remove_dir_all(bench.home()).unwrap();
     until("the host to end", || (!is_alive(host)).then_some(())).await;
 }
+
+#[tokio::test]
+async fn a_host_that_does_not_answer_is_killed_only_by_force() {
+    let bench = Bench::new();
+    let runtime = bench.runtime();
+    let order = bench.sh("sleep 1000");
+    runtime.launch(&order).await.unwrap();
+    let host = bench.host_pid();
+    kill(host, "STOP");
+    let refused = runtime.stop_agent(bench.agent).await.unwrap_err();
+    assert!(refused.to_string().contains("does not answer"), "{refused}");
+    assert!(is_alive(host));
+    runtime.kill_agent(bench.agent).await.unwrap();
+    until("the host to be gone", || (!is_alive(host)).then_some(())).await;
+    // What its run leaves is ended with the look at it.
+    let end = end_of(&runtime, order.run).await;
+    assert!(matches!(end, ccm_core::runtime::RunEnd::Gone), "{end:?}");
+    let again = runtime.start_agent(&bench.place()).await.unwrap();
+    assert!(again.answers && again.pid != Some(host));
+    runtime.kill_agent(bench.agent).await.unwrap();
+    assert!(runtime.agents().await.unwrap().is_empty());
+}

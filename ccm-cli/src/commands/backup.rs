@@ -1,10 +1,9 @@
 use std::path::PathBuf;
 
 use ccm_agents::terminal;
-use ccm_daemon::machine::backup::{self, Target};
+use ccm_daemon::machine::backup::{self, Progress, Target};
 use clap::Args;
 
-use super::progress::Line;
 use super::{Outcome, time};
 use crate::context::Context;
 use crate::exit::Code;
@@ -34,11 +33,12 @@ pub(super) fn run(args: &Backup, context: &Context) -> Outcome {
             replace: args.force,
         },
     };
-    let line = Line::new(context.printer);
+    let shown = context.printer.progress("Backing up");
     let made = context.block_on(async {
-        Ok(backup::make(home, &target, &|progress| line.show(progress)).await?)
+        let show = |progress| shown.say(told(progress));
+        Ok(backup::make(home, &target, &show).await?)
     });
-    drop(line);
+    drop(shown);
     let made = made.map_err(|failure: crate::exit::Failure| match failure.code {
         Code::Refused if args.file.is_some() && !args.force => failure.hint("--force replaces it"),
         _ => failure,
@@ -61,4 +61,31 @@ pub(super) fn run(args: &Backup, context: &Context) -> Outcome {
         .printer
         .hint("it holds this machine's API token, so keep it to yourself; `ccm restore FILE` puts it back");
     Ok(Code::Done)
+}
+
+/// How far it is, on one line.
+pub(super) fn told(progress: Progress) -> String {
+    match progress.of.filter(|of| *of > 0) {
+        Some(of) => {
+            // A database that shrinks in the copy is done before its size is reached, never after.
+            let percent = progress.done.min(of) * 100 / of;
+            format!("{} {percent} % of {}", progress.doing, time::size(of))
+        }
+        None => format!("{} {}", progress.doing, time::size(progress.done)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_never_says_more_than_all() {
+        let doing = "copying";
+        let at = |done, of| told(Progress { doing, done, of });
+        assert_eq!(at(1024, Some(4096)), "copying 25 % of 4 KiB");
+        assert_eq!(at(5000, Some(4096)), "copying 100 % of 4 KiB");
+        assert_eq!(at(2048, None), "copying 2 KiB");
+        assert_eq!(at(0, Some(0)), "copying 0 B");
+    }
 }

@@ -51,13 +51,17 @@ struct Found<'a> {
 
 pub(super) fn run(args: &Doctor, context: &Context) -> Outcome {
     let home = context.home()?;
-    let mut examined = doctor::examine(home);
+    let examine = || {
+        let _progress = context.printer.progress("Looking at this machine");
+        doctor::examine(home)
+    };
+    let mut examined = examine();
     let mut mended = Mended::default();
     if args.fix {
         for one in examined {
             mend(args, context, one, &mut mended)?;
         }
-        examined = doctor::examine(home);
+        examined = examine();
     }
     let ok = !findings(&examined).any(|(_, finding)| finding.level == Level::Problem);
     if context.printer.json {

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
-use ccm_core::api::{CreateProject, ProjectState, RegisteredProject};
+use ccm_core::agent::Wanted;
+use ccm_core::api::{CreateProject, RegisteredProject};
 use ccm_core::id::ProjectId;
 use ccm_daemon::machine::{ConfigFile, InitOptions, Initialised, ProjectDir, TrustStore, yaml_of};
 use clap::Args;
@@ -54,7 +55,7 @@ struct How {
     /// What its agent is: claude (Claude Code), or command with a program of your own behind --
     #[arg(long, value_name = "DRIVER", value_parser = ["claude", "command"])]
     agent: Option<String>,
-    /// Register the folder without putting an agent to work: tasks wait until `ccm project resume`
+    /// Register the folder without starting its agent: tasks wait until `ccm agent start`
     #[arg(long, conflicts_with = "agent")]
     no_agent: bool,
     /// The agent's program and its first arguments, behind --; with --agent claude instead of the one on the PATH
@@ -297,13 +298,14 @@ fn rest(
 ) -> Result<(), Failure> {
     if !registered.created {
         context.printer.warning(format!(
-            "{0} was registered before and is left as it is; `ccm project pause {0}` lets its queue rest",
+            "{0} was registered before and is left as it is; `ccm agent stop {0}` stops its agent",
             registered.project.name
         ));
         return Ok(());
     }
-    let id = registered.project.id;
-    registered.project = context.block_on(async { Ok(client.pause_project(id).await?) })?;
+    let id = registered.agent.id;
+    // Nothing can have been given to it yet, so nothing is lost by stopping it.
+    registered.agent = context.block_on(async { Ok(client.stop_agent(id, false).await?) })?;
     Ok(())
 }
 
@@ -311,10 +313,10 @@ fn tell(context: &Context, made: &Initialised, registered: &RegisteredProject, c
     let printer = context.printer;
     let project = &registered.project;
     let (name, path) = (&project.name, &project.path);
-    let rests = registered.created && project.state == ProjectState::Paused;
+    let rests = registered.created && registered.agent.wanted == Wanted::Down;
     if rests {
         printer.note(format!(
-            "{name} ({path}) is registered; its agent does nothing until `ccm project resume {name}`."
+            "{name} ({path}) is registered; its agent is not started until `ccm agent start {name}`."
         ));
     } else if registered.created {
         printer.note(format!("{name} ({path}) is registered and has an agent."));

@@ -12,7 +12,6 @@ mod info;
 mod init;
 mod man;
 mod overview;
-mod progress;
 mod project;
 mod restore;
 mod select;
@@ -26,7 +25,7 @@ mod typo;
 mod uninstall;
 mod version;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -127,20 +126,25 @@ impl Init for daemon::init::Machine {
     }
 }
 
-/// The program `ccm`, where `init` sets up a project.
-pub fn ccm() -> ExitCode {
-    main::<init::Project>("ccm")
-}
+const CCM: &str = "ccm";
+const ORCHESTRATOR: &str = "ccm-orchestrator";
 
-/// The program `ccm-orchestrator`, where `init` sets up the machine.
-pub fn ccm_orchestrator() -> ExitCode {
-    main::<daemon::init::Machine>("ccm-orchestrator")
-}
-
-fn main<I: Init>(program: &'static str) -> ExitCode {
+/// The program `ccm`, where `init` sets up a project, or `ccm-orchestrator`, where it sets up the machine: by the name
+/// that it is called by.
+pub fn run() -> ExitCode {
     if let Some(code) = ccm_agents::hidden_command(std::env::args_os()) {
         return code;
     }
+    let called = std::env::args_os().next().map(PathBuf::from);
+    let name = called.as_deref().and_then(Path::file_name);
+    if name.is_some_and(|name| name == ORCHESTRATOR) {
+        main::<daemon::init::Machine>(ORCHESTRATOR)
+    } else {
+        main::<init::Project>(CCM)
+    }
+}
+
+fn main<I: Init>(program: &'static str) -> ExitCode {
     let command = line::<I>(program);
     let parsed = command
         .clone()
@@ -164,7 +168,7 @@ fn main<I: Init>(program: &'static str) -> ExitCode {
         version::run(&context)
     } else {
         match line.command {
-            Some(command) => run(command, &context),
+            Some(command) => carry_out(command, &context),
             None => overview::run(&context),
         }
     };
@@ -185,12 +189,12 @@ fn line<I: Init>(program: &'static str) -> clap::Command {
 /// The same for each program that has these commands.
 fn lines() -> [clap::Command; 2] {
     [
-        line::<init::Project>("ccm"),
-        line::<daemon::init::Machine>("ccm-orchestrator"),
+        line::<init::Project>(CCM),
+        line::<daemon::init::Machine>(ORCHESTRATOR),
     ]
 }
 
-fn run<I: Init>(command: Command<I>, context: &Context) -> Outcome {
+fn carry_out<I: Init>(command: Command<I>, context: &Context) -> Outcome {
     match command {
         Command::Init(args) => args.run(context),
         Command::Project(command) => project::run(command, context),

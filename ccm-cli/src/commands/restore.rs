@@ -8,7 +8,7 @@ use ccm_daemon::machine::{DaemonLock, Home, setup};
 use clap::Args;
 use serde::Serialize;
 
-use super::progress::Line;
+use super::backup::told;
 use super::{Outcome, ask, daemon, time};
 use crate::context::Context;
 use crate::exit::{Code, Failure};
@@ -16,8 +16,8 @@ use crate::exit::{Code, Failure};
 /// Put a backup in the place of what is here, after checking it
 #[derive(Debug, Args)]
 #[command(after_help = "\
-What is here is backed up first. A daemon that runs is stopped with its agents, and started again. Tasks that came
-after the backup are gone, and those that waited in it are done again.
+What is here is backed up first. A daemon that runs is stopped with its agents, and started again.
+Tasks that came after the backup are gone, and those that waited in it are done again.
 
 Examples:
   ccm restore ~/ccm.tar                      asks first
@@ -60,22 +60,20 @@ pub(super) fn run(args: &Restore, context: &Context) -> Outcome {
     } else {
         Parts::All
     };
-    let line = Line::new(context.printer);
+    let shown = context.printer.progress("Checking the backup");
     let (candidate, present) = context.block_on(async {
-        let show = |progress| line.show(progress);
+        let show = |progress| shown.say(told(progress));
         let candidate = backup::open(home, &args.file, parts, &show).await?;
         Ok((candidate, backup::present(home).await))
     })?;
-    drop(line);
+    drop(shown);
     if !is_wanted(args, context, &candidate, &present)? {
         context.printer.note("Nothing was restored.");
         return Ok(Code::Failed);
     }
     let running = context.daemon()?;
-    if let Some(info) = &running {
-        // What runs belongs to the queue that is to be replaced.
-        daemon::stop(context, info, true)?;
-    }
+    // What runs belongs to the queue that is to be replaced.
+    daemon::stop_all(context)?;
     let restored = replace(args, context, home, candidate);
     // Whatever became of it: who had a daemon has one again.
     let start = running.is_some() && !args.no_start;
@@ -156,11 +154,11 @@ fn replace(
 ) -> Result<Restored, Failure> {
     home.create()?;
     let lock = lock(home)?;
-    let line = Line::new(context.printer);
+    let shown = context.printer.progress("Restoring");
     context.block_on(async {
         // The daemon may have gone on until it was stopped.
         let present = backup::present(home).await;
-        let show = |progress| line.show(progress);
+        let show = |progress| shown.say(told(progress));
         let restored = candidate.restore(home, &lock, &present, args.paused, &show);
         Ok(restored.await?)
     })

@@ -64,7 +64,9 @@ fn status(context: &Context) -> Outcome {
         }))?;
         return Ok(Code::Done);
     }
-    context.printer.line("Not connected")?;
+    context
+        .printer
+        .line("Off: this machine is not connected to Supabase")?;
     if let Some(url) = url {
         context
             .printer

@@ -459,7 +459,9 @@ fn a_project_without_an_agent_waits_until_it_is_wanted() {
     daemon.stop();
     let daemon = machine.daemon();
     assert_eq!(state(), "queued");
-    ccm(&["project", "resume"]).ok();
+    let shown = machine.ccm(&["task", "show", &task]).ok();
+    assert!(shown.contains("agent start"), "{shown}");
+    ccm(&["agent", "start"]).ok();
     machine.ccm(&["task", "wait", &task]).ok();
     drop(daemon);
     ccm(&["init", "--agent", "claude", "--no-agent"]).fails(2);

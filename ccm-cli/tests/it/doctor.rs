@@ -179,6 +179,18 @@ fn a_lost_folder_is_made_again() {
     fs::remove_dir_all(machine.path("ccm/trust")).unwrap();
     is_mended(&machine, "home", "problem", "missing");
     assert_eq!(mode(&machine.path("ccm/trust")), 0o700);
+    // What is in the way is somebody's.
+    let run = machine.path("ccm/run");
+    fs::remove_dir_all(&run).unwrap();
+    fs::write(&run, "notes").unwrap();
+    assert!(
+        doctor(&machine)
+            .one("home")
+            .1
+            .contains("in the place of a folder")
+    );
+    fix(&machine);
+    assert_eq!(fs::read(&run).unwrap(), b"notes");
 }
 
 #[test]
@@ -254,6 +266,10 @@ fn a_token_that_is_missing_or_none_is_made_anew() {
     let said = Said::of(&machine.ccm(&["doctor", "--fix", "--yes", "--json"]));
     said.nothing("token");
     assert_eq!(fs::read(&token).unwrap().len(), 65);
+    assert_eq!(
+        fs::read(machine.path("ccm/token.old")).unwrap(),
+        b"half a tok"
+    );
 }
 
 #[test]
@@ -477,7 +493,7 @@ fn a_claude_code_that_is_not_logged_in_is_told() {
     assert!(daemon.stop().success());
     let _daemon =
         machine.daemon_with(|command| command.envs(claude.environment()).env("PATH", &path));
-    doctor(&machine).nothing("login");
+    until("all is well", || doctor(&machine).found("login").is_empty());
 }
 
 #[test]
@@ -603,4 +619,34 @@ fn what_killed_programs_left_behind_is_removed_once_it_is_old() {
     is_mended(&machine, "litter", "warning", "(2)");
     assert!(!part.exists() && !temp.exists());
     assert!(machine.path("ccm/config.yaml").exists());
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_service_whose_program_is_gone_is_told() {
+    let machine = Machine::new();
+    let units = machine.path("home/.config/systemd/user");
+    fs::create_dir_all(&units).unwrap();
+    let unit = units.join("ccm-orchestrator.service");
+    let text = |program: &Path| {
+        format!(
+            "[Service]\nExecStart={}\nEnvironment=CCM_CONFIG={}\n",
+            program.display(),
+            machine.path("ccm/config.yaml").display()
+        )
+    };
+    fs::write(&unit, text(Path::new("/nowhere/ccm-daemon"))).unwrap();
+    let found = doctor(&machine).found("service");
+    assert!(
+        found
+            .iter()
+            .any(|(level, what)| level == "problem" && what.contains("/nowhere/ccm-daemon")),
+        "{found:?}"
+    );
+    fs::write(&unit, text(Path::new("/bin/sh"))).unwrap();
+    let found = doctor(&machine).found("service");
+    assert!(
+        found.iter().all(|(level, _)| level != "problem"),
+        "{found:?}"
+    );
 }

@@ -7,8 +7,11 @@ use insta::assert_snapshot;
 use crate::support::{Machine, Ran};
 use crate::terminal::Terminal;
 
+/// The service has tests of its own, and whether it is asked for depends on the machine.
+const INIT: &[&str] = &["init", "--no-service"];
+
 fn dialogue(machine: &Machine, args: &[&str]) -> Terminal {
-    Terminal::new(machine.command("ccm-orchestrator", &[&["init"], args].concat()))
+    Terminal::new(machine.command("ccm-orchestrator", &[INIT, args].concat()))
 }
 
 fn get(machine: &Machine, key: &str) -> String {
@@ -66,7 +69,7 @@ fn the_defaults_are_taken_by_enter_alone_and_the_daemon_starts() {
     assert!(!screen.contains("Profile?"), "{screen}");
     assert!(screen.contains("Web UI: http://localhost:"), "{screen}");
     assert!(machine.info().is_some());
-    let again = machine.orchestrator(&["init", "--yes"]);
+    let again = machine.orchestrator(&[INIT, &["--yes"]].concat());
     machine.snapshots(|| assert_snapshot!("set_up_running", again));
 }
 
@@ -121,7 +124,7 @@ fn leaving_at_any_question_changes_nothing() {
 #[test]
 fn questions_have_no_colours_where_nobody_wants_them() {
     let machine = Machine::bare();
-    let mut command = machine.command("ccm-orchestrator", &["init", "--no-start"]);
+    let mut command = machine.command("ccm-orchestrator", &[INIT, &["--no-start"]].concat());
     command.env("NO_COLOR", "1").env("LANG", "C");
     let mut terminal = Terminal::new(command);
     for words in ["Profile? [1]", "Enable Supabase?", "System hostname? ["] {
@@ -141,7 +144,7 @@ fn questions_have_no_colours_where_nobody_wants_them() {
 fn every_answer_is_an_option_too() {
     let machine = Machine::bare();
     machine.snapshots(|| {
-        let init = |args: &[&str]| machine.orchestrator(&[&["init"], args].concat());
+        let init = |args: &[&str]| machine.orchestrator(&[INIT, args].concat());
         assert_snapshot!("set_up_nothing_given", init(&[]));
         assert_snapshot!("set_up_some_missing", init(&["--minimal", "--supabase"]));
         assert_snapshot!("set_up_both", init(&["--supabase", "--no-supabase"]));
@@ -206,7 +209,7 @@ fn every_answer_is_an_option_too() {
 #[test]
 fn a_set_up_that_was_cut_is_completed() {
     let machine = Machine::bare();
-    let init = || machine.orchestrator(&["init", "--yes", "--no-start"]);
+    let init = || machine.orchestrator(&[INIT, &["--yes", "--no-start"]].concat());
     init().ok();
     let config = std::fs::read_to_string(machine.path("ccm/config.yaml")).unwrap();
     // Each file that the next step would have made.
@@ -240,7 +243,7 @@ fn a_full_disk_leaves_nothing_half_made() {
     }
     machine.disk().fill(0);
     let told = machine
-        .orchestrator(&["init", "--yes", "--no-start"])
+        .orchestrator(&[INIT, &["--yes", "--no-start"]].concat())
         .fails(1);
     assert!(told.contains("can't be"), "{told}");
     assert!(!home.join("config.yaml").exists());
@@ -250,6 +253,8 @@ fn a_full_disk_leaves_nothing_half_made() {
         .filter(|entry| entry.file_name().to_string_lossy().starts_with(".config"));
     assert_eq!(half.count(), 0, "{left:?}");
     machine.disk().free();
-    machine.orchestrator(&["init", "--yes", "--no-start"]).ok();
+    machine
+        .orchestrator(&[INIT, &["--yes", "--no-start"]].concat())
+        .ok();
     assert_eq!(get(&machine, "profile"), "full");
 }

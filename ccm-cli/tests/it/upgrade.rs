@@ -132,3 +132,25 @@ fn programs_removed_and_put_anew_go_on() {
 fn programs_renamed_over_go_on_in_their_windows() {
     upgraded_while_an_agent_works(&Machine::with_tmux(), Way::Renamed);
 }
+
+#[test]
+fn the_machine_level_name_is_the_program_beside_it() {
+    let machine = Machine::bare();
+    let install = Install::new(&machine);
+    let version = format!("ccm-orchestrator {}", env!("CARGO_PKG_VERSION"));
+    assert_eq!(install.run("ccm-orchestrator", &["version"]).ok(), version);
+    // A link to the one or to the other will do.
+    let links = machine.folder("links");
+    for target in ["ccm", "ccm-orchestrator"] {
+        let link = links.join("ccm-orchestrator");
+        std::os::unix::fs::symlink(install.bin.join(target), &link).unwrap();
+        let ran = Ran::of(Command::new(&link).arg("version").env_clear());
+        assert_eq!(ran.ok(), version, "{target}");
+        std::fs::remove_file(&link).unwrap();
+    }
+    std::fs::remove_file(install.bin.join("ccm")).unwrap();
+    // Nor is there another one.
+    let mut alone = Command::new(install.bin.join("ccm-orchestrator"));
+    let told = Ran::of(alone.arg("version").env_clear().env("PATH", &links)).fails(1);
+    assert!(told.contains("install both again"), "{told}");
+}

@@ -8,7 +8,7 @@ mod files;
 mod lines;
 mod world;
 
-use document::{Step, blocks, steps};
+use document::{blocks, steps};
 use world::World;
 
 const DOCUMENT: &str = include_str!("../../../docs/installation-and-setup.md");

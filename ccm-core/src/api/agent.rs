@@ -52,9 +52,9 @@ pub struct Agent {
     pub window: Option<String>,
     /// Its host's process id.
     pub pid: Option<u32>,
-    /// Resident memory of its whole process tree.
+    /// Memory of its host and of everything that belongs to its run. What they share counts once, where that is known.
     pub memory_bytes: Option<u64>,
-    /// Processor use of its whole process tree, 100 for one core.
+    /// Processor use of the same now, 100 for one core.
     pub cpu_percent: Option<f64>,
 }
 

@@ -136,6 +136,8 @@ impl Engine {
             agents.retain(|agent| agent.wish.wanted == Wanted::Up);
         } else {
             agents.retain(|agent| only.contains(&agent.id));
+            // Nothing is left to be done.
+            agents.retain(|agent| agent.wish.wanted != Wanted::Asleep);
         }
         for agent in agents {
             match self.noting(self.shared.put_to_sleep(agent.id, by).await)? {
@@ -157,6 +159,8 @@ impl Engine {
         };
         let wanted = self.store().want_agent(id, Want { wish, force }).await;
         let (_, runs) = self.noting(wanted)?;
+        // Whoever asked may go away before it is carried out.
+        self.shared.agents.notify_one();
         Ok(runs)
     }
 

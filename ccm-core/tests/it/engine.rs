@@ -17,7 +17,7 @@ use ccm_core::system::{System, SystemKind};
 use ccm_core::task::{CancelEffect, Setback, Task, TaskState, TaskStateName};
 use ccm_core::testing::memory::{FakeClock, LaunchFault, MemoryRuntime, MemoryStore, Step};
 use ccm_core::time::Clock;
-use ccm_core::{AgentRuntime, Reason, Store};
+use ccm_core::{AgentRuntime, ErrorKind, Reason, Store};
 
 /// How long anything here may take in real time.
 const PATIENCE: Duration = Duration::from_secs(20);

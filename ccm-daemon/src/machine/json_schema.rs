@@ -85,8 +85,8 @@ fn kind(kind: &Kind) -> Value {
             "type": ["string", "number", "boolean", "null"],
             "pattern": r"^[^\u0000-\u001F\u007F-\u009F]*$",
         }),
-        Kind::Word => text(r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,63}$"),
-        Kind::Name => text(r"^[\p{L}\p{N}][\p{L}\p{M}\p{N}_.-]{0,63}$"),
+        Kind::Word => word(r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,63}$"),
+        Kind::Name => word(r"^[\p{L}\p{N}][\p{L}\p{M}\p{N}_.-]{0,63}$"),
         Kind::Id => text(r"^[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$"),
         Kind::Address => json!({
             "type": ["string", "null"],
@@ -110,6 +110,11 @@ fn kind(kind: &Kind) -> Value {
 }
 
 fn text(pattern: &str) -> Value {
+    json!({"type": ["string", "null"], "pattern": pattern})
+}
+
+/// A text that may be all digits.
+fn word(pattern: &str) -> Value {
     json!({"type": ["string", "number", "null"], "pattern": pattern})
 }
 

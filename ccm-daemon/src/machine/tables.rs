@@ -293,7 +293,7 @@ pub static MACHINE: Schema = Schema {
             "retention.days",
             counted("days", 1, 36_500),
             "30",
-            Restart,
+            Reload,
             "how long data of ended runs are kept",
         ),
     ],

@@ -1,5 +1,7 @@
-use ccm_core::api::{self, CreateTask, Health, Page, Readiness, Status, System};
+use ccm_core::Store;
+use ccm_core::api::{self, CheckStatus, CreateTask, Health, Page, Readiness, Status, System};
 use ccm_core::id::{ProjectId, TaskId};
+use ccm_core::time::{Clock, SystemClock};
 use serde_json::{Value, json};
 
 use crate::harness::Server;
@@ -162,4 +164,31 @@ async fn shutdown_says_what_goes_on_and_ends_the_server() {
         assert_eq!((report.running, report.stopped), wanted);
         server.ended().await;
     }
+}
+
+#[tokio::test]
+async fn without_its_database_a_daemon_is_not_ready() {
+    let server = Server::start().await;
+    let other = server.store.another();
+    other
+        .begin(server.app.engine().system(), SystemClock.now())
+        .await
+        .unwrap();
+    let problem = server.get("/ready").await.problem("unavailable");
+    assert!(
+        problem
+            .detail
+            .contains("the database can't be written: another daemon"),
+        "{problem:?}"
+    );
+    let status: Status = server.get("/api/v1/status").await.ok(200);
+    let database = &status.checks[0];
+    assert_eq!(
+        (&*database.name, database.status),
+        ("database", CheckStatus::Failed)
+    );
+    assert!(status.problems.contains(&database.detail), "{status:?}");
+    // Whoever only wants to know whether it is there gets an answer.
+    let health: Health = server.get("/health").await.ok(200);
+    assert_eq!(health.status, "ok");
 }

@@ -96,10 +96,10 @@ fn a_project_has_what_its_machine_says_below_its_own() {
     assert_eq!(of("name").0, "shop");
     std::fs::write(
         file.path(),
-        "limits: {memory_mb: 5}\nagent: {env: {API_KEY: x, LANG: C}}\n",
+        "limits: {memory_mb: 50}\nagent: {env: {API_KEY: x, LANG: C}}\n",
     )
     .unwrap();
-    assert_eq!(of("limits.memory_mb").0, 5);
+    assert_eq!(of("limits.memory_mb").0, 50);
     assert_eq!(
         of("agent.env").0,
         json!({"API_KEY": "(hidden)", "LANG": "(hidden)"})

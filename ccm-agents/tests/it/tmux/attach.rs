@@ -182,3 +182,36 @@ async fn an_agent_that_is_unknown_has_no_view() {
     let refused = desk.runtime.attach_command(desk.agent).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::NotFound(Noun::Agent));
 }
+
+#[tokio::test]
+async fn who_looks_at_an_agent_is_seen() {
+    let desk = Desk::new();
+    desk.runtime.start_agent(&desk.place()).await.unwrap();
+    let other = desk.place_named("other");
+    desk.runtime.start_agent(&other).await.unwrap();
+    let watched = async || -> Vec<_> {
+        let agents = desk.runtime.agents().await.unwrap();
+        let watched = agents.into_iter().filter(|facts| facts.watched);
+        watched.map(|facts| facts.id).collect()
+    };
+    // The daemon's own connection is nobody.
+    assert_eq!(watched().await, []);
+    let attach = desk.runtime.attach_command(other.id).await.unwrap();
+    let mut terminal = Terminal::run(&attach.argv);
+    let windows = desk.server.windows();
+    until("a view", || {
+        looks_at(&desk).filter(|(_, w)| *w == windows[1].0)
+    })
+    .await;
+    assert_eq!(watched().await, [other.id]);
+    terminal.close();
+    until("the view to be gone", || {
+        looks_at(&desk).is_none().then_some(())
+    })
+    .await;
+    assert_eq!(watched().await, []);
+    // A pane of one's own beside the agent's is a person's as well.
+    desk.server
+        .run(&["split-window", "-d", "-t", &windows[0].0, "sleep 1000"]);
+    assert_eq!(watched().await, [desk.agent]);
+}

@@ -1,14 +1,14 @@
 use ccm_agents::terminal;
-use ccm_core::api::{AgentCleanup, CleanUpAgents};
+use ccm_core::api::{AgentCleanup, CleanUpAgents, KeptAgent};
 use clap::Args;
 
 use super::super::{Outcome, select, time};
 use crate::context::Context;
 use crate::exit::{Code, Failure};
 
-/// Put idle agents to sleep: they give their memory back until their next task
+/// Put idle agents to sleep until their next task
 ///
-/// Prints what each gave back. Agents that work, wait for an answer, are parked or are looked at are left alone. Without
+/// They give their memory back; prints how much. Agents that work, wait for an answer, are parked or are looked at are left alone. Without
 /// names, hosts and windows that belong to no project are taken away as well.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -34,21 +34,24 @@ pub(super) fn run(args: &Cleanup, context: &Context) -> Outcome {
     if context.printer.json {
         context.printer.object(&cleanup)?;
     } else {
-        tell(context, &cleanup)?;
+        tell(context, &cleanup, args.names.is_empty())?;
     }
     if args.names.is_empty() || cleanup.kept.is_empty() {
         return Ok(Code::Done);
     }
-    let kept: Vec<_> = cleanup
-        .kept
-        .iter()
-        .map(|agent| format!("{} {}", terminal::line(&agent.name), agent.why))
-        .collect();
-    Err(Failure::new(Code::Refused, kept.join("; "))
+    Err(Failure::new(Code::Refused, kept(&cleanup.kept))
         .hint("only idle agents are put to sleep; `ccm agent stop` stops others"))
 }
 
-fn tell(context: &Context, cleanup: &AgentCleanup) -> Result<(), Failure> {
+/// Who was left alone, and why.
+fn kept(agents: &[KeptAgent]) -> String {
+    let agents = agents
+        .iter()
+        .map(|agent| format!("{} {}", terminal::line(&agent.name), agent.why));
+    agents.collect::<Vec<_>>().join(", ")
+}
+
+fn tell(context: &Context, cleanup: &AgentCleanup, all: bool) -> Result<(), Failure> {
     let printer = context.printer;
     if !cleanup.asleep.is_empty() {
         let rows = cleanup.asleep.iter().map(|agent| {
@@ -66,16 +69,11 @@ fn tell(context: &Context, cleanup: &AgentCleanup) -> Result<(), Failure> {
     }
     match (&cleanup.asleep[..], &cleanup.kept[..]) {
         ([], []) => printer.note("Nothing to clean up: no agent is idle."),
-        ([], kept) => {
-            let kept: Vec<_> = kept
-                .iter()
-                .map(|agent| format!("{} {}", terminal::line(&agent.name), agent.why))
-                .collect();
-            printer.note(format!(
-                "Nothing to clean up: no agent is idle ({}).",
-                kept.join(", ")
-            ));
-        }
+        ([], left) if all => printer.note(format!(
+            "Nothing to clean up: no agent is idle ({}).",
+            kept(left)
+        )),
+        ([], _) => {}
         (asleep, _) => {
             let agents = match asleep.len() {
                 1 => "1 agent sleeps".to_owned(),

@@ -22,9 +22,9 @@ pub(crate) struct Start {
     names: Vec<String>,
 }
 
-/// Stop agents: they give their places back and get no tasks until they are started again
+/// Stop agents; they get no tasks until they are started again
 ///
-/// Tasks go on to be accepted and wait. What an agent has in hand is lost, so it is asked about; a task whose run is
+/// Their hosts and windows go. Tasks are accepted all the same, and wait. What an agent has in hand is lost, so it is asked about; a task whose run is
 /// lost is tried again only if it has retries left.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -40,7 +40,7 @@ pub(crate) struct Stop {
     yes: bool,
 }
 
-/// Restart agents: each gets a new host and a new window
+/// Restart agents: each gets a new host and window
 ///
 /// Helps after an upgrade, and when an agent does not answer. What an agent has in hand is lost, so it is asked about.
 #[derive(Debug, Args)]

@@ -7,7 +7,7 @@ use super::super::{Outcome, project, select, tail};
 use crate::context::Context;
 use crate::exit::{Code, Failure};
 
-/// Show an agent's log: what it said and did in all its runs
+/// Show what an agent said and did in all its runs
 ///
 /// The log is the file .ccm/agent.log of its project, which can be read without the daemon in the project's folder.
 #[derive(Debug, Args)]

@@ -8,7 +8,7 @@ use super::{colour, state};
 use crate::context::Context;
 use crate::exit::{Code, Failure};
 
-/// Show an agent: what it does, how that is known, what it uses, and what is wrong
+/// Show an agent: what it does and how that is known, what it uses, what is wrong
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   ccm agent show                    # in a project's folder

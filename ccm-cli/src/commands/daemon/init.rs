@@ -3,7 +3,7 @@
 
 mod questions;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ccm_daemon::machine::config::ProfileName;
 use ccm_daemon::machine::{Config, DaemonInfo, Home, setup};
@@ -115,8 +115,9 @@ pub(crate) fn run(args: &Machine, context: &Context) -> Outcome {
     if !fresh {
         warn_of_others(args, &config, context);
     }
-    if matches!(answers.supabase, Supabase::Wanted { .. }) {
-        tell_of_supabase(args, fresh, context);
+    if let Supabase::Wanted { url, key } = &answers.supabase {
+        let kept = fresh && (url.is_some() || key.is_some());
+        tell_of_supabase(args, kept, context);
     }
     let for_another = service.is_for_another();
     let service = service.install(answers.service, context)?;
@@ -136,7 +137,7 @@ pub(crate) fn run(args: &Machine, context: &Context) -> Outcome {
             daemon: daemon.clone(),
         })?;
     }
-    tell_end(&config, daemon.as_ref(), fresh, context);
+    tell_end(daemon.as_ref(), fresh, context);
     Ok(Code::Done)
 }
 
@@ -159,13 +160,13 @@ fn write(
             supabase_key,
         },
     )?;
+    let tell = |path: &Path| context.printer.note(format!("Wrote {}", path.display()));
     let mut created = made.created;
-    // A running daemon has it open, and a database is made only once.
+    created.iter().for_each(|path| tell(path));
     if context.block_on(async { Ok(setup::create_database(&made.config).await?) })? {
-        created.push(made.config.database.sqlite_path.clone());
-    }
-    for path in &created {
-        context.printer.note(format!("Wrote {}", path.display()));
+        let path = &made.config.database.sqlite_path;
+        tell(path);
+        created.push(path.clone());
     }
     if created.is_empty() {
         context.printer.note(format!(
@@ -216,14 +217,14 @@ fn warn_of_others(args: &Machine, config: &Config, context: &Context) {
 }
 
 /// What this version can't do yet is said, and set-up goes on.
-fn tell_of_supabase(args: &Machine, fresh: bool, context: &Context) {
+fn tell_of_supabase(args: &Machine, kept: bool, context: &Context) {
     context.printer.warning(
         "signing in to Supabase is not available in this version yet: projects and tasks stay on this machine",
     );
-    if fresh && (args.supabase_url.is_some() || context.printer.can_ask()) {
+    if kept {
         context
             .printer
-            .note("The address and the key are kept in the config; supabase.enabled stays false.");
+            .note("What was given of the address and the key is kept in the config; supabase.enabled stays false.");
     }
     if args.email.is_some() || args.password_stdin || args.otp.is_some() {
         context
@@ -232,7 +233,7 @@ fn tell_of_supabase(args: &Machine, fresh: bool, context: &Context) {
     }
 }
 
-fn tell_end(config: &Config, daemon: Option<&DaemonInfo>, fresh: bool, context: &Context) {
+fn tell_end(daemon: Option<&DaemonInfo>, fresh: bool, context: &Context) {
     let printer = context.printer;
     let mark = if printer.is_unicode() { "✓ " } else { "" };
     printer.note(printer.paint(Colour::Green, &format!("{mark}Setup complete")));

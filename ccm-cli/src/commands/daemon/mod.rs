@@ -13,7 +13,7 @@ use super::Outcome;
 use crate::context::Context;
 
 pub(super) use start::start;
-pub(super) use stop::{stop, stop_all};
+pub(super) use stop::stop_all;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {

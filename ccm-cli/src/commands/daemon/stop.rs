@@ -178,7 +178,7 @@ fn runs(n: u64) -> String {
 /// Stops the daemon and waits until it is gone.
 ///
 /// Returns what it leaves behind, unless it could not be asked.
-pub(crate) fn stop(
+fn stop(
     context: &Context,
     info: &DaemonInfo,
     agents: bool,

@@ -30,7 +30,8 @@ fn the_log_is_read_with_and_without_the_daemon() {
     assert_eq!(project.ccm(&["agent", "logs", "demo"]).ok(), named);
     let folder = project.folder.to_str().unwrap();
     assert_eq!(machine.ccm(&["agent", "logs", folder]).ok(), named);
-    let unknown = machine.ccm(&["agent", "logs", "demo"]).fails(3);
+    let away = machine.path("home");
+    let unknown = machine.ccm_in(&away, &["agent", "logs", "demo"]).fails(3);
     assert!(unknown.contains("daemon start"), "{unknown}");
     std::fs::remove_file(&log).unwrap();
     let none = project.ccm(&["agent", "logs"]).fails(4);

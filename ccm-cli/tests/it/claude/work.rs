@@ -265,8 +265,9 @@ fn an_agent_that_slept_goes_on_with_its_conversation() {
     project.set("tasks.session", "continue");
     let first = project.task("The word is quagga.\n@say noted");
     project.ccm(&["task", "wait", &first]).ok();
-    until("it sleeps", || machine.hosts().is_empty());
-    assert_eq!(agent(&machine).state, AgentStateName::Stopped);
+    until("it sleeps", || {
+        machine.hosts().is_empty() && agent(&machine).state == AgentStateName::Stopped
+    });
     let second = project.task("What was it?\n@say that one");
     project.ccm(&["task", "wait", &second]).ok();
     let (one, two) = (run(&machine, &first), run(&machine, &second));

@@ -10,7 +10,7 @@ pub(super) const CHECK: Check = Check {
     name: "agents",
     looks_for: "agents that go on and belong to no project, and runs that the database does not know",
     matters: "they use memory, and what they do is taken in by nobody",
-    mends: "`--fix` ends what rests; one with a run in hand is ended when you agree",
+    mends: "`--fix` ends those that rest; one with a run in hand is waited for",
     look,
 };
 

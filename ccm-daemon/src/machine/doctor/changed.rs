@@ -7,7 +7,7 @@ pub(super) const CHECK: Check = Check {
     name: "changed",
     looks_for: "a config that was changed after the daemon started",
     matters: "the daemon goes on with what it read then",
-    mends: "`ccm-orchestrator daemon restart`; runs go on meanwhile",
+    mends: "`ccm-orchestrator daemon reload`, which names what needs a `daemon restart`; runs go on meanwhile",
     look,
 };
 
@@ -26,7 +26,7 @@ fn look(machine: &Surroundings) -> Vec<Finding> {
     vec![
         Finding::note("the config was changed after the daemon started")
             .at(file)
-            .remedy("ccm-orchestrator daemon restart, unless it was reloaded since"),
+            .remedy("ccm-orchestrator daemon reload, unless that was done since"),
     ]
 }
 

@@ -40,7 +40,11 @@ fn look(machine: &Surroundings) -> Vec<Finding> {
     match checked {
         Some(Ok(_)) | None => {}
         Some(Err(error)) => {
-            let finding = Finding::problem(chain(&error)).at(path);
+            let said = match error.kind() {
+                ErrorKind::Corrupt => "it is damaged, or no database of CCM".to_owned(),
+                _ => chain(&error),
+            };
+            let finding = Finding::problem(said).at(path);
             findings.push(match error.kind() {
                 ErrorKind::TooNew => finding.remedy("install the newer program again"),
                 ErrorKind::Corrupt => finding.remedy(remedy(machine)),

@@ -3,7 +3,7 @@ use super::{Check, Finding};
 
 pub(super) const CHECK: Check = Check {
     name: "groups",
-    looks_for: "control groups (cgroup v2) that agents can have",
+    looks_for: "an environment in which agents can't have control groups (cgroup v2)",
     matters: "without them memory is watched instead of limited, and a process that an agent hid may be missed",
     mends: "run the daemon as a service (`ccm-orchestrator daemon init`)",
     look,

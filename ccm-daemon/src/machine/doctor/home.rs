@@ -33,13 +33,18 @@ fn look(machine: &Surroundings) -> Vec<Finding> {
         home.trust_dir(),
         home.logs_dir(),
     ];
-    let missing = folders.iter().filter(|folder| !folder.exists());
+    let missing = folders.iter().filter(|folder| !folder.is_dir());
     missing.map(|folder| lost(machine, folder)).collect()
 }
 
 fn lost(machine: &Surroundings, folder: &Path) -> Finding {
     let home = machine.home.clone();
     let name = folder.display().to_string();
+    if std::fs::symlink_metadata(folder).is_ok() {
+        return Finding::problem("something is in the place of a folder of the machine home")
+            .at(folder)
+            .remedy(format!("move it away: mv {name} {name}.old"));
+    }
     Finding::problem("a folder of the machine home is missing")
         .at(folder)
         .remedy(format!("mkdir -m 700 {name}"))

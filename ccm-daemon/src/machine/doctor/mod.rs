@@ -6,7 +6,6 @@
 
 mod agents;
 mod changed;
-mod claude;
 mod clock;
 mod config;
 mod daemon;
@@ -22,6 +21,7 @@ mod modes;
 mod path;
 mod place;
 mod port;
+mod program;
 mod projects;
 mod service;
 mod socket;
@@ -76,7 +76,7 @@ pub static CHECKS: &[Check] = &[
     port::CHECK,
     socket::CHECK,
     tmux::CHECK,
-    claude::CHECK,
+    program::CHECK,
     login::CHECK,
     path::CHECK,
     projects::CHECK,

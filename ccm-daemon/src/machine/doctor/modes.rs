@@ -62,7 +62,7 @@ fn wrong(path: PathBuf) -> Option<Finding> {
             "its own user can't enter it",
         ));
     }
-    // A file in a folder that nobody else enters is out of reach, but only until it is moved.
+    // In a home that nobody else enters it is out of reach, but only until the home is opened or it is moved.
     (mode & 0o077 != 0).then(|| finding(&path, mode, mode & 0o700, "others can reach it"))
 }
 

@@ -41,7 +41,7 @@ fn look(machine: &Surroundings) -> Vec<Finding> {
         return Vec::new();
     }
     let question = format!(
-        "Replace {}? Programs that keep the old token need the new one.",
+        "Replace {0}? Programs that keep the old token need the new one. What is there becomes {0}.old.",
         path.display()
     );
     vec![
@@ -49,8 +49,11 @@ fn look(machine: &Surroundings) -> Vec<Finding> {
             .at(&path)
             .remedy("delete it and run `ccm-orchestrator init`")
             .repaired_by(Repair::after_asking(question, move || {
-                std::fs::remove_file(home.token_file()).map_err(|e| {
-                    Error::internal("the old token can't be removed").with_source(e)
+                let path = home.token_file();
+                let aside = path.with_extension("old");
+                std::fs::rename(&path, aside).map_err(|e| {
+                    Error::internal(format!("{} can't be moved away", path.display()))
+                        .with_source(e)
                 })?;
                 make(&home)
             })),

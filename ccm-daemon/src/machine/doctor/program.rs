@@ -4,7 +4,7 @@ use super::{Check, Finding};
 
 pub(super) const CHECK: Check = Check {
     name: "program",
-    looks_for: "the coding CLI of a project, on the PATH that agents have",
+    looks_for: "a project's coding CLI that is missing on the PATH that agents have",
     matters: "tasks of the project wait until its program is there",
     mends: "install it; for a service, write its PATH anew with `ccm-orchestrator daemon init`, or name the program in \
             `agent.command`",
