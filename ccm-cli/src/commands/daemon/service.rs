@@ -1,6 +1,6 @@
 //! The service of this machine home: which it is, how it is installed, and what is told of it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use ccm_daemon::machine::account::{self, Assumed};
 use ccm_daemon::machine::service::{self, Active, Change, Kind, Plan, Service, State};
@@ -259,7 +259,7 @@ pub(super) fn launch(
     if let Some(program) = service
         .program
         .as_deref()
-        .filter(|program| !is_there(program))
+        .filter(|program| !program.exists())
     {
         return Err(Failure::new(
             Code::Failed,
@@ -272,8 +272,4 @@ pub(super) fn launch(
         .hint("`ccm-orchestrator daemon init` writes it anew with the program that is there now"));
     }
     Ok(start(service)?)
-}
-
-fn is_there(program: &Path) -> bool {
-    program.exists()
 }

@@ -1,6 +1,6 @@
 //! The service of the machine's systemd, which root sets up for an account.
 
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use super::boot::{As, HOME, UID, under_systemd};
 use super::*;
@@ -125,12 +125,16 @@ fn root_sets_the_machine_up_for_an_account() {
         "{said}"
     );
 
+    // A program like sudo: it becomes root whoever starts it.
+    std::fs::copy("/usr/bin/id", "/run/as-root").unwrap();
+    std::fs::set_permissions("/run/as-root", PermissionsExt::from_mode(0o4755)).unwrap();
+
     // A run outlives the daemon's restart.
     let folder = Path::new(HOME).join("demo");
     std::fs::create_dir(&folder).unwrap();
     std::os::unix::fs::chown(&folder, Some(UID), Some(UID)).unwrap();
     ada(&folder, ccm, &["init"], "").ok();
-    let script = "[sh, -c, 'echo x >> starts; while [ ! -e go ]; do sleep 0.02; done']";
+    let script = "[sh, -c, '/run/as-root -u > root; echo x >> starts; while [ ! -e go ]; do sleep 0.02; done']";
     for (key, value) in [("agent.command", script), ("agent.driver", "command")] {
         ada(
             &folder,
@@ -142,6 +146,8 @@ fn root_sets_the_machine_up_for_an_account() {
     }
     let id = ada(&folder, ccm, &["task", "create"], "the work").ok();
     until("the agent works", || started(&folder) == 1);
+    let powers = std::fs::read_to_string(folder.join("root")).unwrap();
+    assert_eq!(powers, "0\n", "agents can't become root any more");
     let restarted = root(&["daemon", "restart"]);
     assert_eq!(restarted.code, 0, "{restarted}");
     assert_ne!(show("MainPID"), pid.to_string());
