@@ -11,8 +11,9 @@ use crate::exit::{Code, Failure};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  ccm daemon logs               follows the log; Ctrl-C leaves it
-  ccm daemon logs -n 20 | cat   the last lines alone")]
+  ccm-orchestrator daemon logs              follows on a terminal
+  ccm-orchestrator daemon logs -f | grep WARN
+  ccm-orchestrator daemon logs -n 20 | cat  the last 20 lines")]
 pub(crate) struct Logs {
     /// Follow it, also when this is no terminal
     #[arg(short, long)]
