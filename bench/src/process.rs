@@ -1,12 +1,26 @@
 //! What a process takes, as Linux counts it. Elsewhere these figures are left out.
 
+use std::collections::BTreeMap;
+
 /// What a process has cost so far.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Spent {
-    /// How often one of its threads was given a processor.
-    pub(crate) wakeups: u64,
-    /// For how long, in seconds.
-    pub(crate) cpu: f64,
+    /// How often each of its threads was given a processor.
+    threads: BTreeMap<String, u64>,
+    /// For how long, in seconds, with threads that have ended; a hundredth is the least that is counted.
+    cpu: f64,
+}
+
+impl Spent {
+    /// Wake-ups since `before`, and seconds of a processor. Of a thread that ended only its end is known.
+    pub(crate) fn since(&self, before: &Self) -> (u64, f64) {
+        let known = |thread| before.threads.get(thread).copied().unwrap_or(0);
+        let on = self.threads.iter();
+        let woken: u64 = on.map(|(thread, count)| count - known(thread)).sum();
+        let ended = before.threads.keys();
+        let ended = ended.filter(|thread| !self.threads.contains_key(*thread));
+        (woken + ended.count() as u64, self.cpu - before.cpu)
+    }
 }
 
 /// What a process holds, in MB.
@@ -21,21 +35,24 @@ pub(crate) struct Memory {
 }
 
 pub(crate) fn spent(pid: u32) -> Option<Spent> {
-    let mut spent = Spent {
-        wakeups: 0,
-        cpu: 0.0,
-    };
+    let mut threads = BTreeMap::new();
     for thread in std::fs::read_dir(format!("/proc/{pid}/task"))
         .ok()?
         .flatten()
     {
-        // Time on a processor in ns, time waited for one, times it was given one.
+        // Time on a processor, time waited for one, times it was given one.
         let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
-        let mut words = text.split_whitespace();
-        spent.cpu += words.next()?.parse::<f64>().ok()? / 1e9;
-        spent.wakeups += words.nth(1)?.parse::<u64>().ok()?;
+        let count = text.split_whitespace().nth(2)?.parse().ok()?;
+        threads.insert(thread.file_name().to_string_lossy().into_owned(), count);
     }
-    Some(spent)
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name may have spaces; what follows it begins with the third field, and 14 and 15 are the ticks.
+    let fields: Vec<&str> = text.rsplit(')').next()?.split_whitespace().collect();
+    let ticks = |n: usize| fields.get(n - 3)?.parse::<f64>().ok();
+    Some(Spent {
+        threads,
+        cpu: (ticks(14)? + ticks(15)?) / 100.0,
+    })
 }
 
 pub(crate) fn memory(pid: u32) -> Option<Memory> {

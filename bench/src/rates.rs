@@ -22,21 +22,7 @@ pub(crate) fn measure(build: &Build, folder: &Path, report: &mut Report) {
     let body = json!({ "project_id": project, "text": "Fix the failing test in the parser." });
     let body = body.to_string();
 
-    let mut one = raw::OneByOne::new(&machine.path("one.db"));
-    let mut connection = machine.connection();
-    let rounds =
-        |mut once: Box<dyn FnMut() -> f64 + '_>| median((0..100).map(|_| once() * 1e6).collect());
-    let (ours, beside, ratio) = in_turns(
-        TURNS,
-        || rounds(Box::new(|| timed(|| create(&mut connection, &body)))),
-        || rounds(Box::new(|| one.one())),
-    );
-    report.add(
-        Figure::new("POST of a task, one connection", ours, "us")
-            .beside("SQLite, one durable row", beside, ratio)
-            .goal(Goal::AtMost(1.8)),
-    );
-
+    // First, so that the daemon has written as much as one that has been in use.
     let (ours, beside, ratio) = in_turns(
         TURNS,
         || posts(&machine, &body),
@@ -50,6 +36,21 @@ pub(crate) fn measure(build: &Build, folder: &Path, report: &mut Report) {
         )
         .beside("SQLite, grouped commits", beside, ratio)
         .goal(Goal::AtLeast(0.7)),
+    );
+
+    let mut one = raw::OneByOne::new(&machine.path("one.db"));
+    let mut connection = machine.connection();
+    let rounds =
+        |mut once: Box<dyn FnMut() -> f64 + '_>| median((0..100).map(|_| once() * 1e6).collect());
+    let (ours, beside, ratio) = in_turns(
+        TURNS,
+        || rounds(Box::new(|| timed(|| create(&mut connection, &body)))),
+        || rounds(Box::new(|| one.one())),
+    );
+    report.add(
+        Figure::new("POST of a task, one connection", ours, "us")
+            .beside("SQLite, one durable row", beside, ratio)
+            .goal(Goal::AtMost(1.8)),
     );
 }
 

@@ -7,8 +7,8 @@ use crate::figure::{Figure, Goal, Report};
 use crate::machine::{Build, Machine, PROGRAMS, Profile, finished, until};
 use crate::process::{Memory, Spent, memory, spent};
 
-/// What comes after a start: adoption, windows, the first sync. A figure of rest begins after it.
-const SETTLING: Duration = Duration::from_secs(3);
+/// What comes after a start: adoption, windows, the end of threads that helped with them. A figure of rest begins later.
+const SETTLING: Duration = Duration::from_secs(15);
 
 /// How large the programs are.
 pub(crate) fn size(build: &Build, report: &mut Report) {
@@ -34,17 +34,14 @@ pub(crate) fn measure(build: &Build, folder: &Path, idle: Duration, report: &mut
     let mut machine = Machine::new(build, folder);
     machine.start();
     std::thread::sleep(SETTLING);
-    let (Some(begin), Some(held)) = (spent(machine.pid()), memory(machine.pid())) else {
+    let Some(held) = memory(machine.pid()) else {
         eprintln!("memory and wake-ups are counted on Linux only");
         return;
     };
-    std::thread::sleep(idle);
-    let end = spent(machine.pid()).unwrap();
     let goal = Goal::AtMost(match build.profile {
         Profile::Full => 13.0,
         Profile::Minimal => 6.0,
     });
-    let seconds = idle.as_secs();
     report.add(Figure::new(format!("{name}: idle daemon, resident"), held.rss, "MB").goal(goal));
     report.add(Figure::new(
         format!("{name}: idle daemon, of its own"),
@@ -52,9 +49,8 @@ pub(crate) fn measure(build: &Build, folder: &Path, idle: Duration, report: &mut
         "MB",
     ));
     at_rest(
-        &format!("{name}: idle daemon, {seconds} s"),
-        begin,
-        end,
+        &format!("{name}: idle daemon"),
+        &[machine.pid()],
         idle,
         report,
     );
@@ -80,9 +76,6 @@ pub(crate) fn measure(build: &Build, folder: &Path, idle: Duration, report: &mut
     std::thread::sleep(SETTLING);
     let agent = [machine.hosts(), windows].concat();
     let everything = [vec![machine.pid()], server.clone(), agent.clone()].concat();
-    let begin = sum(&everything);
-    std::thread::sleep(idle);
-    let end = sum(&everything);
     let share = |pids: &[u32]| -> f64 {
         let each = pids.iter().filter_map(|pid| memory(*pid));
         each.map(|Memory { pss, .. }| pss).sum()
@@ -94,28 +87,25 @@ pub(crate) fn measure(build: &Build, folder: &Path, idle: Duration, report: &mut
         share(&server),
         "MB",
     ));
-    let what = format!("{name}: daemon, tmux and an idle agent, {seconds} s");
-    at_rest(&what, begin, end, idle, report);
+    let what = format!("{name}: daemon, tmux and an idle agent");
+    at_rest(&what, &everything, idle, report);
 }
 
-fn at_rest(what: &str, begin: Spent, end: Spent, during: Duration, report: &mut Report) {
-    let wakeups = end.wakeups.saturating_sub(begin.wakeups);
-    report
-        .add(Figure::new(format!("{what}: wake-ups"), wakeups as f64, "").goal(Goal::AtMost(1.0)));
-    let share = (end.cpu - begin.cpu) / during.as_secs_f64() * 100.0;
+fn at_rest(what: &str, processes: &[u32], during: Duration, report: &mut Report) {
+    let look = || -> Vec<Option<Spent>> { processes.iter().map(|pid| spent(*pid)).collect() };
+    let before = look();
+    std::thread::sleep(during);
+    let (mut wakeups, mut cpu) = (0, 0.0);
+    for (before, after) in before.iter().zip(look()) {
+        let (woken, seconds) = after
+            .unwrap_or_default()
+            .since(&before.clone().unwrap_or_default());
+        wakeups += woken;
+        cpu += seconds;
+    }
+    let what = format!("{what}, {} s", during.as_secs());
+    let figure = Figure::new(format!("{what}: wake-ups"), wakeups as f64, "");
+    report.add(figure.goal(Goal::AtMost(1.0)));
+    let share = cpu / during.as_secs_f64() * 100.0;
     report.add(Figure::new(format!("{what}: processor"), share, "%"));
-}
-
-fn sum(pids: &[u32]) -> Spent {
-    let each = pids.iter().filter_map(|pid| spent(*pid));
-    each.fold(
-        Spent {
-            wakeups: 0,
-            cpu: 0.0,
-        },
-        |sum, one| Spent {
-            wakeups: sum.wakeups + one.wakeups,
-            cpu: sum.cpu + one.cpu,
-        },
-    )
 }

@@ -35,6 +35,14 @@ fn until_up(machine: &Machine, id: &str) {
     });
 }
 
+/// Waits until a project's agent takes so much.
+fn until_taken(machine: &Machine, project: &str, mib: u64) {
+    until("the memory is taken", || {
+        let agents = machine.ccm(&["agent", "list", "--project", project, "--json"]);
+        agents.json()[0]["memory_bytes"].as_u64() >= Some(mib << 20)
+    });
+}
+
 fn go(project: &Project<'_>) {
     std::fs::write(project.folder.join("go"), "").unwrap();
 }
@@ -67,10 +75,21 @@ fn an_agent_that_takes_too_much_memory_is_ended_and_its_task_says_why() {
     }
     assert_eq!(task(&machine, &goes_on).state, TaskStateName::Running);
 
+    // What the machine allows is read again, and counts for runs that begin later.
+    machine.set("resources.max_agent_memory_mb", "400");
+    machine.ccm(&["daemon", "reload"]).ok();
+    let id = greedy.task("as much as before");
+    until_taken(&machine, "greedy", 96);
+    assert_eq!(task(&machine, &id).state, TaskStateName::Running);
+    machine.ccm(&["task", "cancel", &id]).ok();
+    machine.ccm(&["task", "wait", &id]).fails(1);
+    machine.set("resources.max_agent_memory_mb", "64");
+    machine.ccm(&["daemon", "reload"]).ok();
+
     // The project's own limit beats the machine's, in both directions.
     greedy.set("limits.memory_mb", "400");
     let id = greedy.task("more may be taken");
-    until_up(&machine, &id);
+    until_taken(&machine, "greedy", 96);
     other.set("limits.memory_mb", "16");
     machine.ccm(&["task", "cancel", &goes_on]).ok();
     let smaller = machine.project("smaller", &["sh", "-c", &takes(32)]);
@@ -269,8 +288,9 @@ fn a_disk_without_room_is_told_without_being_asked_and_until_there_is_some() {
 #[test]
 fn checks_are_no_older_than_their_interval() {
     let machine = Machine::new();
-    machine.set("daemon.health_check_interval", "1");
     let _daemon = machine.daemon();
+    machine.set("daemon.health_check_interval", "1");
+    machine.ccm(&["daemon", "reload"]).ok();
     let first = status(&machine).checks;
     let names: Vec<&str> = first.iter().map(|check| &*check.name).collect();
     assert_eq!(names, ["database", "disk", "clock", "spool"]);

@@ -244,7 +244,7 @@ pub static MACHINE: Schema = Schema {
             "daemon.health_check_interval",
             seconds(1, DAY),
             "60",
-            Restart,
+            Reload,
             "seconds",
         ),
         key(
@@ -258,7 +258,7 @@ pub static MACHINE: Schema = Schema {
             "resources.max_agent_memory_mb",
             counted("MiB", 16, 16_777_216),
             "2048",
-            Restart,
+            Reload,
             "of an agent's whole process tree",
         ),
         key(
