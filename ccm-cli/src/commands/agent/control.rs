@@ -146,13 +146,13 @@ fn each(
         let agent = context.block_on(select::agent(context, client, name))?;
         act(agent)
     };
-    let (first, rest) = match names {
+    match names {
         [] => return done(None),
         [only] => return done(Some(only)),
-        [first, rest @ ..] => (first, rest),
-    };
+        _ => {}
+    }
     let mut code = Code::Done;
-    for name in std::iter::once(first).chain(rest) {
+    for name in names {
         match done(Some(name)) {
             Ok(Code::Done) => {}
             Ok(other) => code = other,
@@ -207,8 +207,11 @@ fn agrees(
             verb.to_lowercase()
         )));
     }
-    let question = format!("{loss}, and that is lost then. {verb} it?");
-    if ask::yes(context, &question, false)? {
+    // By itself, because a question that is longer than a line is hard to read.
+    context
+        .printer
+        .note(format!("{loss}, and what it has in hand would be lost."));
+    if ask::yes(context, &format!("{verb} it?"), false)? {
         return Ok(Some(true));
     }
     context.printer.note(format!("{name} goes on."));
