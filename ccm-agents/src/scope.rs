@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 /// What starts a program in a scope.
 const PROGRAM: &str = "systemd-run";
-/// Set by systemd for the programs of one service alone: what they start is no part of that conversation.
+/// Set by systemd or launchd for the programs of one service alone: what they start is no part of that conversation.
 pub(crate) const OF_SERVICE: &[&str] = &[
     "INVOCATION_ID",
     "JOURNAL_STREAM",
@@ -28,6 +28,7 @@ pub(crate) const OF_SERVICE: &[&str] = &[
     "SYSTEMD_EXEC_PID",
     "WATCHDOG_PID",
     "WATCHDOG_USEC",
+    "XPC_SERVICE_NAME",
 ];
 
 /// The systemd manager that makes scopes.

@@ -22,6 +22,8 @@ use crate::wire::{Answer, Request, VERSION};
 
 /// How long a host may take until it listens.
 const STARTING: Duration = Duration::from_secs(15);
+/// How long a host with a scope of its own may take to be started, before it is started without.
+const SCOPING: Duration = Duration::from_secs(5);
 /// How long a host that was told to quit may take.
 const QUITTING: Duration = Duration::from_secs(5);
 /// The time between two looks while waiting for one of these.
@@ -131,7 +133,9 @@ impl Hosts {
         if let Some(scopes) = &self.config.scopes {
             let name = format!("agent-{}", place.id);
             let prefix = scopes.before(&name, &format!("CCM agent {}", place.name));
-            match self.run_host(place.id, Some(prefix)).await {
+            let started = self.run_host(place.id, Some(prefix));
+            let started = tokio::time::timeout(SCOPING, started).await;
+            match started.unwrap_or_else(|_| Err(Error::unavailable("systemd does not answer"))) {
                 Ok(()) => return Ok(()),
                 // It may be the host that can't be started; then that is what is told.
                 Err(error) => tracing::warn!(
@@ -145,6 +149,7 @@ impl Hosts {
     }
 
     async fn run_host(&self, agent: AgentId, prefix: Option<Prefix>) -> Result<()> {
+        let in_scope = prefix.is_some();
         let (before, env) = match prefix {
             Some(prefix) => (prefix.words, prefix.env),
             None => (Vec::new(), None),
@@ -161,7 +166,9 @@ impl Hosts {
             .envs(env)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::piped());
+            .stderr(Stdio::piped())
+            // One that waits for systemd is given up.
+            .kill_on_drop(in_scope);
         for name in KEPT_BACK.iter().chain(OF_SERVICE) {
             command.env_remove(name);
         }

@@ -1,17 +1,34 @@
 //! Questions to whoever sits at the terminal. Asked on standard error, because standard output is for data.
 
 use std::io::{BufRead, stdin};
+use std::os::fd::AsFd;
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use inquire::error::InquireResult;
 use inquire::ui::RenderConfig;
 use inquire::{InquireError, Password, PasswordDisplayMode, Text};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::context::Context;
 use crate::exit::{Code, Failure};
 use crate::printer::Printer;
 
+/// The most characters of a question that has its reason on the same line.
+const WIDE: usize = 60;
+
 /// Whether the answer is yes. Without an answer it is `default`.
 pub(super) fn yes(context: &Context, question: &str, default: bool) -> Result<bool, Failure> {
     let choice = if default { "[Y/n]" } else { "[y/N]" };
+    // A prompt that is wider than the terminal is hard to read; what leads to the question stands above it then.
+    let question = match question.rsplit_once(". ") {
+        Some((reason, asked)) if question.chars().count() > WIDE => {
+            context.printer.note(format!("{reason}."));
+            asked
+        }
+        _ => question,
+    };
     truth(context, &format!("{question} {choice} "), default)
 }
 
@@ -79,10 +96,11 @@ pub(super) fn answer(context: &Context, question: &str) -> Result<String, Failur
     if context.printer.is_dumb() {
         return plain(context, question);
     }
-    let answer = Text::new(question.trim_end())
-        .with_render_config(look(context.printer))
-        .prompt()
-        .map_err(|error| unanswered(&error))?;
+    let answer = asked(|| {
+        Text::new(question.trim_end())
+            .with_render_config(look(context.printer))
+            .prompt()
+    })?;
     Ok(answer.trim().to_owned())
 }
 
@@ -93,13 +111,55 @@ pub(super) fn secret(context: &Context, question: &str) -> Result<String, Failur
             "this terminal can't hide what is typed, so it is not asked for a secret",
         ));
     }
-    Password::new(question)
-        .with_display_mode(PasswordDisplayMode::Masked)
-        .without_confirmation()
-        .with_render_config(look(context.printer))
-        .prompt()
-        .map_err(|error| unanswered(&error))
+    asked(|| {
+        Password::new(question)
+            .with_display_mode(PasswordDisplayMode::Masked)
+            .without_confirmation()
+            .with_render_config(look(context.printer))
+            .prompt()
+    })
 }
+
+/// Whether a question waits for its answer, and whether the terminal is gone.
+static ASKING: AtomicBool = AtomicBool::new(false);
+static GONE: AtomicBool = AtomicBool::new(false);
+
+/// Asks a question at a terminal that may go away. The prompts would look for keys for ever then, and not every process
+/// is told of it by a signal.
+fn asked(prompt: impl FnOnce() -> InquireResult<String>) -> Result<String, Failure> {
+    static WATCH: Once = Once::new();
+    WATCH.call_once(|| drop(std::thread::spawn(watch)));
+    ASKING.store(true, Ordering::SeqCst);
+    let answer = if GONE.load(Ordering::SeqCst) {
+        Err(InquireError::OperationCanceled)
+    } else {
+        prompt()
+    };
+    ASKING.store(false, Ordering::SeqCst);
+    answer.map_err(|error| unanswered(&error))
+}
+
+/// Ends the program when the terminal goes away under a question. Costs nothing until then.
+fn watch() {
+    let input = stdin();
+    let mut terminal = [PollFd::new(input.as_fd(), PollFlags::empty())];
+    let polled = loop {
+        match poll(&mut terminal, PollTimeout::NONE) {
+            Err(Errno::EINTR) => {}
+            polled => break polled,
+        }
+    };
+    let seen = terminal[0].revents().unwrap_or(PollFlags::empty());
+    if polled.is_ok() && seen.contains(PollFlags::POLLHUP) {
+        GONE.store(true, Ordering::SeqCst);
+        if ASKING.load(Ordering::SeqCst) {
+            std::process::exit(HUNG_UP);
+        }
+    }
+}
+
+/// What a shell reports for a program that a hangup ended.
+const HUNG_UP: i32 = 129;
 
 /// A question on a terminal that can only print, such as an editor's shell window.
 fn plain(context: &Context, question: &str) -> Result<String, Failure> {

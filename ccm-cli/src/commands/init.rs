@@ -296,6 +296,9 @@ fn rest(
     client: &Client,
     registered: &mut RegisteredProject,
 ) -> Result<(), Failure> {
+    if registered.agent.wanted == Wanted::Down {
+        return Ok(());
+    }
     if !registered.created {
         context.printer.warning(format!(
             "{0} was registered before and is left as it is; `ccm agent stop {0}` stops its agent",

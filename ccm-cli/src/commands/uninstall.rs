@@ -5,7 +5,7 @@ use ccm_agents::{HostCommand, Hosts, RuntimeConfig};
 use ccm_core::id::Epoch;
 use ccm_daemon::machine::service::{self, Service};
 use ccm_daemon::machine::uninstall::{Data, Programs};
-use ccm_daemon::machine::{DaemonInfo, Home};
+use ccm_daemon::machine::{Account, DaemonInfo, Home};
 use clap::Args;
 use serde::Serialize;
 
@@ -64,7 +64,7 @@ pub(super) fn run(args: &Uninstall, context: &Context) -> Outcome {
     let daemon = context.daemon()?;
     if !consent(args, context, &services, daemon.as_ref())? {
         context.printer.note("Nothing was changed.");
-        return Ok(Code::Done);
+        return Ok(Code::Failed);
     }
     let with_data = args.data || (!args.yes && there.is_ok() && asks_for_data(context, home)?);
 
@@ -74,7 +74,11 @@ pub(super) fn run(args: &Uninstall, context: &Context) -> Outcome {
         None => Vec::new(),
     };
     report.stopped_runs = daemon::stop_all(context)?;
-    report.stopped_runs += context.block_on(stop_hosts(home))?;
+    {
+        // What root makes in somebody's home meanwhile, such as a lock, would be root's.
+        let _assumed = owner(home)?.map(|owner| owner.assume()).transpose()?;
+        report.stopped_runs += context.block_on(stop_hosts(home))?;
+    }
     for service in services {
         remove_service(context, home, &service, &mut report)?;
     }
@@ -144,6 +148,12 @@ fn folders(context: &Context) -> Vec<PathBuf> {
     let projects = asked.unwrap_or_default();
     let paths = projects.into_iter().map(|project| project.path.into());
     paths.collect()
+}
+
+/// Whose home it is, for root.
+fn owner(home: &Home) -> Result<Option<Account>, Failure> {
+    let is_there = nix::unistd::geteuid().is_root() && home.dir().exists();
+    Ok(is_there.then(|| Account::owning(home.dir())).transpose()?)
 }
 
 /// Ends the agents' hosts, which live on where no daemon could be asked to end them.

@@ -1,10 +1,13 @@
 //! Setting a machine up: the dialogue at a terminal, the same by options, and being cut short.
 
+use std::fs::File;
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 
 use insta::assert_snapshot;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
-use crate::support::{Machine, Ran};
+use crate::support::{Machine, Ran, until};
 use crate::terminal::Terminal;
 
 /// The service has tests of its own, and whether it is asked for depends on the machine.
@@ -63,6 +66,7 @@ fn the_defaults_are_taken_by_enter_alone_and_the_daemon_starts() {
 
     // A set-up that was cut short before the start asks for nothing but that.
     let mut terminal = dialogue(&machine, &[]);
+    terminal.answer("Start daemon now? (y/n) [y]", "\r");
     terminal.answer("nothing was changed", "");
     let (code, screen) = terminal.end();
     assert_eq!(code, 0, "{screen}");
@@ -92,7 +96,9 @@ fn supabase_is_asked_for_kept_and_not_promised() {
         "{screen}"
     );
     // What is typed for a secret is never on the screen.
-    assert!(!screen.contains("sb_"), "{screen}");
+    for typed in ["sb_secret_abc", "sb_publishable_abc"] {
+        assert!(!screen.contains(typed), "{screen}");
+    }
     assert_eq!(get(&machine, "supabase.url"), "https://x.supabase.co");
     assert_eq!(get(&machine, "supabase.key"), "sb_publishable_abc");
     assert_eq!(get(&machine, "supabase.enabled"), "false");
@@ -257,4 +263,37 @@ fn a_full_disk_leaves_nothing_half_made() {
         .orchestrator(&[INIT, &["--yes", "--no-start"]].concat())
         .ok();
     assert_eq!(get(&machine, "profile"), "full");
+}
+
+#[test]
+fn a_terminal_that_goes_away_ends_the_question() {
+    let machine = Machine::bare();
+    let pty = nix::pty::openpty(None, None).unwrap();
+    for end in [&pty.master, &pty.slave] {
+        fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
+    }
+    let mut command = machine.command("ccm-orchestrator", INIT);
+    let mut child = command
+        .env("TERM", "xterm")
+        .stdin(pty.slave.try_clone().unwrap())
+        .stderr(pty.slave)
+        .spawn()
+        .unwrap();
+    drop(command);
+    let mut screen = File::from(pty.master);
+    let mut text = Vec::new();
+    while !String::from_utf8_lossy(&text).contains("Profile? [1]") {
+        let mut bytes = [0; 1024];
+        let n = screen.read(&mut bytes).unwrap();
+        text.extend_from_slice(&bytes[..n]);
+    }
+    // The process is of another terminal's session, so no signal tells it.
+    drop(screen);
+    let mut ended = None;
+    until("the program ends", || {
+        ended = child.try_wait().unwrap();
+        ended.is_some()
+    });
+    assert_eq!(ended.unwrap().code(), Some(129));
+    assert!(!machine.path("ccm").exists());
 }

@@ -171,18 +171,15 @@ fn a_page_is_printed_by_the_words_of_its_command() {
             "man_dir_and_command",
             machine.ccm(&["man", "task", "--dir", "x"])
         );
-        assert_snapshot!("man_dir", {
-            let ran = machine.ccm(&["man", "--dir", "pages"]);
-            assert_eq!(ran.ok(), "");
-            ran.stderr.replace(char::is_numeric, "#")
-        });
     });
 }
 
 #[test]
 fn the_daemons_page_has_what_its_help_says() {
     let machine = Machine::bare();
-    machine.ccm(&["man", "--dir", "pages"]).ok();
+    let ran = machine.ccm(&["man", "--dir", "pages"]);
+    assert_eq!(ran.ok(), "");
+    assert!(ran.stderr.ends_with(" man pages to pages.\n"), "{ran}");
     let page = std::fs::read_to_string(machine.path("work/pages/man8/ccm-daemon.8")).unwrap();
     let page = page
         .replace("\\-", "-")

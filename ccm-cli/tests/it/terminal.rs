@@ -158,6 +158,28 @@ fn removing_a_project_asks() {
 }
 
 #[test]
+fn uninstalling_asks_twice() {
+    let machine = Machine::new();
+    let _daemon = machine.daemon();
+    let uninstall = |answers: &[(&str, &str)]| {
+        let mut terminal = Terminal::new(machine.command("ccm-orchestrator", &["uninstall"]));
+        for (question, answer) in answers {
+            terminal.answer(question, answer);
+        }
+        terminal.end()
+    };
+    let (code, screen) = uninstall(&[("Uninstall CCM? [y/N]", "\n")]);
+    assert_eq!(code, 1, "{screen}");
+    assert!(machine.info().is_some());
+    let (code, screen) = uninstall(&[("Uninstall CCM? [y/N]", "y\n"), (" too? [y/N]", "\n")]);
+    assert_eq!(code, 0, "{screen}");
+    assert!(machine.info().is_none() && machine.home().is_set_up());
+    let (code, screen) = uninstall(&[("Uninstall CCM? [y/N]", "y\n"), (" too? [y/N]", "y\n")]);
+    assert_eq!(code, 0, "{screen}");
+    assert!(!machine.path("ccm").exists());
+}
+
+#[test]
 fn a_task_can_be_typed() {
     let machine = Machine::new();
     let _daemon = machine.daemon();

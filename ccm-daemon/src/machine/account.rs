@@ -41,7 +41,10 @@ impl Account {
     /// # Errors
     /// As those of [`named`](Self::named).
     pub fn own() -> Result<Self> {
-        let uid = nix::unistd::geteuid();
+        Self::with_uid(nix::unistd::geteuid())
+    }
+
+    fn with_uid(uid: Uid) -> Result<Self> {
         let user = User::from_uid(uid).map_err(unreadable)?;
         user.ok_or_else(|| {
             Error::new(
@@ -50,6 +53,17 @@ impl Account {
             )
         })
         .and_then(Self::of)
+    }
+
+    /// The account that a file or folder belongs to.
+    ///
+    /// # Errors
+    /// As those of [`named`](Self::named), and `Internal` when it can't be looked at.
+    pub fn owning(path: &Path) -> Result<Self> {
+        let meta = std::fs::metadata(path).map_err(|error| {
+            Error::internal(format!("{} can't be looked at", path.display())).with_source(error)
+        })?;
+        Self::with_uid(Uid::from_raw(meta.uid()))
     }
 
     /// The account that became root by `sudo`, if this process is root in that way.

@@ -202,7 +202,7 @@ pub static MACHINE: Schema = Schema {
             "agents.max_idle_time",
             seconds(0, YEAR),
             "300",
-            Restart,
+            Reload,
             "seconds until an idle agent gives its place back; 0 is never",
         ),
         key(

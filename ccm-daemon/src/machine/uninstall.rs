@@ -13,8 +13,10 @@ const PROGRAMS: [&str; 3] = ["ccm", "ccm-orchestrator", "ccm-daemon"];
 /// What Python calls the wheel's data, and cargo the package.
 const WHEEL: &str = "ccm_orchestrator-";
 const PACKAGE: &str = "ccm-cli";
-/// What CCM makes in a home. A name that ends with a dot or an underline begins one.
+/// What CCM makes in a home. A name that ends with a dot or a dash begins one.
 const OURS: &[&str] = &[
+    ".ccm-",
+    ".config.schema.json.",
     ".config.yaml.",
     ".token.",
     "agents",
@@ -24,6 +26,7 @@ const OURS: &[&str] = &[
     "ccm.db-",
     "ccm.db.",
     "ccm.sock",
+    "config.schema.json",
     "config.yaml",
     "logs",
     "run",
@@ -123,8 +126,10 @@ fn is_ours(home: &Home, path: &Path) -> bool {
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
         return false;
     };
+    // What a restore put aside is called after what it was.
+    let name = name.split_once(".replaced-").map_or(name, |(name, _)| name);
     let begins = |ours: &str| ours.ends_with(['.', '-']) && name.starts_with(ours);
-    home.config_file().file_name() == path.file_name()
+    home.config_file().file_name() == Some(name.as_ref())
         || OURS.iter().any(|ours| *ours == name || begins(ours))
 }
 
@@ -318,6 +323,7 @@ mod tests {
             "ccm.db",
             "ccm.db-wal",
             "logs/daemon.log",
+            "trust.replaced-20260101T000000Z/x",
             "photo.jpg",
         ] {
             touch(&home.dir().join(name));
@@ -326,7 +332,7 @@ mod tests {
         touch(&precious);
         std::os::unix::fs::symlink(precious.parent().unwrap(), home.dir().join("runs")).unwrap();
         let data = Data::of(&home).unwrap();
-        assert_eq!(data.own.len(), 6, "{data:?}");
+        assert_eq!(data.own.len(), 7, "{data:?}");
         data.remove(&home).unwrap();
         assert!(precious.exists() && home.dir().join("photo.jpg").exists());
         assert_eq!(std::fs::read_dir(home.dir()).unwrap().count(), 1);

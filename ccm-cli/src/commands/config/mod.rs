@@ -188,7 +188,7 @@ fn change(which: &Which, key: &str, value: Option<&str>, context: &Context) -> O
     let done = if value.is_some() {
         format!("Set {key} in {}", file.path().display())
     } else {
-        format!("{key} is no longer set in {}", file.path().display())
+        format!("{key} has its default again in {}", file.path().display())
     };
     let when = when(&edited, context)?;
     context.printer.note(format!("{done}; {when}."));

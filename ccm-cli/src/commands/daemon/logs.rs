@@ -9,6 +9,11 @@ use crate::exit::{Code, Failure};
 
 /// Show the daemon's log: follows it on a terminal, else prints its last lines
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ccm-orchestrator daemon logs              follows on a terminal
+  ccm-orchestrator daemon logs -f | grep WARN
+  ccm-orchestrator daemon logs -n 20 | cat  the last 20 lines")]
 pub(crate) struct Logs {
     /// Follow it, also when this is no terminal
     #[arg(short, long)]

@@ -1,6 +1,6 @@
 //! The service of this machine home: which it is, how it is installed, and what is told of it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use ccm_daemon::machine::account::{self, Assumed};
 use ccm_daemon::machine::service::{self, Active, Change, Kind, Plan, Service, State};
@@ -11,6 +11,9 @@ use serde::Serialize;
 use super::process;
 use crate::context::Context;
 use crate::exit::{Code, Failure};
+
+/// A daemon runs that is not the service's.
+pub(super) const BY_HAND: &str = "the daemon that runs was started by hand; `ccm-orchestrator daemon restart` hands it over to the service";
 
 /// What set-up is told of the service.
 #[derive(Debug, Args)]
@@ -93,6 +96,15 @@ impl SetUp {
             return Ok(None);
         }
         let (printer, home) = (context.printer, context.home()?);
+        let daemon = home.running_daemon();
+        if self.account.is_none()
+            && let Some(there) = service::of(home).filter(|there| there.kind == Kind::SystemdSystem)
+            && !nix::unistd::geteuid().is_root()
+        {
+            let file = there.file.display();
+            printer.note(format!("The machine has a service for this home: {file}"));
+            return Ok(Some(Report::of(&there, daemon.as_ref())));
+        }
         let kind = match service::possible(home, self.account.as_ref()) {
             Ok(kind) => kind,
             Err(why) => {
@@ -134,7 +146,11 @@ impl SetUp {
                 "the daemon and its agents end when you log out; `sudo loginctl enable-linger {name}` keeps them"
             ));
         }
-        Ok(Some(Report::of(&service, None)))
+        let report = Report::of(&service, daemon.as_ref());
+        if daemon.is_some() && !report.runs_the_daemon {
+            printer.hint(BY_HAND);
+        }
+        Ok(Some(report))
     }
 
     /// Whether the daemon has to be left to an account that this process is not.
@@ -243,7 +259,7 @@ pub(super) fn launch(
     if let Some(program) = service
         .program
         .as_deref()
-        .filter(|program| !is_there(program))
+        .filter(|program| !program.exists())
     {
         return Err(Failure::new(
             Code::Failed,
@@ -256,8 +272,4 @@ pub(super) fn launch(
         .hint("`ccm-orchestrator daemon init` writes it anew with the program that is there now"));
     }
     Ok(start(service)?)
-}
-
-fn is_there(program: &Path) -> bool {
-    program.exists()
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::super::{Outcome, config};
 use super::process;
-use super::service::{Report, launch, problem};
+use super::service::{BY_HAND, Report, launch, problem};
 use crate::context::Context;
 use crate::exit::{Code, Failure};
 
@@ -49,9 +49,7 @@ impl Running {
             Report::short(service)
         ));
         if service.is_some_and(|service| !service.runs_the_daemon()) {
-            context
-                .printer
-                .hint("it was started by hand; `ccm-orchestrator daemon restart` hands it over to the service");
+            context.printer.hint(BY_HAND);
         }
         Ok(Code::Done)
     }

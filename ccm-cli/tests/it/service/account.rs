@@ -329,8 +329,21 @@ fn what_somebody_else_wrote_is_told_and_left() {
     assert_eq!(std::fs::read_to_string(&unit_file).unwrap(), text);
     assert!(ada.machine.info().is_none());
 
-    // A manager of another home folder would not find it.
+    // A service that is installed while a daemon runs takes it over when it is told to.
     std::fs::remove_file(&unit_file).unwrap();
+    let by_hand = ada.machine.daemon();
+    let said = ada.orchestrator(&["init", "--yes"]);
+    assert!(
+        said.stderr
+            .contains("`ccm-orchestrator daemon restart` hands it over"),
+        "{said}"
+    );
+    ada.orchestrator(&["daemon", "restart"]).ok();
+    assert_eq!(ada.unit("MainPID"), ada.pid().to_string());
+    drop(by_hand);
+    ada.orchestrator(&["uninstall", "--yes"]).ok();
+
+    // A manager of another home folder would not find it.
     let elsewhere = Ran::of(
         ada.command(&["init", "--yes", "--no-start"])
             .env("HOME", "/tmp"),

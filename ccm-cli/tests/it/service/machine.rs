@@ -1,6 +1,6 @@
 //! The service of the machine's systemd, which root sets up for an account.
 
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use super::boot::{As, HOME, UID, under_systemd};
 use super::*;
@@ -71,6 +71,26 @@ fn root_sets_the_machine_up_for_an_account() {
     for (key, value) in [("web_ui.port", "0"), ("agents.runtime", "process")] {
         ada(&home, ccm, &["config", "set", key, value], "").ok();
     }
+    // The lines of the document.
+    let typed = |args: &[&str]| Ran::of(Command::new("systemctl").arg("--no-pager").args(args));
+    typed(&["daemon-reload"]).ok();
+    typed(&["enable", "ccm-orchestrator"]).ok();
+    typed(&["start", "ccm-orchestrator"]).ok();
+    until("the daemon is up", || root(&["daemon", "status"]).code == 0);
+    let status = typed(&["status", "ccm-orchestrator"]).ok();
+    assert!(status.contains("Active: active (running)"), "{status}");
+    assert!(
+        status.contains("Status: \"at http://127.0.0.1:"),
+        "{status}"
+    );
+    typed(&["disable", "ccm-orchestrator"]).ok();
+    assert_eq!(show("UnitFileState"), "disabled");
+    let said = root(&["init", "--yes", "--user", "ada", "--no-start"]);
+    assert_eq!(said.code, 0, "{said}");
+    assert_eq!(show("UnitFileState"), "enabled");
+    root(&["daemon", "stop"]).ok();
+    assert_eq!(show("ActiveState"), "inactive");
+
     // Root, who has no home of its own, means the service.
     let said = root(&["daemon", "start"]);
     assert!(
@@ -92,12 +112,29 @@ fn root_sets_the_machine_up_for_an_account() {
     assert_eq!(powers & (setuid | sys_module), setuid);
     assert_eq!(field("NoNewPrivs:").trim(), "0");
 
+    // The account needs no second one.
+    let said = ada(
+        Path::new(HOME),
+        env!("CARGO_BIN_EXE_ccm-orchestrator"),
+        &["init", "--yes"],
+        "",
+    );
+    assert!(
+        said.stderr
+            .contains("The machine has a service for this home"),
+        "{said}"
+    );
+
+    // A program like sudo: it becomes root whoever starts it.
+    std::fs::copy("/usr/bin/id", "/run/as-root").unwrap();
+    std::fs::set_permissions("/run/as-root", PermissionsExt::from_mode(0o4755)).unwrap();
+
     // A run outlives the daemon's restart.
     let folder = Path::new(HOME).join("demo");
     std::fs::create_dir(&folder).unwrap();
     std::os::unix::fs::chown(&folder, Some(UID), Some(UID)).unwrap();
     ada(&folder, ccm, &["init"], "").ok();
-    let script = "[sh, -c, 'echo x >> starts; while [ ! -e go ]; do sleep 0.02; done']";
+    let script = "[sh, -c, '/run/as-root -u > root; echo x >> starts; while [ ! -e go ]; do sleep 0.02; done']";
     for (key, value) in [("agent.command", script), ("agent.driver", "command")] {
         ada(
             &folder,
@@ -109,6 +146,8 @@ fn root_sets_the_machine_up_for_an_account() {
     }
     let id = ada(&folder, ccm, &["task", "create"], "the work").ok();
     until("the agent works", || started(&folder) == 1);
+    let powers = std::fs::read_to_string(folder.join("root")).unwrap();
+    assert_eq!(powers, "0\n", "agents can't become root any more");
     let restarted = root(&["daemon", "restart"]);
     assert_eq!(restarted.code, 0, "{restarted}");
     assert_ne!(show("MainPID"), pid.to_string());

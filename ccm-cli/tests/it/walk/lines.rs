@@ -165,7 +165,8 @@ impl World {
         Done::Here
     }
 
-    /// The flow of the document's diagram, at a terminal.
+    /// The flow of the document's diagram, at a terminal. The service is asked about only where there can be one, which is
+    /// for no home but the account's own; `service/` has it.
     fn sets_up(&mut self) {
         let (code, screen) = self.types_and_answers(
             "ccm-orchestrator daemon init",
@@ -173,7 +174,6 @@ impl World {
                 ("Select profile?", "1\r"),
                 ("Enable Supabase?", "n\r"),
                 ("System hostname?", "\r"),
-                ("Install the service?", "n\r"),
                 ("Start daemon now?", "y\r"),
             ],
         );

@@ -301,6 +301,17 @@ pub fn install(home: &Home, kind: Kind, plan: &Plan<'_>) -> Result<(Service, Cha
     if let Some(there) = &there {
         there.check_ours(home)?;
     }
+    let other = all(home).into_iter().find(|other| other.kind != kind);
+    if let Some(other) = other.filter(|other| other.is_of(home)) {
+        return Err(Error::new(
+            ErrorKind::Taken(Noun::System),
+            format!(
+                "this home has a service already, the {} {}; remove that one first",
+                other.kind.noun(),
+                other.file.display()
+            ),
+        ));
+    }
     let change = put(&file, &text, there.is_some())?;
     let manage = || -> Result<()> {
         if kind == Kind::Launchd {
