@@ -46,6 +46,7 @@ const CASES: &[Case] = &[
     case("project pause", "other", "nowhere", 4),
     case("project resume", "other", "nowhere", 4),
     case("project trust", "demo", "nowhere", 4),
+    case("project remove", "other --yes", "nowhere", 4),
     case(
         "task create",
         "--title Hello hello",
@@ -60,8 +61,14 @@ const CASES: &[Case] = &[
     case("task cancel", "{queued}", "{ended}", 5),
     case("task retry", "{ended}", "00000000", 4),
     case("agent list", "", "--project nowhere", 4),
-    case("agent attach", "--json demo", "nobody", 4),
+    case("agent show", "", "dmeo", 4),
+    case("agent logs", "-n 2", "nobody", 4),
+    case("agent attach", "--help", "nobody", 4),
     case("agent send", "--help", "nobody hello", 4),
+    case("agent stop", "", "nobody", 4),
+    case("agent start", "", "nobody", 4),
+    case("agent restart", "", "nobody", 4),
+    case("agent cleanup", "", "nobody", 4),
     case("config path", "", "more", 2),
     case(
         "config get",
@@ -95,11 +102,16 @@ const CASES: &[Case] = &[
     case("daemon init", "--yes --no-service", "--profile half", 2),
     case("daemon status", "", "--verbose", 2),
     case("daemon reload", "", "now", 2),
+    case("completions", "--help", "tcsh", 2),
+    case("man", "--help", "nothing", 4),
+    case("doctor", "--help", "--fixx", 2),
     case("daemon start", "", "now", 2),
     case("daemon restart", "", "now", 2),
+    case("backup", "{dir}/saved.tar", "{dir}/nowhere/saved.tar", 4),
+    case("restore", "{dir}/saved.tar --yes", "{dir}/nothing.tar", 4),
     case("daemon logs", "--lines 1", "--lines many", 2),
     case("daemon stop", "--agents", "--agent-less", 2),
-    case("project remove", "other --yes", "nowhere", 4),
+    case("uninstall", "--help", "--dta", 2),
 ];
 
 #[test]

@@ -108,6 +108,7 @@ impl World {
                 if section == "Uninstallation" {
                     let told = self.types("ccm-orchestrator uninstall --yes");
                     assert_eq!(told.code, 0, "{told}");
+                    assert!(!self.path("bin/ccm").exists(), "{told}");
                 }
             }
             (_, "ccm-orchestrator daemon status") => {
@@ -139,6 +140,7 @@ impl World {
                 self.types(&format!("rm -rf ~/{HOME}")).ok();
                 assert!(!self.home().join(HOME).exists());
                 // What follows is for a machine that still has CCM.
+                self.installs();
                 let told = self.types("ccm-orchestrator init --yes --no-service");
                 assert_eq!(told.code, 0, "{told}");
                 self.types("cd ~/code/repo-1 && ccm init").ok();
