@@ -3,20 +3,22 @@
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, Error};
 
+/// Of more there is no telling which was meant.
+const FEW: usize = 4;
+
 /// Names the commands of other families with the name that was typed: `ccm create` was meant to be `ccm task create`.
 pub(super) fn with_hint(mut error: Error, command: &Command) -> Error {
-    let unknown = error.kind() == ErrorKind::InvalidSubcommand;
-    if !unknown || error.get(ContextKind::SuggestedSubcommand).is_some() {
+    if error.kind() != ErrorKind::InvalidSubcommand {
         return error;
     }
     let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidSubcommand) else {
         return error;
     };
-    let mut found = named(typed, command);
-    if found.is_empty() {
+    let found = named(typed, command);
+    // What is spelled like another command was not typed by mistake.
+    if found.is_empty() || found.len() > FEW {
         return error;
     }
-    found.truncate(3);
     let found = ContextValue::Strings(found);
     error.insert(ContextKind::SuggestedSubcommand, found);
     error

@@ -87,7 +87,7 @@ pub(crate) fn expected(kind: &Kind) -> String {
             "a name of 1 to 64 letters, digits, -, _ and . that begins with a letter or digit"
                 .to_owned()
         }
-        Kind::Id => "an id (UUID) as set-up writes it".to_owned(),
+        Kind::Id => "an id (UUID) as set-up writes it, or no line: then one is made".to_owned(),
         Kind::Path => "a path".to_owned(),
         Kind::Address => "an IP address or localhost".to_owned(),
         Kind::Url => "an https:// address (http:// only on this machine)".to_owned(),

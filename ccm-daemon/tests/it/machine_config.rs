@@ -173,7 +173,7 @@ fn errors_name_file_line_key_and_what_is_allowed() {
         ),
         (
             "system: {id: system-abc-123}\n",
-            "config.yaml:1: system.id: expected an id (UUID) as set-up writes it, found \"system-abc-123\"",
+            "config.yaml:1: system.id: expected an id (UUID) as set-up writes it, or no line: then one is made, found \"system-abc-123\"",
         ),
         (
             "supabase: {url: \"http://example.net\"}\n",
