@@ -22,6 +22,7 @@ mod task;
 mod text;
 mod time;
 mod typo;
+mod ui;
 mod uninstall;
 mod version;
 
@@ -101,6 +102,7 @@ enum Command<I: Args> {
     /// Show this machine: where things are, what runs
     #[command(after_help = "Examples:\n  ccm info\n  ccm info --json | jq -r .database")]
     Info,
+    Ui(ui::Ui),
     Uninstall(uninstall::Uninstall),
     /// Show the version
     #[command(after_help = "Examples:\n  ccm version")]
@@ -209,6 +211,7 @@ fn carry_out<I: Init>(command: Command<I>, context: &Context) -> Outcome {
         Command::Supabase(command) => supabase::run(&command, context),
         Command::Sync(command) => sync::run(&command, context),
         Command::Info => info::run(context),
+        Command::Ui(args) => ui::run(&args, context),
         Command::Uninstall(args) => uninstall::run(&args, context),
         Command::Version => version::run(context),
         Command::Completions(args) => completions::run(&args, line::<I>(context.program), context),

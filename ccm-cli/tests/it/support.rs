@@ -399,6 +399,11 @@ impl Machine {
             (r"(\bID)? {2,}PROJECT", "$1  PROJECT"),
             (r"\b\d+s( {2,}|\b)", "[AGE]$1"),
             (r"\b\d+ [KM]iB( {2,}|\b)", "[SIZE]$1"),
+            (r"\b\d+(\.\d)? ?%", "[CPU]"),
+            (r"ccm-\d{8}T\d{6}Z", "ccm-[STAMP]"),
+            // How much room the disk of the tests has is nobody's concern here.
+            (r"warning: [^\n]* free on the disk [^\n]*\n", ""),
+            (r"health: +[^\n]*", "health:    [HEALTH]"),
         ] {
             settings.add_filter(pattern, name);
         }

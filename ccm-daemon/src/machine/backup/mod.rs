@@ -123,7 +123,7 @@ pub enum Target {
 /// The archive appears whole, checked and on the disk, or not at all. It is for its owner alone: the API token is in it.
 ///
 /// # Errors
-/// `NotFound` without a database, `Corrupt` for a damaged one, `DiskFull` without room, `Taken` for a file that is
+/// `Invalid` for a folder that is not there, `NotFound` without a database, `Corrupt` for a damaged one, `DiskFull` without room, `Taken` for a file that is
 /// there and must not be replaced.
 pub async fn make(
     home: &Home,
@@ -132,6 +132,12 @@ pub async fn make(
 ) -> Result<Made> {
     let now = SystemClock.now();
     let (folder, name) = resolve(home, target, now)?;
+    if !folder.is_dir() {
+        return Err(Error::invalid(format!(
+            "there is no folder {} to put it in",
+            folder.display()
+        )));
+    }
     let path = folder.join(name);
     let replace = matches!(target, Target::At { replace: true, .. });
     if !replace && fs::symlink_metadata(&path).is_ok() {
