@@ -58,9 +58,9 @@ macro_rules! for_each_store_case {
     ($factory:path, $flavor:tt) => {
         $crate::for_each_store_case!($factory, $flavor,
             begin_raises_the_epoch
-            check_changes_nothing
             begin_refuses_another_system
             begin_takes_the_same_system_changed
+            check_changes_nothing
             an_older_epoch_writes_nothing
             register_makes_project_and_agent
             register_again_is_unchanged
