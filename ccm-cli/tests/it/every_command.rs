@@ -49,7 +49,7 @@ const CASES: &[Case] = &[
     case("project remove", "other --yes", "nowhere", 4),
     case(
         "task create",
-        "--title Hello hello",
+        "--title Hello --not-before +9d hello",
         "--project nowhere x",
         4,
     ),

@@ -394,6 +394,7 @@ impl Machine {
             (&uuid, "[ID]"),
             (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "[TIME]"),
             (r"pid(:\s+| )\d+", "pid [PID]"),
+            (r"(pid|epoch)=\d+", "$1=[N]"),
             (r"127\.0\.0\.1:\d+", "127.0.0.1:[PORT]"),
             (r"(port |:)\d{4,5}\b", "${1}[PORT]"),
             (r"(\bID)? {2,}PROJECT", "$1  PROJECT"),
