@@ -82,7 +82,7 @@ pub(super) fn run(args: &Uninstall, context: &Context) -> Outcome {
     for service in services {
         remove_service(context, home, &service, &mut report)?;
     }
-    remove_data(home, with_data, &mut report)?;
+    remove_data(home, with_data, &programs, &mut report)?;
     remove_programs(&programs, &mut report)?;
     for folder in folders {
         report.left.push(Left {
@@ -200,12 +200,17 @@ fn remove_service(
     Ok(())
 }
 
-fn remove_data(home: &Home, wanted: bool, report: &mut Report) -> Result<(), Failure> {
+fn remove_data(
+    home: &Home,
+    wanted: bool,
+    programs: &Programs,
+    report: &mut Report,
+) -> Result<(), Failure> {
     if !wanted {
         if home.dir().exists() {
             report.left.push(Left {
                 what: home.dir().display().to_string(),
-                command: Some("ccm-orchestrator uninstall --data".to_owned()),
+                command: remover(home, programs),
             });
         }
         return Ok(());
@@ -223,6 +228,16 @@ fn remove_data(home: &Home, wanted: bool, report: &mut Report) -> Result<(), Fai
         command: None,
     }));
     Ok(())
+}
+
+/// The command that removes the data later, if one can and takes nothing else with it.
+fn remover(home: &Home, programs: &Programs) -> Option<String> {
+    if !matches!(programs, Programs::Files(_)) {
+        return Some("ccm-orchestrator uninstall --data".to_owned());
+    }
+    // In a moment these programs are gone.
+    let only_ours = Data::of(home).is_ok_and(|data| data.left.is_empty());
+    only_ours.then(|| format!("rm -r '{}'", home.dir().display()))
 }
 
 fn remove_programs(programs: &Programs, report: &mut Report) -> Result<(), Failure> {

@@ -97,6 +97,23 @@ fn the_data_stay_unless_they_are_meant() {
 }
 
 #[test]
+fn what_stays_can_be_removed_without_the_programs() {
+    let machine = Machine::new();
+    let bin = machine.path("bin");
+    let uninstall = || {
+        install(&machine, &bin);
+        Ran::of(&mut installed(&machine, &bin, &["uninstall", "--yes"]))
+    };
+    let home = machine.path("ccm");
+    let removes = format!("`rm -r '{}'` removes it", home.display());
+    assert!(uninstall().stderr.contains(&removes));
+    // What else is in the home would go with it.
+    std::fs::write(home.join("notes.txt"), "mine").unwrap();
+    let told = uninstall();
+    assert!(!told.stderr.contains("rm -r"), "{told}");
+}
+
+#[test]
 fn it_asks_and_refuses_what_is_dangerous() {
     let machine = Machine::new();
     machine.snapshots(|| {
