@@ -48,7 +48,7 @@ pub(super) fn make(home: &Home, _lock: &DaemonLock, moves: Vec<Move>) -> Result<
     finish(&path, &moves)
 }
 
-/// Finishes what was cut short of [`make`], by anybody. Returns whether there was something.
+/// Finishes what was cut short of a set of moves, by anybody. Returns whether there was something.
 ///
 /// # Errors
 /// `Unavailable` with what can't be moved; it is tried again the next time.
