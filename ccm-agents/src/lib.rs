@@ -22,7 +22,7 @@ mod wire;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-pub use hosts::{HostCommand, Hosts, RuntimeConfig};
+pub use hosts::{HostCommand, Hosts, RunEnvironment, RuntimeConfig};
 pub use process::ProcessRuntime;
 pub use scope::Scopes;
 pub use tmux::{TmuxConfig, TmuxHealth, TmuxRuntime, TmuxSocket};

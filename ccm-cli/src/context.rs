@@ -71,6 +71,19 @@ impl Context {
         variable("CCM_URL").is_some()
     }
 
+    /// Refuses an agent `what` takes no token, such as ending a process or writing a file. One that is led to it by what it
+    /// reads is stopped here; one that means it has the rights of its user, and nothing but a sandbox stops it.
+    pub(crate) fn not_for_agents(&self, what: &str) -> Result<(), Failure> {
+        let is_agent = variable("CCM_TOKEN").is_some_and(|token| token.starts_with("ccm-run_"));
+        if !is_agent {
+            return Ok(());
+        }
+        Err(
+            Failure::new(Code::Unauthorized, format!("an agent may not {what}"))
+                .hint("leave that to a person"),
+        )
+    }
+
     /// The client of the daemon that runs for this home, or of the one that `CCM_URL` names.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
         let token = variable("CCM_TOKEN");

@@ -15,6 +15,7 @@ use ccm_store::SqliteStore;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::access::AgentTokens;
 use crate::app::{App, AppParts, Facts};
 use crate::factories;
 use crate::http;
@@ -73,7 +74,7 @@ impl Daemon {
         let system = system(&home, &config)?;
         settings.wrote("system.id", system.id.to_string().into());
         let epoch = store.begin(&system, started_at).await?;
-        let runtime = factories::runtime(&home, &config, epoch)?;
+        let runtime = factories::runtime(&home, &config, epoch, AgentTokens::of(&token))?;
         let profiles: Arc<dyn Profiles> = factories::profiles(&home, &settings);
         let limits = factories::limits(&config);
         if let Some(windows) = &runtime.windows

@@ -1,5 +1,6 @@
 //! The reference daemon of CCM, as a library: composition, configuration and the HTTP API.
 
+mod access;
 pub mod app;
 mod daemon;
 mod factories;
@@ -8,6 +9,7 @@ pub mod http;
 pub mod machine;
 pub mod notify;
 mod retention;
+mod rotated;
 mod run;
 pub mod settings;
 mod telemetry;

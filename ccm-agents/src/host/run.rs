@@ -128,8 +128,9 @@ impl Run {
         exit::reserve(&dir).map_err(failed)?;
         append(&dir, "inputs").map_err(failed)?;
         driver.prepare(&order, dir.path()).map_err(failed)?;
-        let program =
-            Program::new(driver, &order, &plan.argv, dir_home(&dir), me.umask).map_err(failed)?;
+        let given = &launch.environment;
+        let program = Program::new(driver, &order, given, &plan.argv, dir_home(&dir), me.umask)
+            .map_err(failed)?;
 
         let groups = launch.cgroups.then_some((&me.groups, dir.run));
         let waiting = program.fork(groups, &spool[0], &spool[1]).map_err(failed)?;

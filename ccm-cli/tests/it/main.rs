@@ -1,6 +1,7 @@
 //! Everything that is tested from outside.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod access;
 mod agents;
 mod asks;
 mod backup;

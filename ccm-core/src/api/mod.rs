@@ -2,6 +2,7 @@
 //!
 //! Fields are only ever added. Clients ignore what they don't know.
 
+mod access;
 mod agent;
 mod ask;
 mod problem;
@@ -10,6 +11,7 @@ mod run;
 mod status;
 mod task;
 
+pub use access::{AuditEntry, Session, SignInCode};
 pub use agent::{Agent, AgentCleanup, AgentStateName, CleanUpAgents, CleanedAgent, KeptAgent};
 pub use ask::{Ask, AskStateName, Input, InputKind, OpenAsk, SendMessage};
 pub use problem::{Problem, ProblemCode, ProblemPart};

@@ -84,8 +84,10 @@ codes! {
     Invalid = "invalid", 422, "A value is not allowed";
     /// The token is missing or wrong.
     Unauthorized = "unauthorized", 401, "The token is missing or wrong";
-    /// The `Host`, `Origin` or a header of its kind is not one that this daemon answers to.
-    Forbidden = "forbidden", 403, "Not answered from there";
+    /// The caller may not do this, or the `Host`, `Origin` or a header of its kind is not one that this daemon answers to.
+    Forbidden = "forbidden", 403, "Not allowed";
+    /// Somebody tried too many wrong tokens.
+    TooManyAttempts = "too_many_attempts", 429, "Too many wrong tokens";
     /// There is no such path.
     NotFound = "not_found", 404, "There is no such path";
     /// The path is there, but not with this method.
@@ -104,6 +106,8 @@ codes! {
     AskNotFound = "ask_not_found", 404, "There is no such ask";
     /// The ask has another answer, or needs none any more.
     AskAnswered = "ask_answered", 409, "The ask has its answer";
+    /// No browser has such a session.
+    SessionNotFound = "session_not_found", 404, "There is no such session";
     /// There is no such agent.
     AgentNotFound = "agent_not_found", 404, "There is no such agent";
     /// There is no such system.

@@ -1,5 +1,6 @@
 //! What the daemon does when it is asked, apart from how it is asked: the HTTP handlers are thin shells around this.
 
+mod access;
 mod agents;
 mod asks;
 mod inputs;
@@ -23,6 +24,7 @@ use ccm_core::time::{Clock, Timestamp};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Access;
 use crate::health::Health;
 use crate::http::AllowedHosts;
 use crate::machine::{Home, Token, WebUi};
@@ -76,6 +78,7 @@ pub struct Facts {
 /// The daemon, as far as it can be asked for things.
 pub struct App {
     parts: AppParts,
+    access: Access,
     health: Health,
     load: Load,
     hosts: RwLock<Arc<AllowedHosts>>,
@@ -112,8 +115,10 @@ impl App {
             folders,
             parts.settings.clone(),
         );
+        let access = Access::new(&parts.home, parts.token.clone());
         Self {
             parts,
+            access,
             health,
             load: Load::default(),
             hosts: RwLock::new(Arc::new(hosts)),
@@ -150,6 +155,28 @@ impl App {
 
     pub(crate) fn token(&self) -> &str {
         self.parts.token.reveal()
+    }
+
+    pub(crate) fn access(&self) -> &Access {
+        &self.access
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.parts.clock.now()
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.parts.facts.address
+    }
+
+    /// Whether what is asked of it comes over TLS.
+    pub(crate) fn is_tls(&self) -> bool {
+        false
+    }
+
+    /// What a browser opens for the web UI.
+    pub(crate) fn web_ui_url(&self) -> Option<&str> {
+        self.parts.facts.web_ui_url.as_deref()
     }
 
     pub(crate) fn web_ui(&self) -> WebUi {

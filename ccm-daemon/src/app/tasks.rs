@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::App;
 use super::asks::OpenAsks;
+use crate::http::Keyed;
 
 /// What repeated creations of tasks have in common.
 const CREATE_ROUTE: &str = "POST /api/v1/tasks";
@@ -20,12 +21,12 @@ impl App {
         &self,
         request: CreateTask,
         by: &str,
-        key: Option<String>,
+        key: Option<Keyed>,
     ) -> Result<(api::Task, bool)> {
         let key = key.map(|key| IdempotencyKey {
-            principal: digest(self.token().as_bytes()),
+            principal: self.owner_of(&key),
             route: CREATE_ROUTE.to_owned(),
-            key,
+            key: key.key,
             // The request as it was understood, so that spaces and the order of its keys don't count.
             fingerprint: digest(&serde_json::to_vec(&request).unwrap_or_default()),
         });
@@ -71,6 +72,14 @@ impl App {
     pub(crate) async fn retry_task(&self, id: TaskId, by: &str) -> Result<api::Task> {
         let task = self.engine().retry_task(id, by).await?;
         self.task_answer(task).await
+    }
+
+    /// Among whose keys this one is.
+    pub(super) fn owner_of(&self, key: &Keyed) -> String {
+        match key.run {
+            None => digest(self.token().as_bytes()),
+            Some(run) => digest(run.to_string().as_bytes()),
+        }
     }
 
     async fn task_answer(&self, task: Task) -> Result<api::Task> {

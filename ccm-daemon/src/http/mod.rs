@@ -17,12 +17,13 @@ use axum::extract::Request;
 use axum::http::{HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::routing::get;
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub use auth::AllowedHosts;
+pub(crate) use extract::Keyed;
 pub use openapi::{OPENAPI_PATH, document};
 pub use serve::{MAX_CONNECTIONS, serve};
+pub(crate) use web::SIGN_IN as SIGN_IN_PATH;
 
 use crate::app::App;
 
@@ -30,13 +31,13 @@ use crate::app::App;
 pub fn router(app: Arc<App>) -> Router {
     let (routes, _) = openapi::routes().split_for_parts();
     routes
-        .route(web::PATH, get(web::page))
+        .merge(web::routes())
         .fallback(error::no_such_path)
         .method_not_allowed_fallback(error::no_such_method)
         // The last layer is the first that a request meets.
         .layer(middleware::from_fn_with_state(
             Arc::clone(&app),
-            auth::check_token,
+            auth::identify,
         ))
         .layer(middleware::from_fn_with_state(
             Arc::clone(&app),

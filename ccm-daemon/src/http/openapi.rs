@@ -43,6 +43,7 @@ pub const OPENAPI_PATH: &str = "/api/v1/openapi.json";
         (name = "asks", description = "Questions of running agents to people."),
         (name = "events", description = "The log of everything."),
         (name = "systems", description = "Machines."),
+        (name = "access", description = "Browsers that are signed in, and who did what."),
         (name = "daemon", description = "The daemon itself."),
     ),
 )]
@@ -52,6 +53,7 @@ struct Api;
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     let v1 = OpenApiRouter::new()
         .merge(routes::status::routes())
+        .merge(routes::access::routes())
         .merge(routes::systems::routes())
         .merge(routes::projects::routes())
         .merge(routes::trust::routes())
@@ -126,6 +128,7 @@ impl Modify for Common {
                     operation.security = Some(vec![SecurityRequirement::default()]);
                 } else {
                     describe(operation, Unauthorized::responses());
+                    describe(operation, TooManyAttempts::responses());
                 }
                 describe(operation, Forbidden::responses());
                 describe(operation, Internal::responses());
@@ -177,7 +180,7 @@ macro_rules! problems {
 problems! {
     BadRequest = "400", false, "A parameter, a header or the JSON can't be read.";
     Unauthorized = "401", false, "The token is missing or wrong.";
-    Forbidden = "403", false, "`Host` or `Origin` is not one that this daemon answers to.";
+    Forbidden = "403", false, "The caller may not do this, or `Host` or `Origin` is not one that this daemon answers to.";
     NotFound = "404", false, "The object is not there.";
     Timeout = "408", false, "The body did not come in time.";
     Conflict = "409", false, "The object's state does not allow it, or the name or path is taken.";
@@ -185,7 +188,8 @@ problems! {
     TooLarge = "413", false, "The body is too large.";
     UnsupportedMediaType = "415", false, "The body is not `application/json`.";
     Invalid = "422", false, "A value is not allowed; `errors` says which.";
-    QueueFull = "429", true, "The queue is full.";
+    QueueFull = "429", true, "The queue is full, or somebody tried too many wrong tokens.";
+    TooManyAttempts = "429", true, "Somebody tried too many wrong tokens, and this one is wrong, too.";
     Internal = "500", false, "Something went wrong inside; the daemon's log says what.";
     Unsupported = "501", false, "This daemon can't do it as it is set up.";
     Unavailable = "503", true, "Something that this needs is not reachable now.";

@@ -115,8 +115,8 @@ impl Server {
             database: None,
             facts: Facts {
                 address,
-                web_ui: WebUi::Minimal,
-                web_ui_url: None,
+                web_ui: WebUi::Served,
+                web_ui_url: Some(format!("http://localhost:{}", address.port())),
                 profile: "full".to_owned(),
                 runtime: "memory".to_owned(),
                 epoch,

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails here says where")]
 
+mod access;
 mod agents;
 mod asks;
 mod docs;

@@ -292,7 +292,7 @@ async fn the_full_profile_has_a_page_if_it_was_built_in() {
             body.contains(&format!("CCM {}", env!("CARGO_PKG_VERSION"))),
             "{body}"
         );
-        assert!(body.contains("/api/v1/openapi.json"), "{body}");
+        assert!(body.contains("/api/v1/reference"), "{body}");
         assert!(!body.contains(token.reveal()), "{body}");
         assert_eq!(daemon.info.web_ui_url(), Some(localhost.clone()));
         assert_eq!(told["web_ui"], localhost);

@@ -1,5 +1,6 @@
 //! One file a resource: each route's description and its handler.
 
+pub(super) mod access;
 pub(super) mod agents;
 pub(super) mod asks;
 pub(super) mod events;
@@ -17,7 +18,7 @@ use ccm_core::api::Page;
 use utoipa_axum::router::OpenApiRouter;
 
 use super::error::Answer;
-use super::extract::{Client, CommaList, Id, Json, Key, Query};
+use super::extract::{Caller, Client, CommaList, Id, Json, Key, Query};
 use super::openapi;
 use crate::app::App;
 

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::routes;
 
-use super::{Answer, App, Client, Id, Json as Body, Query, Routes, openapi, whole};
+use super::{Answer, App, Caller, Client, Id, Json as Body, Query, Routes, openapi, whole};
 
 pub(crate) fn routes() -> Routes {
     Routes::new()
@@ -45,9 +45,13 @@ struct Filter {
 )]
 async fn list_projects(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Query(filter): Query<Filter>,
 ) -> Answer<Json<Page<Project>>> {
-    Ok(Json(whole(app.projects(filter.name.as_deref()).await?)))
+    let own = caller.project(None)?;
+    let mut projects = app.projects(filter.name.as_deref()).await?;
+    projects.retain(|project| own.is_none_or(|own| project.id == own));
+    Ok(Json(whole(projects)))
 }
 
 /// Register a folder

@@ -11,7 +11,9 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::routes;
 
-use super::{Answer, App, Client, CommaList, Id, Json as Body, Key, Query, Routes, openapi};
+use super::{
+    Answer, App, Caller, Client, CommaList, Id, Json as Body, Key, Query, Routes, openapi,
+};
 use crate::http::page::{PageSize, PageToken, page};
 
 /// Says that an answer is that of an earlier request.
@@ -61,10 +63,11 @@ struct Filter {
 )]
 async fn list_tasks(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Query(filter): Query<Filter>,
 ) -> Answer<Json<Page<Task>>> {
     let query = TaskQuery {
-        project: filter.project_id,
+        project: caller.project(filter.project_id)?,
         states: filter.state.0,
         before: filter.page_token.map(|token| token.0),
         limit: filter.page_size.0,
@@ -100,10 +103,12 @@ async fn list_tasks(
 )]
 async fn create_task(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Client(by): Client,
     Key(key): Key,
     Body(request): Body<CreateTask>,
 ) -> Answer<Response> {
+    caller.project(Some(request.project_id))?;
     let (task, replayed) = app.create_task(request, &by, key).await?;
     let location = format!("/api/v1/tasks/{}", task.id);
     let mut response = (StatusCode::CREATED, Json(task)).into_response();

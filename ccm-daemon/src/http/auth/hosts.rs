@@ -1,25 +1,17 @@
-//! Who may ask: the right `Host`, no foreign `Origin`, and the token.
-//!
-//! Both checks stand before routing, so that no route can forget them.
+//! Which requests are meant for this daemon: those with a `Host` of its own and no foreign `Origin`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, header};
+use axum::http::header;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use ccm_core::api::ProblemCode;
-use subtle::ConstantTimeEq;
 
-use super::error::ApiError;
-use super::web;
+use super::{Single, single};
 use crate::app::App;
-
-/// The one path of the API that answers without a token.
-pub(crate) const OPEN_PATH: &str = "/health";
-/// Every path that does.
-const OPEN_PATHS: [&str; 2] = [OPEN_PATH, web::PATH];
+use crate::http::error::ApiError;
 
 /// The names under which this daemon may be asked, each as it has to stand in `Host`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,49 +103,6 @@ fn foreign(app: &App, request: &Request) -> Option<String> {
     }
 }
 
-/// Refuses everything that has not the token, whether its path exists or not.
-pub(crate) async fn check_token(
-    State(app): State<Arc<App>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    if OPEN_PATHS.contains(&request.uri().path()) || authorized(request.headers(), app.token()) {
-        return next.run(request).await;
-    }
-    ApiError::new(
-        ProblemCode::Unauthorized,
-        "send `Authorization: Bearer TOKEN` with the token in the file `token` of the machine's home",
-    )
-    .into_response()
-}
-
-fn authorized(headers: &HeaderMap, token: &str) -> bool {
-    let Single::One(value) = single(headers, header::AUTHORIZATION) else {
-        return false;
-    };
-    let Some((scheme, given)) = value.split_once(' ') else {
-        return false;
-    };
-    scheme.eq_ignore_ascii_case("bearer")
-        && bool::from(given.trim().as_bytes().ct_eq(token.as_bytes()))
-}
-
-enum Single<'a> {
-    None,
-    One(&'a str),
-    Many,
-}
-
-/// The value of a header that may come once. One that is no text can't be right, and is as good as an empty one.
-fn single(headers: &HeaderMap, name: HeaderName) -> Single<'_> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (None, _) => Single::None,
-        (Some(value), None) => Single::One(value.to_str().unwrap_or_default()),
-        (Some(_), Some(_)) => Single::Many,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,32 +177,6 @@ mod tests {
             "file://localhost:8765",
         ] {
             assert!(!own.allow_origin(origin), "{origin}");
-        }
-    }
-
-    #[test]
-    fn only_the_whole_token_counts() {
-        let check = |values: &[&str]| {
-            let mut headers = HeaderMap::new();
-            for value in values {
-                headers.append(header::AUTHORIZATION, value.parse().unwrap());
-            }
-            authorized(&headers, "abc")
-        };
-        assert!(check(&["Bearer abc"]));
-        assert!(check(&["bearer abc"]));
-        for wrong in [
-            &[][..],
-            &["abc"],
-            &["Bearer"],
-            &["Bearer "],
-            &["Bearer ab"],
-            &["Bearer abcd"],
-            &["Bearer ABC"],
-            &["Basic abc"],
-            &["Bearer abc", "Bearer abc"],
-        ] {
-            assert!(!check(wrong), "{wrong:?}");
         }
     }
 }
