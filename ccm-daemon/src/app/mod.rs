@@ -24,7 +24,7 @@ use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use crate::health::Health;
-use crate::http::AllowedHosts;
+use crate::http::{AllowedHosts, Capacity, Streams};
 use crate::machine::{Home, Token, WebUi};
 use crate::settings::Settings;
 
@@ -50,6 +50,8 @@ pub struct AppParts {
     pub windows: Option<Arc<TmuxRuntime>>,
     /// Where the database is, if it is in a file.
     pub database: Option<PathBuf>,
+    /// How many clients can be served at once.
+    pub capacity: Capacity,
     /// What is told about this daemon.
     pub facts: Facts,
 }
@@ -78,6 +80,7 @@ pub struct App {
     parts: AppParts,
     health: Health,
     load: Load,
+    streams: Streams,
     hosts: RwLock<Arc<AllowedHosts>>,
     report: OnceCell<ShutdownReport>,
     stopping: CancellationToken,
@@ -112,10 +115,12 @@ impl App {
             folders,
             parts.settings.clone(),
         );
+        let streams = Streams::new(parts.capacity);
         Self {
             parts,
             health,
             load: Load::default(),
+            streams,
             hosts: RwLock::new(Arc::new(hosts)),
             report: OnceCell::new(),
             stopping: CancellationToken::new(),
@@ -150,6 +155,11 @@ impl App {
 
     pub(crate) fn token(&self) -> &str {
         self.parts.token.reveal()
+    }
+
+    /// The event streams.
+    pub(crate) fn streams(&self) -> &Streams {
+        &self.streams
     }
 
     pub(crate) fn web_ui(&self) -> WebUi {

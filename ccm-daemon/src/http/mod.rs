@@ -22,7 +22,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 pub use auth::AllowedHosts;
 pub use openapi::{OPENAPI_PATH, document};
-pub use serve::{MAX_CONNECTIONS, serve};
+pub use serve::{Capacity, serve};
+pub(crate) use sse::Streams;
 
 use crate::app::App;
 
