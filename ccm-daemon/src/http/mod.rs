@@ -22,6 +22,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 pub use auth::AllowedHosts;
 pub use openapi::{OPENAPI_PATH, document};
+pub(crate) use serve::DESCRIPTORS;
 pub use serve::{Capacity, serve};
 pub(crate) use sse::Streams;
 

@@ -24,6 +24,8 @@ const MAX_CONNECTIONS: usize = 3072;
 const MAX_STREAMS: usize = 2048;
 /// Descriptors that are not for connections: database, agents, log, whatever the engine has open.
 const KEPT: usize = 256;
+/// The limit of open files that a daemon wants.
+pub(crate) const DESCRIPTORS: u64 = 4096;
 /// What may wait in a socket for a client that does not read. The kernel would let it grow to megabytes.
 const SEND_BUFFER: usize = 64 * 1024;
 /// How long a client may take for the head of a request.

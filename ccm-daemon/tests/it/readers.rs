@@ -316,13 +316,13 @@ async fn who_was_away_for_a_hundred_thousand_events_gets_all_of_them() {
     let last = head(&server).await.seq;
     assert!(last.0 >= 100_000);
     let place = watch::Sender::new(Place::of(&server));
-    // Several at once want the same, and one of them begins in the middle of it.
+    // Another one wants the second half of it.
     let middle = Cursor {
         seq: Seq(last.0 / 2),
         ..begin
     };
     let mut reading = Vec::new();
-    for after in [begin, begin, middle] {
+    for after in [begin, middle] {
         let mut reader = Reader::new(&place, after);
         let connection = reader.connect().await;
         reading.push(tokio::spawn(reader.until(connection, last)));
