@@ -6,6 +6,7 @@
 
 mod cgroup;
 mod clock;
+pub mod descriptors;
 mod driver;
 pub mod host;
 pub mod hosts;
@@ -27,7 +28,7 @@ pub use process::ProcessRuntime;
 pub use scope::Scopes;
 pub use tmux::{TmuxConfig, TmuxHealth, TmuxRuntime, TmuxSocket};
 
-/// The argument after which a program is to be an agent's host: `PROGRAM __host AGENT_DIR`.
+/// The argument after which a program is to be an agent's host: `PROGRAM __host AGENT_DIR [OPEN_FILES]`.
 pub const HOST_ARGUMENT: &str = "__host";
 /// The argument after which a program is to be an agent's viewer: `PROGRAM __view AGENT_DIR`.
 pub const VIEW_ARGUMENT: &str = "__view";

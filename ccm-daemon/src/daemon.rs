@@ -121,6 +121,7 @@ impl Daemon {
             token,
             windows: runtime.windows.clone(),
             database: Some(config.database.sqlite_path.clone()),
+            capacity: http::Capacity::of_process(),
             facts: Facts {
                 address,
                 web_ui,

@@ -29,6 +29,7 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 
 use crate::cgroup::Groups;
+use crate::descriptors;
 use crate::record::{self, AgentDir, HostFile};
 use crate::sys::proc::{Machine, ProcessId};
 use crate::sys::{self, Forked, durable};
@@ -45,10 +46,14 @@ pub(crate) const ALREADY_THERE: u8 = 3;
 /// started, 3 if there was one already, 1 with the reason on standard error if it can't be.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut args = args.into_iter();
-    let (Some(dir), None) = (args.next(), args.next()) else {
-        complain("usage: __host AGENT_DIR");
+    let (Some(dir), open_files, None) = (args.next(), args.next(), args.next()) else {
+        complain("usage: __host AGENT_DIR [OPEN_FILES]");
         return ExitCode::from(2);
     };
+    // The daemon has raised it for itself; a program is to be started with the usual one.
+    if let Some(limit) = open_files.and_then(|text| text.to_str()?.parse().ok()) {
+        let _ = descriptors::lower(limit);
+    }
     sys::close_all_but(&[]);
     match start(&AgentDir::at(dir)) {
         Ok(code) => code,

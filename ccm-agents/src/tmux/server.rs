@@ -16,6 +16,7 @@ use super::program::{
     clean, close_inherited, end_with, find, how_to_install, is_program, is_too_old, server_options,
 };
 use super::quote::{Command, harmless_name};
+use crate::descriptors;
 use crate::scope::{Prefix, Scopes};
 
 /// How long a server that hung is left alone by calls, in times of what an answer may take.
@@ -339,15 +340,21 @@ impl Server {
     fn start_command(&self, program: &Path, prefix: Option<Prefix>, words: &[OsString]) -> Program {
         let mut start = self.client(program, prefix);
         start.args(words);
+        let given = descriptors::given();
         // A server lives on for long: nothing that was left open to us is its business, least of all a lock.
         #[allow(
             unsafe_code,
             reason = "there is no safe way to reach a child before its exec"
         )]
-        // SAFETY: between fork and exec only `close_inherited` runs, which makes async-signal-safe calls alone and
-        // allocates nothing.
+        // SAFETY: between fork and exec only `lower` and `close_inherited` run, which make async-signal-safe calls alone
+        // and allocate nothing.
         unsafe {
-            start.pre_exec(close_inherited);
+            start.pre_exec(move || {
+                if let Some(limit) = given {
+                    descriptors::lower(limit)?;
+                }
+                close_inherited()
+            });
         }
         start
     }

@@ -9,6 +9,8 @@ mod claude;
 mod client;
 mod config;
 mod crash;
+#[cfg(target_os = "linux")]
+mod descriptors;
 mod doctor;
 mod every_command;
 mod faults;

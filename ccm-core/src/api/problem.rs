@@ -126,6 +126,8 @@ codes! {
     IdempotencyKeyReused = "idempotency_key_reused", 422, "The idempotency key was used for another request";
     /// The queue is full.
     QueueFull = "queue_full", 429, "The queue is full";
+    /// As many event streams are open as can be.
+    TooManyStreams = "too_many_streams", 503, "Too many streams are open";
     /// The disk is full.
     DiskFull = "disk_full", 507, "The disk is full";
     /// The place in the event log is gone or belongs to another log.

@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
 use crate::health::Health;
-use crate::http::AllowedHosts;
+use crate::http::{AllowedHosts, Capacity, Streams};
 use crate::machine::{Home, Token, WebUi};
 use crate::settings::Settings;
 
@@ -52,6 +52,8 @@ pub struct AppParts {
     pub windows: Option<Arc<TmuxRuntime>>,
     /// Where the database is, if it is in a file.
     pub database: Option<PathBuf>,
+    /// How many clients can be served at once.
+    pub capacity: Capacity,
     /// What is told about this daemon.
     pub facts: Facts,
 }
@@ -81,6 +83,7 @@ pub struct App {
     access: Access,
     health: Health,
     load: Load,
+    streams: Streams,
     hosts: RwLock<Arc<AllowedHosts>>,
     report: OnceCell<ShutdownReport>,
     stopping: CancellationToken,
@@ -116,11 +119,13 @@ impl App {
             parts.settings.clone(),
         );
         let access = Access::new(&parts.home, parts.token.clone());
+        let streams = Streams::new(parts.capacity);
         Self {
             parts,
             access,
             health,
             load: Load::default(),
+            streams,
             hosts: RwLock::new(Arc::new(hosts)),
             report: OnceCell::new(),
             stopping: CancellationToken::new(),
@@ -177,6 +182,11 @@ impl App {
     /// What a browser opens for the web UI.
     pub(crate) fn web_ui_url(&self) -> Option<&str> {
         self.parts.facts.web_ui_url.as_deref()
+    }
+
+    /// The event streams.
+    pub(crate) fn streams(&self) -> &Streams {
+        &self.streams
     }
 
     pub(crate) fn web_ui(&self) -> WebUi {

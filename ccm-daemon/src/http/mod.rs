@@ -22,7 +22,9 @@ use tower_http::catch_panic::CatchPanicLayer;
 pub use auth::AllowedHosts;
 pub(crate) use extract::Keyed;
 pub use openapi::{OPENAPI_PATH, document};
-pub use serve::{MAX_CONNECTIONS, serve};
+pub(crate) use serve::DESCRIPTORS;
+pub use serve::{Capacity, serve};
+pub(crate) use sse::Streams;
 pub(crate) use web::SIGN_IN as SIGN_IN_PATH;
 
 use crate::app::App;

@@ -19,7 +19,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// The most connections at once. More of them wait in the listener's backlog.
-pub const MAX_CONNECTIONS: usize = 1024;
+const MAX_CONNECTIONS: usize = 3072;
+/// The most streams among them.
+const MAX_STREAMS: usize = 2048;
+/// Descriptors that are not for connections: database, agents, log, whatever the engine has open.
+const KEPT: usize = 256;
+/// The limit of open files that a daemon wants.
+pub(crate) const DESCRIPTORS: u64 = 4096;
+/// What may wait in a socket for a client that does not read. The kernel would let it grow to megabytes.
+const SEND_BUFFER: usize = 64 * 1024;
 /// How long a client may take for the head of a request.
 const HEAD_PATIENCE: Duration = Duration::from_secs(15);
 /// The largest head, and the most bytes that wait for a reader who does not read.
@@ -29,9 +37,34 @@ const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// How long to wait when no connection can be accepted, as when there are no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How many clients can be served at once. Streams stay open, so what they may take leaves room for ordinary requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capacity {
+    /// All connections.
+    pub connections: usize,
+    /// Those that may be streams.
+    pub streams: usize,
+}
+
+impl Capacity {
+    /// What this process's limit of open files allows.
+    pub fn of_process() -> Self {
+        let limit = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE);
+        Self::of(limit.map_or(0, |(soft, _)| usize::try_from(soft).unwrap_or(usize::MAX)))
+    }
+
+    fn of(descriptors: usize) -> Self {
+        let connections = descriptors.saturating_sub(KEPT).clamp(64, MAX_CONNECTIONS);
+        Self {
+            connections,
+            streams: MAX_STREAMS.min(connections / 3 * 2),
+        }
+    }
+}
+
 /// Serves `router` to whoever connects to `listener`, until `stop` is cancelled and the answers under way are given.
 pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
-    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let room = Arc::new(Semaphore::new(Capacity::of_process().connections));
     let connections = TaskTracker::new();
     let force = CancellationToken::new();
     while let Some((stream, permit)) = next(&listener, &room, &stop).await {
@@ -91,6 +124,7 @@ where
 {
     // Answers are whole writes, and events should leave at once.
     let _ = stream.set_nodelay(true);
+    let _ = nix::sys::socket::setsockopt(&stream, nix::sys::socket::sockopt::SndBuf, &SEND_BUFFER);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_PATIENCE)
@@ -107,5 +141,31 @@ where
     };
     if let Err(error) = ended {
         tracing::debug!(error = %ccm_core::chain(&error), "a connection ended early");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_always_leave_room_for_other_requests() {
+        for descriptors in [0, 100, 256, 1024, 4096, 1 << 20, usize::MAX] {
+            let Capacity {
+                connections,
+                streams,
+            } = Capacity::of(descriptors);
+            assert!(streams >= 32, "{descriptors}");
+            assert!(connections - streams >= 16, "{descriptors}");
+            assert!(
+                connections == 64 || connections + KEPT <= descriptors,
+                "{descriptors}"
+            );
+        }
+        let wanted = Capacity {
+            connections: MAX_CONNECTIONS,
+            streams: MAX_STREAMS,
+        };
+        assert_eq!(Capacity::of(8192), wanted);
     }
 }

@@ -13,7 +13,7 @@ use ccm_core::testing::memory::{MemoryRuntime, MemoryStore, Step};
 use ccm_core::time::{Clock, SystemClock};
 use ccm_core::{AgentRuntime, Store};
 use ccm_daemon::app::{App, AppParts, Facts};
-use ccm_daemon::http;
+use ccm_daemon::http::{self, Capacity};
 use ccm_daemon::machine::{Home, WebUi};
 use ccm_daemon::settings::Settings;
 use reqwest::{Method, StatusCode, header};
@@ -39,6 +39,7 @@ pub(crate) struct Server {
     pub(crate) home: tempfile::TempDir,
     system: System,
     limits: EngineLimits,
+    capacity: Capacity,
     client: reqwest::Client,
     serving: JoinHandle<()>,
 }
@@ -69,7 +70,14 @@ impl Server {
             tags: vec!["gpu".to_owned()],
         };
         let home = tempfile::tempdir().unwrap();
-        Self::over(MemoryStore::new(), runtime, system, home, limits).await
+        let capacity = Capacity::of_process();
+        Self::over(MemoryStore::new(), runtime, system, home, limits, capacity).await
+    }
+
+    /// The next daemon over the same data, with room for so many streams.
+    pub(crate) async fn restart_with_streams(mut self, streams: usize) -> Self {
+        self.capacity.streams = streams;
+        self.restart().await
     }
 
     async fn over(
@@ -78,6 +86,7 @@ impl Server {
         system: System,
         home_dir: tempfile::TempDir,
         limits: EngineLimits,
+        capacity: Capacity,
     ) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let home = Home::at(home_dir.path().join("ccm"));
@@ -113,6 +122,7 @@ impl Server {
             token: token.clone(),
             windows: None,
             database: None,
+            capacity,
             facts: Facts {
                 address,
                 web_ui: WebUi::Served,
@@ -137,9 +147,15 @@ impl Server {
             home: home_dir,
             system,
             limits,
+            capacity,
             client: reqwest::Client::new(),
             serving,
         }
+    }
+
+    /// The store as the daemon has it.
+    pub(crate) fn store_handle(&self) -> &Arc<dyn Store> {
+        self.app.engine().store()
     }
 
     /// The next daemon over the same data.
@@ -152,6 +168,7 @@ impl Server {
             self.system,
             self.home,
             self.limits,
+            self.capacity,
         )
         .await
     }

@@ -22,6 +22,7 @@ mod openapi;
 mod problems;
 mod program;
 mod projects;
+mod readers;
 mod reload;
 mod security;
 mod tasks;

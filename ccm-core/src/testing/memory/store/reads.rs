@@ -76,9 +76,10 @@ impl State {
     }
 
     pub(super) fn events(&self, query: &EventQuery) -> Vec<Event> {
-        let wanted = self.events.iter().filter(|event| {
-            event.seq > query.after
-                && (query.project.is_none() || query.project == event.project_id)
+        // The first event has number 1, and there are no gaps.
+        let after = usize::try_from(query.after.0).unwrap_or(usize::MAX);
+        let wanted = self.events.iter().skip(after).filter(|event| {
+            (query.project.is_none() || query.project == event.project_id)
                 && (query.task.is_none() || query.task == event.task_id)
                 && (query.run.is_none() || query.run == event.run_id)
                 && (query.kinds.is_empty() || query.kinds.contains(&event.kind))
