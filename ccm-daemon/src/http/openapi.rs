@@ -1,6 +1,7 @@
 //! The API's description, made from the handlers themselves.
 
 mod finish;
+mod links;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -78,6 +79,7 @@ pub fn document() -> Value {
     // Once the routes are there, unlike the modifiers of the derive.
     Common.modify(&mut document);
     let mut document = serde_json::to_value(&document).unwrap_or_default();
+    links::add(&mut document);
     finish::finish(&mut document);
     document
 }
