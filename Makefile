@@ -1,4 +1,4 @@
-.PHONY: up test bench ci wheel openapi
+.PHONY: up test bench ci wheel openapi api-fuzz
 
 # Installs CCM, starts it and runs one task in a copy of examples/hello-project.
 up:
@@ -25,3 +25,7 @@ wheel:
 # Writes the OpenAPI document anew from the code.
 openapi:
 	CCM_BLESS=1 cargo nextest run --locked -p ccm-daemon openapi
+
+# Judges a running daemon by the description of its API, for a quarter of an hour and with another seed each time.
+api-fuzz:
+	@scripts/api-fuzz --long

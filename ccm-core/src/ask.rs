@@ -13,6 +13,8 @@ use crate::{Error, ErrorKind, Noun, Result};
 
 /// No answer to one question is longer, in bytes.
 pub const MAX_ANSWER: usize = 64 * 1024;
+/// No answer has more texts.
+pub const MAX_TEXTS: usize = 100;
 
 /// A question from a run to a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,7 +126,7 @@ pub enum AskState {
 
 /// A person's answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "answer", rename_all = "snake_case")]
+#[serde(tag = "answer", rename_all = "snake_case", from = "Given")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Answer {
     /// The agent may do it.
@@ -133,13 +135,42 @@ pub enum Answer {
     Deny {
         /// What the agent is told.
         #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(
+            feature = "openapi",
+            schema(max_length = 65_536, pattern = "^[^\\u0000]*$")
+        )]
         message: Option<String>,
     },
     /// In words, one text for each question.
     Text {
-        /// The texts, in the order of the questions.
+        /// The texts, in the order of the questions, none of them blank.
+        #[cfg_attr(feature = "openapi", schema(value_type = Vec<crate::api::shapes::AnswerText>, min_items = 1, max_items = 100))]
         text: Vec<String>,
     },
+}
+
+/// An answer as it is read. Beside a variant without fields serde would let unknown ones pass.
+#[derive(Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case", deny_unknown_fields)]
+enum Given {
+    Allow {},
+    Deny {
+        #[serde(default)]
+        message: Option<String>,
+    },
+    Text {
+        text: Vec<String>,
+    },
+}
+
+impl From<Given> for Answer {
+    fn from(given: Given) -> Self {
+        match given {
+            Given::Allow {} => Self::Allow,
+            Given::Deny { message } => Self::Deny { message },
+            Given::Text { text } => Self::Text { text },
+        }
+    }
 }
 
 impl Question {
@@ -175,6 +206,11 @@ impl Question {
                 "{} in this ask, but {} given",
                 counted(self.questions(), "question is", "questions are"),
                 counted(texts.len(), "answer was", "answers were"),
+            )));
+        }
+        if texts.len() > MAX_TEXTS {
+            return Err(Error::invalid(format!(
+                "an answer may have {MAX_TEXTS} texts; deny the question, and the agent asks for less"
             )));
         }
         let mut resolved = Vec::with_capacity(texts.len());

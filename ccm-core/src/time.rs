@@ -11,7 +11,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// A moment in UTC with microseconds, written as RFC 3339.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+#[cfg_attr(feature = "openapi", schema(
+    value_type = String, format = DateTime, max_length = 64, example = "2026-01-31T12:00:00Z",
+))]
 pub struct Timestamp(jiff::Timestamp);
 
 impl Timestamp {
@@ -61,6 +63,9 @@ impl fmt::Debug for Timestamp {
     }
 }
 
+/// No text of a time is longer, in bytes.
+const MAX_TEXT: usize = 64;
+
 /// A text that is no RFC 3339 time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not an RFC 3339 time such as 2026-01-31T12:00:00Z")]
@@ -72,9 +77,11 @@ impl FromStr for Timestamp {
     type Err = InvalidTimestamp;
 
     fn from_str(text: &str) -> Result<Self, InvalidTimestamp> {
-        text.parse::<jiff::Timestamp>()
+        Some(text)
+            .filter(|text| text.len() <= MAX_TEXT)
+            .and_then(|text| text.parse::<jiff::Timestamp>().ok())
             .map(|time| Self::from_micros(time.as_microsecond()))
-            .map_err(|_| InvalidTimestamp {
+            .ok_or_else(|| InvalidTimestamp {
                 text: text.to_owned(),
             })
     }

@@ -36,7 +36,7 @@ pub struct Agent {
     pub wanted: Wanted,
     /// Who decided that.
     #[serde(default)]
-    #[cfg_attr(feature = "openapi", schema(required = true))]
+    #[cfg_attr(feature = "openapi", schema(required = true, value_type = Option<super::shapes::ClientName>))]
     pub wanted_by: Option<String>,
     /// When.
     #[serde(default)]
@@ -44,7 +44,7 @@ pub struct Agent {
     pub wanted_since: Option<Timestamp>,
     /// What it waits for a person to answer.
     #[serde(default)]
-    #[cfg_attr(feature = "openapi", schema(required = true))]
+    #[cfg_attr(feature = "openapi", schema(required = true, max_items = 1000))]
     pub open_asks: Vec<OpenAsk>,
     /// The run it has in hand.
     pub run_id: Option<RunId>,
@@ -169,6 +169,7 @@ impl From<agent::Agent> for Agent {
 pub struct CleanUpAgents {
     /// These; all that are idle if it is empty.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(max_items = 1000))]
     pub agents: Vec<AgentId>,
 }
 

@@ -34,6 +34,7 @@ pub struct Ask {
     /// The answer that counts.
     pub answer: Option<Answer>,
     /// Who gave it.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<super::shapes::ClientName>))]
     pub answered_by: Option<String>,
     /// When it was asked.
     pub created_at: Timestamp,
@@ -87,7 +88,11 @@ pub struct OpenAsk {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SendMessage {
-    /// What it says, at most 1 MiB.
+    /// What it says: 1 byte to 1 MiB of UTF-8 without NUL.
+    #[cfg_attr(
+        feature = "openapi",
+        schema(min_length = 1, max_length = 1_048_576, pattern = "^[^\\u0000]*$")
+    )]
     pub text: String,
 }
 
@@ -110,6 +115,7 @@ pub struct Input {
     /// What became of it.
     pub state: InputState,
     /// Who sent it.
+    #[cfg_attr(feature = "openapi", schema(value_type = super::shapes::ClientName))]
     pub by: String,
     /// When it was accepted.
     pub created_at: Timestamp,

@@ -8,6 +8,8 @@ mod ask;
 mod problem;
 mod project;
 mod run;
+#[cfg(feature = "openapi")]
+pub mod shapes;
 mod status;
 mod task;
 
@@ -45,5 +47,6 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// Goes into `page_token` for the next part; absent at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<shapes::PageToken>, nullable = false))]
     pub next_page_token: Option<String>,
 }

@@ -12,6 +12,7 @@ pub struct Problem {
     /// The kind of problem, in words.
     pub title: String,
     /// The HTTP status.
+    #[cfg_attr(feature = "openapi", schema(minimum = 400, maximum = 599))]
     pub status: u16,
     /// What is wrong here, and what to do.
     pub detail: String,

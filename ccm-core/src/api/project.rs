@@ -14,8 +14,10 @@ pub struct Project {
     /// Its id.
     pub id: ProjectId,
     /// Unique on its machine.
+    #[cfg_attr(feature = "openapi", schema(value_type = super::shapes::ProjectName))]
     pub name: String,
     /// The folder.
+    #[cfg_attr(feature = "openapi", schema(max_length = 4096))]
     pub path: String,
     /// The machine.
     pub system_id: SystemId,
@@ -102,9 +104,18 @@ impl From<project::Project> for Project {
 #[serde(deny_unknown_fields)]
 pub struct CreateProject {
     /// The folder, absolute.
+    #[cfg_attr(
+        feature = "openapi",
+        schema(
+            max_length = 4096,
+            pattern = "^/[^\\u0000]*$",
+            example = "/home/me/website"
+        )
+    )]
     pub path: String,
     /// The wished name; the one in its settings or the folder's if left out. If given and taken, it is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<super::shapes::ProjectName>))]
     pub name: Option<String>,
 }
 
@@ -129,6 +140,10 @@ pub struct Trust {
     /// Whether this machine trusts them as they are now.
     pub trusted: bool,
     /// The digest of what they say now. Trusting names it, so that nothing else is trusted by mistake.
+    #[cfg_attr(
+        feature = "openapi",
+        schema(min_length = 64, max_length = 64, pattern = "^[0-9a-f]{64}$")
+    )]
     pub digest: String,
     /// What they say now, a `key: value` line each.
     pub settings: Vec<String>,
@@ -142,5 +157,9 @@ pub struct Trust {
 #[serde(deny_unknown_fields)]
 pub struct TrustProject {
     /// The digest of what was shown to the person who trusts it.
+    #[cfg_attr(
+        feature = "openapi",
+        schema(min_length = 64, max_length = 64, pattern = "^[0-9a-f]{64}$")
+    )]
     pub digest: String,
 }

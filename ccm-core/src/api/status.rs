@@ -132,6 +132,7 @@ pub struct System {
     #[serde(rename = "type")]
     pub kind: SystemKind,
     /// What it has.
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<super::shapes::Tag>))]
     pub tags: Vec<String>,
     /// Whether it is the one that answers.
     pub this: bool,

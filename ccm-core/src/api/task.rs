@@ -16,10 +16,13 @@ pub struct Task {
     /// The project whose agent does it.
     pub project_id: ProjectId,
     /// That project's name.
+    #[cfg_attr(feature = "openapi", schema(value_type = super::shapes::ProjectName))]
     pub project: String,
     /// One line for people.
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 200))]
     pub title: String,
     /// What the agent gets.
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 1_048_576))]
     pub text: String,
     /// Where it stands.
     pub state: TaskStateName,
@@ -32,20 +35,25 @@ pub struct Task {
     /// It is not started before this.
     pub not_before: Option<Timestamp>,
     /// Tasks that must have succeeded first.
+    #[cfg_attr(feature = "openapi", schema(max_items = 100))]
     pub blocked_by: Vec<TaskId>,
     /// How many runs were started for it.
     pub attempts: u32,
     /// How many further attempts may follow a failed one.
+    #[cfg_attr(feature = "openapi", schema(maximum = 100))]
     pub max_retries: u32,
     /// The longest that one attempt may take, in seconds.
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 31_622_400))]
     pub timeout_s: Option<u64>,
     /// Which conversation it belongs to.
     pub session: SessionMode,
     /// Tags that a machine must all have to run it.
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<super::shapes::Tag>, max_items = 32))]
     pub tags: Vec<String>,
     /// The kind of machine it needs.
     pub system_type: Option<SystemKind>,
     /// Who created it.
+    #[cfg_attr(feature = "openapi", schema(value_type = super::shapes::ClientName))]
     pub created_by: String,
     /// When it was accepted.
     pub created_at: Timestamp,
@@ -55,7 +63,7 @@ pub struct Task {
     pub finished_at: Option<Timestamp>,
     /// What its run waits for a person to answer.
     #[serde(default)]
-    #[cfg_attr(feature = "openapi", schema(required = true))]
+    #[cfg_attr(feature = "openapi", schema(required = true, max_items = 1000))]
     pub open_asks: Vec<OpenAsk>,
     /// Its latest run.
     pub run_id: Option<RunId>,
@@ -128,9 +136,26 @@ pub struct CreateTask {
     /// The project whose agent is to do it.
     pub project_id: ProjectId,
     /// What the agent gets: 1 byte to 1 MiB of UTF-8 without NUL.
+    #[cfg_attr(
+        feature = "openapi",
+        schema(
+            min_length = 1,
+            max_length = 1_048_576,
+            pattern = "^[^\\u0000]*$",
+            example = "Make the tests pass",
+        )
+    )]
     pub text: String,
-    /// One line for people; made from the text if left out.
+    /// One line for people, not blank; made from the text if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(
+            min_length = 1,
+            max_length = 200,
+            pattern = "^[^\\u0000-\\u001F\\u007F-\\u009F]*$",
+        )
+    )]
     pub title: Option<String>,
     /// Higher is sooner; 0 is usual.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -140,18 +165,22 @@ pub struct CreateTask {
     pub not_before: Option<Timestamp>,
     /// Tasks that must have succeeded first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(max_items = 100))]
     pub blocked_by: Vec<TaskId>,
     /// How many further attempts may follow a failed one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(maximum = 100))]
     pub max_retries: Option<u32>,
     /// The longest that one attempt may take, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 31_622_400))]
     pub timeout_s: Option<u64>,
     /// Which conversation it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<SessionMode>,
     /// Tags that a machine must all have to run it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<super::shapes::Tag>, max_items = 32))]
     pub tags: Vec<String>,
     /// The kind of machine it needs.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -4,8 +4,8 @@ mod spec;
 mod state;
 
 pub use spec::{
-    MAX_BLOCKERS, MAX_TAGS, MAX_TEXT_BYTES, MAX_TITLE_CHARS, SessionMode, TaskSpec, TaskText,
-    Title, is_tag,
+    MAX_BLOCKERS, MAX_RETRIES, MAX_TAGS, MAX_TEXT_BYTES, MAX_TIMEOUT, MAX_TITLE_CHARS, SessionMode,
+    TaskSpec, TaskText, Title, is_tag,
 };
 pub use state::{CancelEffect, Setback, StopIntent, TaskState, TaskStateName};
 

@@ -18,6 +18,10 @@ pub const MAX_TITLE_CHARS: usize = 200;
 pub const MAX_BLOCKERS: usize = 100;
 /// The most tags a task may ask for.
 pub const MAX_TAGS: usize = 32;
+/// The most further attempts that a task may ask for.
+pub const MAX_RETRIES: u32 = 100;
+/// The longest that one attempt may take: 366 days.
+pub const MAX_TIMEOUT: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 /// The words an agent gets: 1 byte to 1 MiB of UTF-8 without NUL, kept byte for byte.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -209,8 +213,20 @@ impl TaskSpec {
                 "{tag:?} is not a tag: 1 to 64 letters, digits, '-', '_', '.', ':' or '/'"
             )));
         }
+        if self.max_retries > MAX_RETRIES {
+            return Err(Error::invalid(format!(
+                "the task asks for {} retries, and at most {MAX_RETRIES} are allowed",
+                self.max_retries
+            )));
+        }
         if self.timeout.is_some_and(|timeout| timeout.is_zero()) {
             return Err(Error::invalid("the timeout is 0 seconds"));
+        }
+        if self.timeout.is_some_and(|timeout| timeout > MAX_TIMEOUT) {
+            return Err(Error::invalid(format!(
+                "the timeout is longer than the {} seconds (366 days) that are allowed",
+                MAX_TIMEOUT.as_secs()
+            )));
         }
         Ok(())
     }

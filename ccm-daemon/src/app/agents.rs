@@ -14,6 +14,9 @@ use super::App;
 use super::asks::OpenAsks;
 use super::load::Figures;
 
+/// The most agents that one request may name to give their places back.
+const MOST_CLEANED: usize = 1000;
+
 impl App {
     pub(crate) async fn agents(&self, project: Option<ProjectId>) -> Result<Vec<api::Agent>> {
         let store = self.engine().store();
@@ -79,6 +82,12 @@ impl App {
         request: &CleanUpAgents,
         by: &str,
     ) -> Result<AgentCleanup> {
+        if request.agents.len() > MOST_CLEANED {
+            return Err(Error::invalid(format!(
+                "{} agents are named, and at most {MOST_CLEANED} are allowed",
+                request.agents.len()
+            )));
+        }
         let Cleanup {
             asleep,
             kept,

@@ -15,6 +15,9 @@ use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, de};
 use serde_path_to_error::{Path as FieldPath, Segment};
+use utoipa::IntoParams;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::{Ref, Required};
 
 use super::auth::elsewhere;
 use super::error::ApiError;
@@ -261,6 +264,16 @@ pub(crate) struct Keyed {
 
 /// The caller's name for this request, if it has one.
 pub(crate) struct Key(pub(crate) Option<Keyed>);
+impl IntoParams for Client {
+    fn into_params(_place: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![header_parameter(
+            "X-CCM-Client",
+            "Who asks, as what comes of it names them; `api` without it.",
+            "ClientName",
+        )]
+    }
+}
+
 
 impl<S: Sync> FromRequestParts<S> for Key {
     type Rejection = ApiError;
@@ -288,6 +301,31 @@ impl<S: Sync> FromRequestParts<S> for Key {
     }
 }
 
+impl IntoParams for Key {
+    fn into_params(_place: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![header_parameter(
+            "Idempotency-Key",
+            "Makes repeating the request harmless: the same key and body get the first answer again, and another body is \
+             refused.",
+            "IdempotencyKey",
+        )]
+    }
+}
+
+/// The description of a header that may be left out.
+fn header_parameter(name: &str, description: &str, schema: &str) -> Parameter {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some(description))
+        .schema(Some(Ref::from_schema_name(schema)))
+        .build()
+}
+
+/// The most values that a parameter may have.
+const MOST_VALUES: usize = 64;
+
 /// Values with commas in between, as in `state=queued,running`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CommaList<T>(pub(crate) Vec<T>);
@@ -305,10 +343,33 @@ where
 {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
+        if text.split(',').nth(MOST_VALUES).is_some() {
+            return Err(de::Error::custom(format!(
+                "at most {MOST_VALUES} values with commas in between are allowed"
+            )));
+        }
         text.split(',')
             .map(|item| item.trim().parse().map_err(de::Error::custom))
             .collect::<Result<_, _>>()
             .map(Self)
+    }
+}
+
+/// A place in what a run wrote, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Offset(pub(crate) u64);
+
+impl<'de> Deserialize<'de> for Offset {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        // What has no sign in 64 bits and in 63 is the same for clients whose integers all have one.
+        match text.parse::<i64>().map(u64::try_from) {
+            Ok(Ok(place)) => Ok(Self(place)),
+            _ => Err(de::Error::custom(format!(
+                "a place is a whole number from 0 to {}, found {text:?}",
+                i64::MAX
+            ))),
+        }
     }
 }
 
@@ -337,6 +398,18 @@ mod tests {
             "{}",
             unknown.detail
         );
+    }
+
+    #[test]
+    fn an_answer_has_no_other_fields() {
+        for body in [
+            r#"{"answer":"allow","text":[]}"#,
+            r#"{"answer":"deny","why":"no"}"#,
+            r#"{"answer":"text","text":["a"],"message":"b"}"#,
+        ] {
+            let error = parse::<ccm_core::api::Answer>(body.as_bytes()).unwrap_err();
+            assert_eq!(error.problem().code, ProblemCode::Invalid, "{body}");
+        }
     }
 
     #[test]

@@ -1,11 +1,15 @@
 //! The API's description, made from the handlers themselves.
 
+mod finish;
+mod links;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use ccm_core::api;
+use ccm_core::api::{self, shapes};
+use serde_json::Value;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::response::{Response as Described, ResponseBuilder};
@@ -32,8 +36,11 @@ pub const OPENAPI_PATH: &str = "/api/v1/openapi.json";
                        `code`.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
-    servers((url = "http://127.0.0.1:8765", description = "The daemon of this machine, at its usual address")),
-    components(schemas(api::Problem, api::Event, api::EventKind, api::Stream, api::TaskStateName)),
+    servers((url = "http://127.0.0.1:8765", description = "The local daemon of this machine, at its usual address")),
+    components(schemas(
+        api::Problem, api::Event, api::EventKind, api::Stream, api::TaskStateName, shapes::ClientName,
+        shapes::EventId, shapes::IdempotencyKey, shapes::PageToken,
+    )),
     modifiers(&Bearer),
     tags(
         (name = "tasks", description = "What someone wants done."),
@@ -68,11 +75,14 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .nest("/api/v1", v1)
 }
 
-/// The description of the whole API.
-pub fn document() -> Document {
+/// The description of the whole API, as JSON.
+pub fn document() -> Value {
     let mut document = routes().into_openapi();
     // Once the routes are there, unlike the modifiers of the derive.
     Common.modify(&mut document);
+    let mut document = serde_json::to_value(&document).unwrap_or_default();
+    links::add(&mut document);
+    finish::finish(&mut document);
     document
 }
 
@@ -87,7 +97,7 @@ pub fn document() -> Document {
     responses((status = 200, description = "The description", content_type = "application/json", body = Object)),
 )]
 async fn openapi() -> Response {
-    static TEXT: LazyLock<String> = LazyLock::new(|| document().to_json().unwrap_or_default());
+    static TEXT: LazyLock<String> = LazyLock::new(|| document().to_string());
     let mut response = TEXT.as_str().into_response();
     response.headers_mut().insert(
         header::CONTENT_TYPE,
@@ -121,7 +131,13 @@ struct Common;
 impl Modify for Common {
     fn modify(&self, document: &mut Document) {
         for (path, item) in &mut document.paths.paths {
-            let operations = [&mut item.get, &mut item.post, &mut item.delete];
+            let operations = [
+                &mut item.get,
+                &mut item.post,
+                &mut item.put,
+                &mut item.patch,
+                &mut item.delete,
+            ];
             for operation in operations.into_iter().flatten() {
                 let open = path == OPEN_PATH;
                 if open {
@@ -155,7 +171,10 @@ fn problem(description: &str, retry_after: bool) -> Described {
         .description(description)
         .content("application/problem+json", content);
     if retry_after {
-        let seconds = ObjectBuilder::new().schema_type(SchemaType::Type(Type::Integer));
+        let seconds = ObjectBuilder::new()
+            .schema_type(SchemaType::Type(Type::Integer))
+            .minimum(Some(0))
+            .maximum(Some(3600));
         let header = HeaderBuilder::new()
             .description(Some("After how many seconds another try makes sense."))
             .schema(Some(seconds));

@@ -26,8 +26,7 @@ use tokio::task::JoinHandle;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The description of the API, as JSON.
-pub(crate) static DOCUMENT: LazyLock<Value> =
-    LazyLock::new(|| serde_json::to_value(http::document()).unwrap());
+pub(crate) static DOCUMENT: LazyLock<Value> = LazyLock::new(http::document);
 
 /// A daemon.
 pub(crate) struct Server {

@@ -107,6 +107,97 @@ fn every_operation_is_described_with_its_problems() {
     }
 }
 
+/// What a request may hold has a limit of its own, and no unknown fields. Answers stay open for what is added later.
+#[test]
+fn every_value_of_a_request_is_bounded() {
+    fn look(schema: &Value, place: &str, seen: &mut BTreeSet<String>) {
+        if let Some(reference) = schema["$ref"].as_str() {
+            if seen.insert(reference.to_owned()) {
+                let target = DOCUMENT.pointer(&reference[1..]).unwrap();
+                look(target, reference, seen);
+            }
+            return;
+        }
+        for choice in ["oneOf", "anyOf", "allOf"] {
+            for (at, one) in schema[choice].as_array().into_iter().flatten().enumerate() {
+                look(one, &format!("{place}/{choice}/{at}"), seen);
+            }
+        }
+        let is = |name: &str| match &schema["type"] {
+            Value::Array(names) => names.iter().any(|one| one == name),
+            one => one == name,
+        };
+        let known = [
+            "string", "integer", "number", "boolean", "array", "object", "null",
+        ];
+        assert!(
+            schema["oneOf"].is_array()
+                || schema["allOf"].is_array()
+                || known.iter().any(|name| is(name)),
+            "{place} has no type: {schema}"
+        );
+        if is("string") && schema["enum"].is_null() {
+            let most = schema["maxLength"].as_u64();
+            assert!(
+                most.is_some_and(|most| most <= 1024 * 1024),
+                "{place} has no maxLength of its own"
+            );
+        }
+        if is("integer") {
+            let bounds = (&schema["minimum"], &schema["maximum"]);
+            assert!(
+                bounds.0.is_i64() && bounds.1.is_i64(),
+                "{place}: {bounds:?}"
+            );
+        }
+        if is("array") {
+            let most = schema["maxItems"].as_u64();
+            assert!(
+                most.is_some_and(|most| most <= 1000),
+                "{place} has no maxItems of its own"
+            );
+            look(&schema["items"], &format!("{place}/items"), seen);
+        }
+        if is("object") {
+            assert_eq!(
+                schema["additionalProperties"], false,
+                "{place} takes unknown fields"
+            );
+            for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+                look(property, &format!("{place}/{name}"), seen);
+            }
+        }
+    }
+    let mut seen = BTreeSet::new();
+    for operation in operations() {
+        let name = operation.name();
+        for parameter in operation.value["parameters"]
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
+            let place = format!("{name}, parameter {}", parameter["name"]);
+            assert!(
+                parameter["description"]
+                    .as_str()
+                    .is_some_and(|text| text.len() > 5),
+                "{place}"
+            );
+            look(&parameter["schema"], &place, &mut seen);
+        }
+        let body = &operation.value["requestBody"];
+        if body.is_object() {
+            assert_eq!(body["required"], true, "{name}");
+            look(
+                &body["content"]["application/json"]["schema"],
+                &format!("{name}, body"),
+                &mut seen,
+            );
+        }
+    }
+    assert!(seen.len() > 10, "{seen:?}");
+}
+
 #[test]
 fn every_schema_that_is_named_is_there() {
     fn references(value: &Value, found: &mut BTreeSet<String>) {

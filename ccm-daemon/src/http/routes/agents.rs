@@ -101,7 +101,7 @@ async fn get_attach_command(
     path = "/agents/{id}/start",
     operation_id = "start_agent",
     tag = "agents",
-    params(("id" = AgentId, Path, description = "The agent's id")),
+    params(("id" = AgentId, Path, description = "The agent's id"), Client),
     responses(
         (status = 200, description = "The agent", body = Agent),
         openapi::BadRequest, openapi::NotFound, openapi::Unavailable, openapi::DiskFull,
@@ -135,7 +135,7 @@ struct Force {
     path = "/agents/{id}/stop",
     operation_id = "stop_agent",
     tag = "agents",
-    params(("id" = AgentId, Path, description = "The agent's id"), Force),
+    params(("id" = AgentId, Path, description = "The agent's id"), Force, Client),
     responses(
         (status = 200, description = "The agent", body = Agent),
         openapi::BadRequest, openapi::NotFound, openapi::Conflict, openapi::Unavailable, openapi::DiskFull,
@@ -159,7 +159,7 @@ async fn stop_agent(
     path = "/agents/{id}/restart",
     operation_id = "restart_agent",
     tag = "agents",
-    params(("id" = AgentId, Path, description = "The agent's id"), Force),
+    params(("id" = AgentId, Path, description = "The agent's id"), Force, Client),
     responses(
         (status = 200, description = "The agent", body = Agent),
         openapi::BadRequest, openapi::NotFound, openapi::Conflict, openapi::Unavailable, openapi::DiskFull,
@@ -184,6 +184,7 @@ async fn restart_agent(
     operation_id = "clean_up_agents",
     tag = "agents",
     request_body = CleanUpAgents,
+    params(Client),
     responses(
         (status = 200, description = "Who sleeps now, and who was left alone", body = AgentCleanup),
         openapi::BadRequest, openapi::NotFound, openapi::Timeout, openapi::TooLarge, openapi::UnsupportedMediaType,

@@ -11,6 +11,7 @@ use utoipa_axum::routes;
 
 use super::{Answer, App, Caller, Client, Id, Json as Body, Query, Routes, openapi};
 use crate::http::page::{PageSize, PageToken, page};
+use ccm_core::api::shapes::PageToken as PageTokenText;
 
 pub(crate) fn routes() -> Routes {
     Routes::new()
@@ -38,7 +39,7 @@ struct Filter {
     #[param(value_type = Option<u32>, minimum = 1, maximum = 200, default = 50)]
     page_size: PageSize,
     /// The `next_page_token` of the part before.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<PageTokenText>)]
     page_token: Option<PageToken<AskId>>,
 }
 
@@ -110,11 +111,7 @@ async fn get_ask(State(app): State<Arc<App>>, Id(id): Id<AskId>) -> Answer<Json<
     operation_id = "answer_ask",
     tag = "asks",
     request_body = Reply,
-    params(
-        ("id" = AskId, Path, description = "The ask's id"),
-        ("X-CCM-Client" = Option<String>, Header, min_length = 1, max_length = 64, pattern = "^[a-z0-9:_-]+$",
-            description = "Who the ask names as having answered it; `api` without it."),
-    ),
+    params(("id" = AskId, Path, description = "The ask's id"), Client),
     responses(
         (status = 200, description = "The ask with its answer", body = Ask),
         openapi::BadRequest, openapi::NotFound, openapi::Timeout, openapi::Conflict, openapi::TooLarge,

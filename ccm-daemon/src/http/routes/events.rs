@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use ccm_core::api::EventKind;
+use ccm_core::api::shapes::EventId;
 use ccm_core::event::Cursor;
 use ccm_core::id::{ProjectId, RunId, TaskId};
 use ccm_core::store::EventQuery;
@@ -24,7 +25,7 @@ pub(crate) fn routes() -> Routes {
 struct Filter {
     /// Only after this place, `LOGID:SEQ`; from now on without it. `Last-Event-ID` beats it.
     #[serde(default, deserialize_with = "place")]
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<EventId>)]
     after: Option<Cursor>,
     /// Only about this project.
     project_id: Option<ProjectId>,
@@ -34,7 +35,7 @@ struct Filter {
     run_id: Option<RunId>,
     /// Only of these kinds, with commas in between.
     #[serde(default)]
-    #[param(value_type = Option<Vec<EventKind>>, style = Form, explode = false)]
+    #[param(value_type = Option<Vec<EventKind>>, min_items = 1, max_items = 64, style = Form, explode = false)]
     kind: CommaList<EventKind>,
 }
 
@@ -56,7 +57,7 @@ fn place<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cursor>, D
     tag = "events",
     params(
         Filter,
-        ("Last-Event-ID" = Option<String>, Header, description = "Only after this place, `LOGID:SEQ`"),
+        ("Last-Event-ID" = Option<EventId>, Header, description = "Only after this place, `LOGID:SEQ`"),
     ),
     responses(
         (status = 200, description = "The stream; the data of each event is an `Event`", content_type = "text/event-stream",

@@ -18,7 +18,7 @@ use ccm_core::api::Page;
 use utoipa_axum::router::OpenApiRouter;
 
 use super::error::Answer;
-use super::extract::{Caller, Client, CommaList, Id, Json, Key, Query};
+use super::extract::{Caller, Client, CommaList, Id, Json, Key, Offset, Query};
 use super::openapi;
 use crate::app::App;
 

@@ -11,6 +11,10 @@ use utoipa::IntoParams;
 use utoipa_axum::routes;
 
 use super::{Answer, App, Caller, Client, Id, Json as Body, Query, Routes, openapi, whole};
+use crate::http::error::ApiError;
+
+/// The longest text that is looked for among the names: clients ask about what may be a folder as well.
+const MOST_NAME: usize = 4096;
 
 pub(crate) fn routes() -> Routes {
     Routes::new()
@@ -26,6 +30,7 @@ pub(crate) fn routes() -> Routes {
 #[into_params(parameter_in = Query)]
 struct Filter {
     /// Only the one of exactly this name.
+    #[param(max_length = 4096)]
     name: Option<String>,
 }
 
@@ -48,8 +53,14 @@ async fn list_projects(
     caller: Caller,
     Query(filter): Query<Filter>,
 ) -> Answer<Json<Page<Project>>> {
+    let name = filter.name.as_deref();
+    if name.is_some_and(|name| name.chars().count() > MOST_NAME) {
+        return Err(ApiError::bad_request(format!(
+            "name has more than {MOST_NAME} characters"
+        )));
+    }
     let own = caller.project(None)?;
-    let mut projects = app.projects(filter.name.as_deref()).await?;
+    let mut projects = app.projects(name).await?;
     projects.retain(|project| own.is_none_or(|own| project.id == own));
     Ok(Json(whole(projects)))
 }
@@ -125,7 +136,7 @@ struct Removal {
     path = "/projects/{id}",
     operation_id = "remove_project",
     tag = "projects",
-    params(("id" = ProjectId, Path, description = "The project's id"), Removal),
+    params(("id" = ProjectId, Path, description = "The project's id"), Removal, Client),
     responses(
         (status = 204, description = "It is removed"),
         openapi::BadRequest, openapi::NotFound, openapi::Conflict, openapi::Unavailable, openapi::DiskFull,

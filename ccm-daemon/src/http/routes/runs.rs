@@ -11,9 +11,10 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::routes;
 
-use super::{Answer, App, Caller, Id, Query, Routes, openapi, whole};
+use super::{Answer, App, Caller, Id, Offset, Query, Routes, openapi, whole};
 use crate::http::error::ApiError;
 use crate::http::page::{PageSize, PageToken, page};
+use ccm_core::api::shapes::PageToken as PageTokenText;
 
 /// Where the bytes of an answer begin.
 const LOG_OFFSET: HeaderName = HeaderName::from_static("x-log-offset");
@@ -46,7 +47,7 @@ struct Filter {
     #[param(value_type = Option<u32>, minimum = 1, maximum = 200, default = 50)]
     page_size: PageSize,
     /// The `next_page_token` of the part before.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<PageTokenText>)]
     page_token: Option<PageToken<RunId>>,
 }
 
@@ -120,7 +121,7 @@ struct Part {
     /// The first byte; 0 without it.
     #[serde(default)]
     #[param(value_type = Option<u64>, minimum = 0, default = 0)]
-    offset: u64,
+    offset: Offset,
     /// At most so many bytes.
     #[serde(default = "most_bytes")]
     #[param(value_type = Option<u64>, minimum = 1, maximum = 1048576, default = 1048576)]
@@ -162,10 +163,10 @@ async fn get_run_log(
         )));
     }
     let stream = part.stream.unwrap_or(Stream::Out);
-    let chunk = app.run_log(id, stream, part.offset, part.limit).await?;
+    let chunk = app.run_log(id, stream, part.offset.0, part.limit).await?;
     let headers = [
         (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
-        (LOG_OFFSET, part.offset.to_string()),
+        (LOG_OFFSET, part.offset.0.to_string()),
         (LOG_SIZE, chunk.size.to_string()),
     ];
     Ok((headers, chunk.bytes).into_response())
@@ -197,7 +198,7 @@ struct Entries {
     /// Only after this place: the `next` of the part before; from the beginning without it.
     #[serde(default)]
     #[param(value_type = Option<u64>, minimum = 0, default = 0)]
-    after: u64,
+    after: Offset,
     /// About how many entries.
     #[serde(default = "most_entries")]
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 1000)]
@@ -234,5 +235,5 @@ async fn get_transcript(
             part.limit
         )));
     }
-    Ok(Json(app.transcript(id, part.after, part.limit).await?))
+    Ok(Json(app.transcript(id, part.after.0, part.limit).await?))
 }

@@ -15,6 +15,7 @@ use super::{
     Answer, App, Caller, Client, CommaList, Id, Json as Body, Key, Query, Routes, openapi,
 };
 use crate::http::page::{PageSize, PageToken, page};
+use ccm_core::api::shapes::PageToken as PageTokenText;
 
 /// Says that an answer is that of an earlier request.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -36,14 +37,14 @@ struct Filter {
     project_id: Option<ProjectId>,
     /// Only in one of these states, with commas in between.
     #[serde(default)]
-    #[param(value_type = Option<Vec<TaskStateName>>, style = Form, explode = false)]
+    #[param(value_type = Option<Vec<TaskStateName>>, min_items = 1, max_items = 64, style = Form, explode = false)]
     state: CommaList<TaskStateName>,
     /// At most so many.
     #[serde(default)]
     #[param(value_type = Option<u32>, minimum = 1, maximum = 200, default = 50)]
     page_size: PageSize,
     /// The `next_page_token` of the part before.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<PageTokenText>)]
     page_token: Option<PageToken<TaskId>>,
 }
 
@@ -85,13 +86,7 @@ async fn list_tasks(
     operation_id = "create_task",
     tag = "tasks",
     request_body = CreateTask,
-    params(
-        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]+$",
-            description = "Makes repeating the request harmless: for seven days the same key gets the first answer again, \
-                           and with another body it is refused."),
-        ("X-CCM-Client" = Option<String>, Header, min_length = 1, max_length = 64, pattern = "^[a-z0-9:_-]+$",
-            description = "What the task names as its creator; `api` without it."),
-    ),
+    params(Key, Client),
     responses(
         (status = 201, description = "The task, accepted", body = Task, headers(
             ("Location" = String, description = "The task's path"),
@@ -149,7 +144,7 @@ async fn get_task(State(app): State<Arc<App>>, Id(id): Id<TaskId>) -> Answer<Jso
     path = "/tasks/{id}/cancel",
     operation_id = "cancel_task",
     tag = "tasks",
-    params(("id" = TaskId, Path, description = "The task's id")),
+    params(("id" = TaskId, Path, description = "The task's id"), Client),
     responses(
         (status = 200, description = "What it led to", body = CancelAnswer),
         openapi::BadRequest, openapi::NotFound, openapi::Conflict, openapi::Unavailable, openapi::DiskFull,
@@ -171,7 +166,7 @@ async fn cancel_task(
     path = "/tasks/{id}/retry",
     operation_id = "retry_task",
     tag = "tasks",
-    params(("id" = TaskId, Path, description = "The task's id")),
+    params(("id" = TaskId, Path, description = "The task's id"), Client),
     responses(
         (status = 200, description = "The task, waiting again", body = Task),
         openapi::BadRequest, openapi::NotFound, openapi::Conflict, openapi::Unavailable, openapi::DiskFull,
@@ -195,12 +190,7 @@ async fn retry_task(
     operation_id = "send_message",
     tag = "tasks",
     request_body = SendMessage,
-    params(
-        ("id" = TaskId, Path, description = "The task's id"),
-        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]+$",
-            description = "Makes repeating the request harmless: the same key is the same message, as it stands by then, \
-                           and with another text it is refused."),
-    ),
+    params(("id" = TaskId, Path, description = "The task's id"), Key, Client),
     responses(
         (status = 201, description = "The message, accepted", body = Input),
         openapi::BadRequest, openapi::NotFound, openapi::Timeout, openapi::Conflict, openapi::TooLarge,
