@@ -22,7 +22,8 @@ use crate::run::{Checkpoint, Observation, Outcome, Run, Usage};
 use crate::scheduler::Candidate;
 use crate::system::System;
 use crate::task::{
-    CancelEffect, Place, Setback, SpecEdit, Spot, StopIntent, Task, TaskSpec, TaskStateName, TaskText,
+    CancelEffect, Place, Setback, SpecEdit, Spot, StopIntent, Task, TaskSpec, TaskStateName,
+    TaskText,
 };
 use crate::time::Timestamp;
 

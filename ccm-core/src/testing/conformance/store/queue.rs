@@ -124,7 +124,8 @@ pub async fn edit_changes_what_it_says(place: &dyn StorePlace) {
     let event = bench.store.events(&query).await.unwrap().remove(0);
     assert_eq!(event.task_id, Some(task.id));
     assert_eq!(event.data["by"], "me");
-    let fields = "title text priority not_before blocked_by max_retries timeout_s session tags system_type";
+    let fields =
+        "title text priority not_before blocked_by max_retries timeout_s session tags system_type";
     let fields: Vec<&str> = fields.split(' ').collect();
     assert_eq!(event.data["fields"], serde_json::json!(fields));
     let none = SpecEdit {

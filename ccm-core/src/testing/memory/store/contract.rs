@@ -15,7 +15,8 @@ use crate::reason::Reason;
 use crate::run::Run;
 use crate::store::{
     AskQuery, Claim, Claimed, Counts, CreateTasks, Created, EventQuery, Finish, Intake, LogRange,
-    Message, NewProject, Page, QueueQuery, Ready, Registered, Reply, ReplyEffect, RunQuery, Store, TaskEdit, TaskMove, TaskQuery,
+    Message, NewProject, Page, QueueQuery, Ready, Registered, Reply, ReplyEffect, RunQuery, Store,
+    TaskEdit, TaskMove, TaskQuery,
 };
 use crate::system::System;
 use crate::task::{CancelEffect, Setback, StopIntent, Task};

@@ -105,13 +105,7 @@ impl State {
     }
 
     /// Keeps a task as it was changed to be.
-    fn replace(
-        &mut self,
-        next: Task,
-        changes: &[&str],
-        by: &str,
-        now: Timestamp,
-    ) -> Result<Task> {
+    fn replace(&mut self, next: Task, changes: &[&str], by: &str, now: Timestamp) -> Result<Task> {
         let row = self.task_row(next.id)?;
         let first = &row.task.spec;
         row.first.get_or_insert_with(|| first.clone());

@@ -99,7 +99,9 @@ impl State {
         }
         let tasks = used.tasks.iter().filter_map(|id| self.tasks.get(id));
         Ok(Created {
-            tasks: tasks.map(|row| row.task.clone().as_created(row.first.clone())).collect(),
+            tasks: tasks
+                .map(|row| row.task.clone().as_created(row.first.clone()))
+                .collect(),
             replayed: true,
         })
     }
