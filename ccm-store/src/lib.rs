@@ -29,6 +29,7 @@ mod migration;
 #[cfg(test)]
 mod plans;
 mod projects;
+mod queue;
 mod reader;
 mod ready;
 mod runs;

@@ -23,7 +23,10 @@ pub use status::{
     Check, CheckStatus, ConfigChange, Health, LogPlace, QueueStatus, Readiness, Reload, Shutdown,
     ShutdownReport, Status, System,
 };
-pub use task::{CancelAnswer, CreateTask, Task};
+pub use task::{
+    BulkCreate, BulkCreated, BulkIds, BulkResult, BulkResults, CancelAnswer, CreateTask, EditTask,
+    MAX_BULK, MoveEnd, MoveTask, Task,
+};
 
 pub use crate::agent::Wanted;
 pub use crate::ask::{Answer, AskKind, Choice, ChoiceOption};

@@ -123,6 +123,8 @@ codes! {
     TrustChanged = "trust_changed", 409, "The settings changed meanwhile";
     /// The object was changed meanwhile.
     StaleRevision = "stale_revision", 412, "The object was changed meanwhile";
+    /// The request must say which revision of the object it is about, in `If-Match`.
+    PreconditionRequired = "precondition_required", 428, "Say which revision you saw";
     /// The idempotency key was used for another request.
     IdempotencyKeyReused = "idempotency_key_reused", 422, "The idempotency key was used for another request";
     /// The queue is full.

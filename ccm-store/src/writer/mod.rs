@@ -6,6 +6,7 @@
 //! change that is refused leaves nothing behind: it checks before it changes.
 
 mod flush;
+mod gap;
 mod load;
 mod reserve;
 mod script;
@@ -25,10 +26,14 @@ use crate::error::Failure;
 use crate::values::column;
 
 #[cfg(test)]
-pub(crate) use flush::{PROMOTE, unblock};
+pub(crate) use flush::{PROMOTE, shift, unblock};
+#[cfg(test)]
+pub(crate) use gap::{Look, oldest, statement as along_queue};
 pub(crate) use load::Needs;
 #[cfg(test)]
-pub(crate) use load::{OPEN_ASKS_OF, OPEN_INPUTS_OF, OPEN_RUNS_OF, asks_of_requests, run_of};
+pub(crate) use load::{
+    OPEN_ASKS_OF, OPEN_INPUTS_OF, OPEN_RUNS_OF, asks_of_requests, circles, run_of,
+};
 pub(crate) use reserve::Reserve;
 pub(crate) use script::Script;
 pub(crate) use work::{About, KeyName, Tracked, Work};

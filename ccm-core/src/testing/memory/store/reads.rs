@@ -146,9 +146,9 @@ impl State {
 
 /// The first by priority, then those of the oldest that are not among them.
 fn candidates(mut tasks: Vec<&Task>, per_project: usize) -> Vec<Candidate> {
-    tasks.sort_by_key(|task| (task.created_at, task.id));
+    tasks.sort_by_key(|task| (task.rank, task.id));
     let oldest: Vec<&Task> = tasks.iter().take(per_project).copied().collect();
-    // The sort is stable: within a priority the oldest stays first.
+    // The sort is stable: within a priority the lowest rank stays first.
     tasks.sort_by_key(|task| std::cmp::Reverse(task.spec.priority));
     tasks.truncate(per_project);
     for task in oldest {
@@ -163,13 +163,13 @@ fn candidate(task: &Task) -> Candidate {
     Candidate {
         task: task.id,
         priority: task.spec.priority,
-        created_at: task.created_at,
+        rank: task.rank,
         due_at: task.due_at,
         wants: Wants::from(&task.spec),
     }
 }
 
-fn page<'a, T: Clone + 'a>(items: impl Iterator<Item = &'a T>, limit: u32) -> Page<T> {
+pub(super) fn page<'a, T: Clone + 'a>(items: impl Iterator<Item = &'a T>, limit: u32) -> Page<T> {
     let limit = limit as usize;
     let mut items: Vec<T> = items.take(limit + 1).cloned().collect();
     let more = items.len() > limit;
