@@ -88,7 +88,8 @@ impl Context {
     pub(crate) fn client(&self) -> Result<Client, Failure> {
         let token = variable("CCM_TOKEN");
         if let Some(url) = variable("CCM_URL") {
-            let Some(token) = token else {
+            let at_socket = url.starts_with("unix:");
+            let Some(token) = token.or_else(|| at_socket.then(String::new)) else {
                 return Err(Failure::new(
                     Code::Unauthorized,
                     "CCM_URL is set but CCM_TOKEN is not",
@@ -109,11 +110,11 @@ impl Context {
             let (home, token) = (home.clone(), token.clone());
             Arc::new(move || {
                 let info = home.running_daemon()?;
-                Some(Endpoint::new(info.url(), token.clone()))
+                Some(Endpoint::new(info.local_url(), token.clone()))
             })
         };
         Ok(Client::with(
-            &Endpoint::new(info.url(), token),
+            &Endpoint::new(info.local_url(), token),
             "cli",
             Some(again),
         )?)

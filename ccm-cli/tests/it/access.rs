@@ -3,7 +3,7 @@
 use ccm_core::api::{AuditEntry, Task, TaskStateName};
 use ccm_core::id::TaskId;
 
-use crate::support::{Machine, block_on, until};
+use crate::support::{Machine, Ran, block_on, until};
 
 fn task(machine: &Machine, id: &str) -> Task {
     let id: TaskId = id.parse().unwrap();
@@ -127,4 +127,31 @@ fn no_secret_is_in_a_log_or_in_the_list_of_processes() {
     }
     assert!(read >= 2, "the daemon's log and the audit log");
     machine.ccm(&["task", "cancel", &id]).ok();
+}
+
+#[test]
+fn programs_ask_at_the_socket_where_the_port_speaks_tls() {
+    let machine = Machine::new();
+    let dir = machine.home().dir().to_owned();
+    let made = rcgen::generate_simple_self_signed(["box.example".to_owned()]).unwrap();
+    std::fs::write(dir.join("cert.pem"), made.cert.pem()).unwrap();
+    std::fs::write(dir.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    machine.set("web_ui.tls", "{cert: cert.pem, key: key.pem}");
+    let _daemon = machine.daemon_with(|_| {});
+    let project = machine.project("demo", &["cat"]);
+    let id = project.task("hello");
+    project.ccm(&["task", "wait", &id]).ok();
+    let info = machine.info().unwrap();
+    assert!(info.tls);
+    // Named, it needs no token.
+    let elsewhere = |url: &str| {
+        let mut command = machine.command("ccm", &["task", "show", &id, "--json"]);
+        Ran::of(command.env("CCM_URL", url))
+    };
+    let socket = format!("unix:{}", info.socket.unwrap().display());
+    assert_eq!(elsewhere(&socket).json()["state"], "succeeded");
+    let told = elsewhere("unix:ccm.sock").fails(2);
+    assert!(told.contains("begins with a slash"), "{told}");
+    let told = elsewhere("unix:/nowhere/ccm.sock").fails(3);
+    assert!(told.contains("/nowhere/ccm.sock"), "{told}");
 }

@@ -7,6 +7,7 @@ use crate::time::Timestamp;
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SignInCode {
     /// The code.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[0-9a-f]{32}$"))]
     pub code: String,
     /// What the browser opens.
     pub url: String,
@@ -18,7 +19,8 @@ pub struct SignInCode {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Session {
-    /// Its name, 16 hexadecimal digits.
+    /// Its name.
+    #[cfg_attr(feature = "openapi", schema(value_type = super::shapes::SessionId))]
     pub id: String,
     /// What the browser called itself.
     pub browser: String,

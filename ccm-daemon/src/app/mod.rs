@@ -63,6 +63,8 @@ pub struct AppParts {
 pub struct Facts {
     /// Where it listens.
     pub address: SocketAddr,
+    /// Whether it speaks TLS there.
+    pub tls: bool,
     /// Whether the web UI is served.
     pub web_ui: WebUi,
     /// What a browser opens for it.
@@ -176,7 +178,7 @@ impl App {
 
     /// Whether what is asked of it comes over TLS.
     pub(crate) fn is_tls(&self) -> bool {
-        false
+        self.parts.facts.tls
     }
 
     /// What a browser opens for the web UI.

@@ -274,7 +274,6 @@ impl IntoParams for Client {
     }
 }
 
-
 impl<S: Sync> FromRequestParts<S> for Key {
     type Rejection = ApiError;
 

@@ -3,6 +3,7 @@
 mod auth;
 mod error;
 mod extract;
+mod listen;
 mod openapi;
 mod page;
 mod routes;
@@ -21,6 +22,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 pub use auth::AllowedHosts;
 pub(crate) use extract::Keyed;
+pub use listen::Listeners;
 pub use openapi::{OPENAPI_PATH, document};
 pub(crate) use serve::DESCRIPTORS;
 pub use serve::{Capacity, serve};

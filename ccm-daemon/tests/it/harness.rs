@@ -124,6 +124,7 @@ impl Server {
             capacity,
             facts: Facts {
                 address,
+                tls: false,
                 web_ui: WebUi::Served,
                 web_ui_url: Some(format!("http://localhost:{}", address.port())),
                 profile: "full".to_owned(),
@@ -133,7 +134,7 @@ impl Server {
             },
         }));
         let serving = tokio::spawn(http::serve(
-            listener,
+            http::Listeners::at(listener).unwrap(),
             http::router(Arc::clone(&app)),
             app.stopping().clone(),
         ));

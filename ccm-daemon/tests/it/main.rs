@@ -10,6 +10,7 @@ mod doctor;
 mod events;
 mod harness;
 mod json_schema;
+mod listen;
 mod lists;
 mod machine_config;
 mod machine_draft;

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use ccm_core::api::ProblemCode;
 
 use super::{Single, single};
+use crate::access::Principal;
 use crate::app::App;
 use crate::http::error::ApiError;
 
@@ -26,11 +27,16 @@ impl AllowedHosts {
             SocketAddr::V4(address) => address.ip().to_string(),
             SocketAddr::V6(address) => format!("[{}]", address.ip()),
         };
+        let mut names = vec!["127.0.0.1", "localhost", "[::1]"];
+        // "Every address" is the name of none, and some browsers take pages of everybody's there.
+        if !address.ip().is_unspecified() {
+            names.push(&listening);
+        }
         let mut hosts = Vec::new();
-        for name in ["127.0.0.1", "localhost", "[::1]", &listening] {
+        for name in names {
             hosts.push(format!("{name}:{port}"));
-            // HTTP leaves its own port out.
-            if port == 80 {
+            // HTTP and HTTPS leave their own ports out.
+            if matches!(port, 80 | 443) {
                 hosts.push(name.to_owned());
             }
         }
@@ -85,6 +91,11 @@ fn foreign(app: &App, request: &Request) -> Option<String> {
         return Some("this is no proxy: name the path alone, without host".to_owned());
     }
     let hosts = app.allowed_hosts();
+    if request.extensions().get::<Principal>().is_some() {
+        // No browser gets to the unix socket, whatever names it is made to believe in.
+        let is_page = request.headers().contains_key(header::ORIGIN);
+        return is_page.then(|| "no page may ask at the socket".to_owned());
+    }
     match single(request.headers(), header::HOST) {
         Single::None => return Some("the request has no Host header".to_owned()),
         Single::Many => return Some("the request has more than one Host header".to_owned()),

@@ -90,12 +90,13 @@ fn entry(app: &App, principal: &Principal, request: &Parts) -> AuditEntry {
 }
 
 async fn who(app: &App, request: &Parts) -> Answer<Principal> {
-    if let Some(peer) = request.extensions.get::<Principal>() {
-        return Ok(peer.clone());
-    }
     let headers = &request.headers;
+    // Whoever shows a token is what the token says, also at the socket: an agent there stays an agent.
     if headers.contains_key(header::AUTHORIZATION) {
         return bearer(app, headers).await;
+    }
+    if let Some(peer) = request.extensions.get::<Principal>() {
+        return Ok(peer.clone());
     }
     match browser::session(app, request) {
         Some(found) => found,

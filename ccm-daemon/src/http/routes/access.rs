@@ -3,6 +3,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use ccm_core::api::shapes::{PageToken as PageTokenText, SessionId as SessionIdText};
 use ccm_core::api::{AuditEntry, Page, ProblemCode, Session, SignInCode};
 use ccm_core::time::Timestamp;
 use serde::Deserialize;
@@ -74,7 +75,7 @@ async fn list_sessions(
     path = "/sessions/{id}",
     operation_id = "end_session",
     tag = "access",
-    params(("id" = String, Path, description = "The session's id", pattern = "^[0-9a-f]{16}$")),
+    params(("id" = SessionIdText, Path, description = "The session's id")),
     responses(
         (status = 204, description = "It is signed out"),
         openapi::BadRequest, openapi::NotFound, openapi::DiskFull,
@@ -99,7 +100,7 @@ struct Part {
     #[param(value_type = Option<u32>, minimum = 1, maximum = 200, default = 50)]
     page_size: PageSize,
     /// The `next_page_token` of the part before.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<PageTokenText>)]
     page_token: Option<PageToken<Timestamp>>,
 }
 
