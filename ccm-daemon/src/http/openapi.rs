@@ -58,6 +58,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(routes::agents::routes())
         .merge(routes::asks::routes())
         .merge(routes::tasks::routes())
+        .merge(routes::bulk::routes())
         .merge(routes::runs::routes())
         .merge(routes::events::routes())
         .routes(routes!(openapi));
@@ -119,7 +120,12 @@ struct Common;
 impl Modify for Common {
     fn modify(&self, document: &mut Document) {
         for (path, item) in &mut document.paths.paths {
-            let operations = [&mut item.get, &mut item.post, &mut item.delete];
+            let operations = [
+                &mut item.get,
+                &mut item.post,
+                &mut item.patch,
+                &mut item.delete,
+            ];
             for operation in operations.into_iter().flatten() {
                 let open = path == OPEN_PATH;
                 if open {
@@ -182,9 +188,11 @@ problems! {
     Timeout = "408", false, "The body did not come in time.";
     Conflict = "409", false, "The object's state does not allow it, or the name or path is taken.";
     Gone = "410", false, "The place in the log is gone or belongs to another log: read the state anew.";
+    Stale = "412", false, "The object was changed meanwhile: look at it again.";
     TooLarge = "413", false, "The body is too large.";
     UnsupportedMediaType = "415", false, "The body is not `application/json`.";
     Invalid = "422", false, "A value is not allowed; `errors` says which.";
+    PreconditionRequired = "428", false, "The request must have `If-Match` with the object's `ETag`.";
     QueueFull = "429", true, "The queue is full.";
     Internal = "500", false, "Something went wrong inside; the daemon's log says what.";
     Unsupported = "501", false, "This daemon can't do it as it is set up.";
