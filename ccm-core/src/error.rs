@@ -108,6 +108,14 @@ impl Error {
         self
     }
 
+    /// The same error as whoever asked only for `part` sees it.
+    #[must_use]
+    pub fn seen_from(mut self, part: &str) -> Self {
+        let own = self.part.take();
+        self.part = own.map(|own| own.strip_prefix(part).map(str::to_owned).unwrap_or(own));
+        self
+    }
+
     /// The part of what was asked for that is wrong, as a JSON pointer, if it is one part.
     pub fn part(&self) -> Option<&str> {
         self.part.as_deref()

@@ -260,46 +260,70 @@ pub struct BulkResult {
 /// A change of what a waiting task asks for. What is left out stays; `null` unsets what need not be there.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub struct EditTask {
     /// What the agent gets: 1 byte to 1 MiB of UTF-8 without NUL. A title that was made from the old text is made anew.
-    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub text: Option<String>,
     /// One line for people; `null` has it made from the text.
-    #[serde(skip_serializing_if = "Edit::is_keep")]
+    #[serde(default, skip_serializing_if = "Edit::is_keep")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, required = false))]
     pub title: Edit<String>,
     /// Higher is sooner; 0 is usual.
-    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub priority: Option<i32>,
     /// Not to be started before this, also when it waits for another attempt; `null` for at once.
-    #[serde(skip_serializing_if = "Edit::is_keep")]
+    #[serde(default, skip_serializing_if = "Edit::is_keep")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<Timestamp>, required = false))]
     pub not_before: Edit<Timestamp>,
     /// Tasks that must have succeeded first.
-    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub blocked_by: Option<Vec<TaskId>>,
     /// How many further attempts may follow a failed one.
-    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub max_retries: Option<u32>,
     /// The longest that one attempt may take, in seconds; `null` for as long as it takes.
-    #[serde(skip_serializing_if = "Edit::is_keep")]
+    #[serde(default, skip_serializing_if = "Edit::is_keep")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<u64>, required = false))]
     pub timeout_s: Edit<u64>,
     /// Which conversation it belongs to.
-    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub session: Option<SessionMode>,
     /// Tags that a machine must all have to run it.
-    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub tags: Option<Vec<String>>,
     /// The kind of machine it needs; `null` for any.
-    #[serde(skip_serializing_if = "Edit::is_keep")]
+    #[serde(default, skip_serializing_if = "Edit::is_keep")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<SystemKind>, required = false))]
     pub system_type: Edit<SystemKind>,
 }
@@ -313,10 +337,9 @@ where
     T::deserialize(deserializer).map(Some)
 }
 
-/// Where a waiting task is to go among those of its project that wait. Exactly one of these.
+/// Where a waiting task is to go among those of its project that wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", try_from = "MoveWish")]
 pub enum MoveTask {
     /// Just before this one, with its priority.
     Before(TaskId),
@@ -335,6 +358,67 @@ pub enum MoveEnd {
     First,
     /// Started after all that wait now.
     Last,
+}
+
+/// What stands in the request, read as a whole, so that every mistake is told with its place.
+#[derive(Default, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+struct MoveWish {
+    /// Just before this one, with its priority.
+    #[serde(default, deserialize_with = "given")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    before: Option<TaskId>,
+    /// Just after this one, with its priority.
+    #[serde(default, deserialize_with = "given")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    after: Option<TaskId>,
+    /// To an end of the queue, with the highest or lowest priority of those that wait.
+    #[serde(default, deserialize_with = "given")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    to: Option<MoveEnd>,
+}
+
+#[cfg(feature = "openapi")]
+impl utoipa::PartialSchema for MoveTask {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        use utoipa::openapi::{RefOr, Schema};
+        let mut schema = MoveWish::schema();
+        if let RefOr::T(Schema::Object(object)) = &mut schema {
+            object.description = Some(
+                "Where a waiting task is to go among those of its project that wait. Exactly one of these."
+                    .to_owned(),
+            );
+            object.min_properties = Some(1);
+            object.max_properties = Some(1);
+        }
+        schema
+    }
+}
+
+#[cfg(feature = "openapi")]
+impl utoipa::ToSchema for MoveTask {
+    fn schemas(
+        schemas: &mut Vec<(
+            String,
+            utoipa::openapi::RefOr<utoipa::openapi::schema::Schema>,
+        )>,
+    ) {
+        MoveWish::schemas(schemas);
+    }
+}
+
+impl TryFrom<MoveWish> for MoveTask {
+    type Error = &'static str;
+
+    fn try_from(wish: MoveWish) -> Result<Self, Self::Error> {
+        match (wish.before, wish.after, wish.to) {
+            (Some(task), None, None) => Ok(Self::Before(task)),
+            (None, Some(task), None) => Ok(Self::After(task)),
+            (None, None, Some(end)) => Ok(Self::To(end)),
+            _ => Err("give exactly one of `before`, `after` and `to`"),
+        }
+    }
 }
 
 impl From<MoveTask> for Place {

@@ -152,11 +152,11 @@ impl Task {
         now: Timestamp,
     ) -> Result<Option<(Self, Vec<&'static str>)>> {
         self.waits("edited")?;
-        if let Some(seen) = revision.filter(|seen| *seen != self.revision) {
+        if revision.is_some_and(|seen| seen != self.revision) {
             return Err(Error::new(
                 ErrorKind::StaleRevision,
                 format!(
-                    "the task is at revision {}, no longer at {seen}: look at it again",
+                    "the task was changed meanwhile: look at it again (it is at revision {})",
                     self.revision
                 ),
             ));

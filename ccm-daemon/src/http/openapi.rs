@@ -67,6 +67,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(routes::agents::routes())
         .merge(routes::asks::routes())
         .merge(routes::tasks::routes())
+        .merge(routes::bulk::routes())
         .merge(routes::runs::routes())
         .merge(routes::events::routes())
         .routes(routes!(openapi));
@@ -204,9 +205,11 @@ problems! {
     Timeout = "408", false, "The body did not come in time.";
     Conflict = "409", false, "The object's state does not allow it, or the name or path is taken.";
     Gone = "410", false, "The place in the log is gone or belongs to another log: read the state anew.";
+    Stale = "412", false, "The object was changed meanwhile: look at it again.";
     TooLarge = "413", false, "The body is too large.";
     UnsupportedMediaType = "415", false, "The body is not `application/json`.";
     Invalid = "422", false, "A value is not allowed; `errors` says which.";
+    PreconditionRequired = "428", false, "The request must have `If-Match` with the object's `ETag`.";
     QueueFull = "429", true, "The queue is full, or somebody tried too many wrong tokens.";
     TooManyAttempts = "429", true, "Somebody tried too many wrong tokens, and this one is wrong, too.";
     Internal = "500", false, "Something went wrong inside; the daemon's log says what.";

@@ -375,6 +375,7 @@ async fn every_operation_is_closed_to_agents_unless_it_is_meant_for_them() {
         "get_agent",
         "list_tasks",
         "create_task",
+        "create_tasks",
         "get_task",
         "list_runs",
         "get_run",

@@ -24,6 +24,7 @@ mod problems;
 mod program;
 mod projects;
 mod readers;
+mod queue;
 mod reload;
 mod security;
 mod tasks;

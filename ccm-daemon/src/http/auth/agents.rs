@@ -43,6 +43,7 @@ const AGENTS_MAY: &[(Method, &str, Bound)] = &[
     (Method::GET, "/api/v1/agents/{id}", Bound::Agent),
     (Method::GET, "/api/v1/tasks", Bound::Handler),
     (Method::POST, "/api/v1/tasks", Bound::Handler),
+    (Method::POST, "/api/v1/tasks/bulk", Bound::Handler),
     (Method::GET, "/api/v1/tasks/{id}", Bound::Task),
     (Method::GET, "/api/v1/runs", Bound::Handler),
     (Method::GET, "/api/v1/runs/{id}", Bound::Run),

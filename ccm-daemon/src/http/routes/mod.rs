@@ -3,6 +3,7 @@
 pub(super) mod access;
 pub(super) mod agents;
 pub(super) mod asks;
+pub(super) mod bulk;
 pub(super) mod events;
 pub(super) mod health;
 pub(super) mod projects;
