@@ -13,13 +13,19 @@ use ccm_core::api::ProblemCode;
 use subtle::ConstantTimeEq;
 
 use super::error::ApiError;
-use super::web;
+use super::{reference, web};
 use crate::app::App;
 
 /// The one path of the API that answers without a token.
 pub(crate) const OPEN_PATH: &str = "/health";
 /// Every path that does.
-const OPEN_PATHS: [&str; 2] = [OPEN_PATH, web::PATH];
+const OPEN_PATHS: [&str; 5] = [
+    OPEN_PATH,
+    web::PATH,
+    reference::PATH,
+    reference::PROBLEMS_PATH,
+    reference::STYLE_PATH,
+];
 
 /// The names under which this daemon may be asked, each as it has to stand in `Host`.
 #[derive(Debug, Clone, PartialEq, Eq)]

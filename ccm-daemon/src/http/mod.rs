@@ -5,6 +5,7 @@ mod error;
 mod extract;
 mod openapi;
 mod page;
+mod reference;
 mod routes;
 mod serve;
 mod sse;
@@ -31,6 +32,9 @@ pub fn router(app: Arc<App>) -> Router {
     let (routes, _) = openapi::routes().split_for_parts();
     routes
         .route(web::PATH, get(web::page))
+        .route(reference::PATH, get(reference::reference))
+        .route(reference::PROBLEMS_PATH, get(reference::problems))
+        .route(reference::STYLE_PATH, get(reference::style))
         .fallback(error::no_such_path)
         .method_not_allowed_fallback(error::no_such_method)
         // The last layer is the first that a request meets.

@@ -21,6 +21,7 @@ mod openapi;
 mod problems;
 mod program;
 mod projects;
+mod reference;
 mod reload;
 mod security;
 mod tasks;

@@ -13,6 +13,7 @@ pub(super) fn finish(document: &mut Value) {
     for operation in operations(document) {
         simplify_parameters(operation);
         describe_stream(operation);
+        describe_locations(operation);
     }
     bound(document);
     close(&mut document["components"]["schemas"]["Answer"]);
@@ -69,6 +70,16 @@ fn simplify_parameters(operation: &mut Value) {
 fn close(choice: &mut Value) {
     for variant in choice["oneOf"].as_array_mut().into_iter().flatten() {
         variant["additionalProperties"] = json!(false);
+    }
+}
+
+/// Says of the headers that name a place what the derive can't.
+fn describe_locations(operation: &mut Value) {
+    let answers = operation["responses"].as_object_mut().into_iter().flatten();
+    for (_, answer) in answers {
+        if let Some(location) = answer.pointer_mut("/headers/Location/schema") {
+            *location = json!({"type": "string", "format": "uri-reference", "maxLength": 256});
+        }
     }
 }
 
