@@ -34,14 +34,14 @@ pub struct ProblemPart {
 }
 
 macro_rules! codes {
-    ($($(#[$doc:meta])* $name:ident = $text:literal, $status:literal, $title:literal;)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident = $text:literal, $status:literal, $title:literal;)*) => {
         /// The kinds of problems. Only ever added to.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
         #[serde(rename_all = "snake_case")]
         #[non_exhaustive]
         pub enum ProblemCode {
-            $($(#[$doc])* $name,)*
+            $($(#[doc = $doc])* $name,)*
             /// A kind that this program is too old to know.
             #[serde(other)]
             Other,
@@ -64,6 +64,14 @@ macro_rules! codes {
                 match self {
                     $(Self::$name => $status,)*
                     Self::Other => 500,
+                }
+            }
+
+            /// What it means, in a sentence or two.
+            pub fn about(self) -> &'static str {
+                match self {
+                    $(Self::$name => concat!($($doc),*).trim(),)*
+                    Self::Other => "A kind that this program is too old to know.",
                 }
             }
 

@@ -47,12 +47,7 @@ impl App {
         Ok((self.task_answers(created.tasks).await?, created.replayed))
     }
 
-    fn idempotency_key(
-        &self,
-        route: &str,
-        key: Keyed,
-        request: &impl Serialize,
-    ) -> IdempotencyKey {
+    fn idempotency_key(&self, route: &str, key: Keyed, request: &impl Serialize) -> IdempotencyKey {
         IdempotencyKey {
             principal: self.owner_of(&key),
             route: route.to_owned(),

@@ -304,8 +304,8 @@ impl IntoParams for Key {
     fn into_params(_place: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         vec![header_parameter(
             "Idempotency-Key",
-            "Makes repeating the request harmless: the same key and body get the first answer again, and another body is \
-             refused.",
+            "Makes repeating the request harmless: for at least seven days the same key and body get the first answer \
+             again, and another body is refused.",
             "IdempotencyKey",
         )]
     }

@@ -7,6 +7,7 @@ mod extract;
 mod listen;
 mod openapi;
 mod page;
+mod reference;
 mod routes;
 mod serve;
 mod sse;
@@ -37,6 +38,7 @@ pub fn router(app: Arc<App>) -> Router {
     let (routes, _) = openapi::routes().split_for_parts();
     routes
         .merge(web::routes())
+        .merge(reference::routes())
         .fallback(error::no_such_path)
         .method_not_allowed_fallback(error::no_such_method)
         // The last layer is the first that a request meets.

@@ -2,6 +2,7 @@
 
 mod finish;
 mod links;
+mod variants;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -31,7 +32,7 @@ pub const OPENAPI_PATH: &str = "/api/v1/openapi.json";
 #[openapi(
     info(
         title = "CCM",
-        description = "Runs coding agents off a durable queue of tasks. Everything but `/health` needs the token in the \
+        description = "Runs coding agents off a durable queue of tasks. Every operation but `get_health` needs the token in the \
                        file `token` of the machine's home. Errors are problems as RFC 9457 has them; programs look at \
                        `code`.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),

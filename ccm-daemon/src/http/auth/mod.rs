@@ -15,7 +15,7 @@ use ccm_core::api::{AuditEntry, ProblemCode};
 
 use super::error::{Answer, ApiError};
 use super::extract::client_name;
-use super::web;
+use super::{reference, web};
 use crate::access::{Failure, Principal};
 use crate::app::App;
 
@@ -27,8 +27,16 @@ pub(super) use hosts::check_host;
 /// The one path of the API that answers whoever asks.
 pub(super) const OPEN_PATH: &str = "/health";
 /// Every path that does.
-pub(super) const OPEN_PATHS: &[&str] =
-    &[OPEN_PATH, web::PAGE, web::SCRIPT, web::STYLE, web::SIGN_IN];
+pub(super) const OPEN_PATHS: &[&str] = &[
+    OPEN_PATH,
+    web::PAGE,
+    web::SCRIPT,
+    web::STYLE,
+    web::SIGN_IN,
+    reference::PATH,
+    reference::PROBLEMS_PATH,
+    reference::STYLE_PATH,
+];
 
 /// Finds out who asks, refuses whoever may not, whether the path exists or not, and writes down who changes something.
 pub(super) async fn identify(
