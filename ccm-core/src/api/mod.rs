@@ -9,6 +9,7 @@ mod project;
 mod run;
 mod status;
 mod task;
+mod terminal;
 
 pub use agent::{Agent, AgentCleanup, AgentStateName, CleanUpAgents, CleanedAgent, KeptAgent};
 pub use ask::{Ask, AskStateName, Input, InputKind, OpenAsk, SendMessage};
@@ -20,6 +21,10 @@ pub use status::{
     ShutdownReport, Status, System,
 };
 pub use task::{CancelAnswer, CreateTask, Task};
+pub use terminal::{
+    TERMINAL_PROTOCOL, TerminalClose, TerminalCursor, TerminalInput, TerminalMessage,
+    TerminalScreen,
+};
 
 pub use crate::agent::Wanted;
 pub use crate::ask::{Answer, AskKind, Choice, ChoiceOption};

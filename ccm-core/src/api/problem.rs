@@ -122,6 +122,8 @@ codes! {
     IdempotencyKeyReused = "idempotency_key_reused", 422, "The idempotency key was used for another request";
     /// The queue is full.
     QueueFull = "queue_full", 429, "The queue is full";
+    /// As many look at the agent's terminal as may at once.
+    TooManyViewers = "too_many_viewers", 429, "Too many look at this terminal";
     /// The disk is full.
     DiskFull = "disk_full", 507, "The disk is full";
     /// The place in the event log is gone or belongs to another log.

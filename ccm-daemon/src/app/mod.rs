@@ -9,6 +9,7 @@ mod reload;
 mod runs;
 mod status;
 mod tasks;
+mod terminal;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,8 @@ use crate::settings::Settings;
 
 use load::Load;
 pub(crate) use projects::Refusal;
+use terminal::Seats;
+pub(crate) use terminal::{MOST_VIEWERS, Seat};
 
 /// Everything that answers are made of.
 #[derive(Clone)]
@@ -78,6 +81,7 @@ pub struct App {
     parts: AppParts,
     health: Health,
     load: Load,
+    seats: Seats,
     hosts: RwLock<Arc<AllowedHosts>>,
     report: OnceCell<ShutdownReport>,
     stopping: CancellationToken,
@@ -116,6 +120,7 @@ impl App {
             parts,
             health,
             load: Load::default(),
+            seats: Seats::default(),
             hosts: RwLock::new(Arc::new(hosts)),
             report: OnceCell::new(),
             stopping: CancellationToken::new(),

@@ -8,6 +8,7 @@ mod page;
 mod routes;
 mod serve;
 mod sse;
+mod terminal;
 mod web;
 
 use std::sync::Arc;

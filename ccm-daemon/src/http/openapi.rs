@@ -33,7 +33,8 @@ pub const OPENAPI_PATH: &str = "/api/v1/openapi.json";
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     servers((url = "http://127.0.0.1:8765", description = "The daemon of this machine, at its usual address")),
-    components(schemas(api::Problem, api::Event, api::EventKind, api::Stream, api::TaskStateName)),
+    components(schemas(api::Problem, api::Event, api::EventKind, api::Stream, api::TaskStateName,
+        api::TerminalMessage, api::TerminalInput)),
     modifiers(&Bearer),
     tags(
         (name = "tasks", description = "What someone wants done."),
@@ -56,6 +57,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(routes::projects::routes())
         .merge(routes::trust::routes())
         .merge(routes::agents::routes())
+        .merge(routes::terminal::routes())
         .merge(routes::asks::routes())
         .merge(routes::tasks::routes())
         .merge(routes::runs::routes())
@@ -186,6 +188,7 @@ problems! {
     UnsupportedMediaType = "415", false, "The body is not `application/json`.";
     Invalid = "422", false, "A value is not allowed; `errors` says which.";
     QueueFull = "429", true, "The queue is full.";
+    TooManyViewers = "429", true, "As many look at it as may at once.";
     Internal = "500", false, "Something went wrong inside; the daemon's log says what.";
     Unsupported = "501", false, "This daemon can't do it as it is set up.";
     Unavailable = "503", true, "Something that this needs is not reachable now.";

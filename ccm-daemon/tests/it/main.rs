@@ -24,3 +24,4 @@ mod projects;
 mod reload;
 mod security;
 mod tasks;
+mod terminal;
