@@ -159,6 +159,7 @@ fn of_problem(problem: &Problem) -> Failure {
         | P::TrustChanged
         | P::StaleRevision
         | P::QueueFull
+        | P::TooManyViewers
         | P::Unsupported
         | P::Resync => Code::Refused,
         P::Unavailable => Code::Unreachable,

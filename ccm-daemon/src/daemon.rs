@@ -207,6 +207,7 @@ impl Daemon {
             Some(error) => Ended::Failed(error),
             None => Ended::Stopped(app.shutdown(false).await),
         };
+        app.terminals_closed().await;
         self.store.close().await;
         ended
     }

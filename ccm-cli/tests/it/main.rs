@@ -20,6 +20,7 @@ mod mistakes;
 mod offline;
 mod online;
 mod overview;
+mod panes;
 mod places;
 mod reload;
 mod runs;

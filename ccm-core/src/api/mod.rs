@@ -12,6 +12,7 @@ mod run;
 pub mod shapes;
 mod status;
 mod task;
+mod terminal;
 
 pub use access::{AuditEntry, Session, SignInCode};
 pub use agent::{Agent, AgentCleanup, AgentStateName, CleanUpAgents, CleanedAgent, KeptAgent};
@@ -26,6 +27,10 @@ pub use status::{
 pub use task::{
     BulkCreate, BulkCreated, BulkIds, BulkResult, BulkResults, CancelAnswer, CreateTask, EditTask,
     MAX_BULK, MoveEnd, MoveTask, Task,
+};
+pub use terminal::{
+    TERMINAL_PROTOCOL, TerminalClose, TerminalCursor, TerminalInput, TerminalMessage,
+    TerminalScreen,
 };
 
 pub use crate::agent::Wanted;

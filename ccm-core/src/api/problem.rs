@@ -139,6 +139,8 @@ codes! {
     QueueFull = "queue_full", 429, "The queue is full";
     /// As many event streams are open as can be.
     TooManyStreams = "too_many_streams", 503, "Too many streams are open";
+    /// As many look at the agent's terminal as may at once.
+    TooManyViewers = "too_many_viewers", 429, "Too many look at this terminal";
     /// The disk is full.
     DiskFull = "disk_full", 507, "The disk is full";
     /// The place in the event log is gone or belongs to another log.

@@ -10,6 +10,7 @@ mod reload;
 mod runs;
 mod status;
 mod tasks;
+mod terminal;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,8 @@ use crate::settings::Settings;
 
 use load::Load;
 pub(crate) use projects::Refusal;
+use terminal::Seats;
+pub(crate) use terminal::{MOST_VIEWERS, Seat};
 
 /// Everything that answers are made of.
 #[derive(Clone)]
@@ -86,6 +89,7 @@ pub struct App {
     health: Health,
     load: Load,
     streams: Streams,
+    seats: Seats,
     hosts: RwLock<Arc<AllowedHosts>>,
     report: OnceCell<ShutdownReport>,
     stopping: CancellationToken,
@@ -128,6 +132,7 @@ impl App {
             health,
             load: Load::default(),
             streams,
+            seats: Seats::default(),
             hosts: RwLock::new(Arc::new(hosts)),
             report: OnceCell::new(),
             stopping: CancellationToken::new(),

@@ -11,6 +11,7 @@ mod reference;
 mod routes;
 mod serve;
 mod sse;
+mod terminal;
 mod web;
 
 use std::sync::Arc;

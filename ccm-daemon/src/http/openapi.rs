@@ -39,8 +39,8 @@ pub const OPENAPI_PATH: &str = "/api/v1/openapi.json";
     ),
     servers((url = "http://127.0.0.1:8765", description = "The local daemon of this machine, at its usual address")),
     components(schemas(
-        api::Problem, api::Event, api::EventKind, api::Stream, api::TaskStateName, shapes::ClientName,
-        shapes::EventId, shapes::IdempotencyKey, shapes::PageToken,
+        api::Problem, api::Event, api::EventKind, api::Stream, api::TaskStateName, api::TerminalMessage,
+        api::TerminalInput, shapes::ClientName, shapes::EventId, shapes::IdempotencyKey, shapes::PageToken,
     )),
     modifiers(&Bearer),
     tags(
@@ -66,6 +66,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(routes::projects::routes())
         .merge(routes::trust::routes())
         .merge(routes::agents::routes())
+        .merge(routes::terminal::routes())
         .merge(routes::asks::routes())
         .merge(routes::tasks::routes())
         .merge(routes::bulk::routes())
@@ -213,6 +214,7 @@ problems! {
     PreconditionRequired = "428", false, "The request must have `If-Match` with the object's `ETag`.";
     QueueFull = "429", true, "The queue is full, or somebody tried too many wrong tokens.";
     TooManyAttempts = "429", true, "Somebody tried too many wrong tokens, and this one is wrong, too.";
+    TooManyViewers = "429", true, "As many look at it as may at once, or somebody tried too many wrong tokens.";
     Internal = "500", false, "Something went wrong inside; the daemon's log says what.";
     Unsupported = "501", false, "This daemon can't do it as it is set up.";
     Unavailable = "503", true, "Something that this needs is not reachable now.";

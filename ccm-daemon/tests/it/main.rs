@@ -29,3 +29,4 @@ mod reference;
 mod reload;
 mod security;
 mod tasks;
+mod terminal;
