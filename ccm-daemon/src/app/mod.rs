@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use ccm_agents::TmuxRuntime;
-use ccm_core::api::ShutdownReport;
+use ccm_core::api::{Check, ShutdownReport};
 use ccm_core::engine::Engine;
 use ccm_core::id::Epoch;
 use ccm_core::project::Profiles;
@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::health::Health;
 use crate::http::{AllowedHosts, Capacity, Streams};
 use crate::machine::{Home, Token, WebUi};
+use crate::metrics::Metrics;
 use crate::settings::Settings;
 
 use load::Load;
@@ -81,6 +82,7 @@ pub struct App {
     health: Health,
     load: Load,
     streams: Streams,
+    metrics: Metrics,
     hosts: RwLock<Arc<AllowedHosts>>,
     report: OnceCell<ShutdownReport>,
     stopping: CancellationToken,
@@ -115,12 +117,15 @@ impl App {
             folders,
             parts.settings.clone(),
         );
+        // What came before this daemon is not its to count.
+        let metrics = Metrics::new(*parts.engine.store().watch().borrow());
         let streams = Streams::new(parts.capacity);
         Self {
             parts,
             health,
             load: Load::default(),
             streams,
+            metrics,
             hosts: RwLock::new(Arc::new(hosts)),
             report: OnceCell::new(),
             stopping: CancellationToken::new(),
@@ -160,6 +165,24 @@ impl App {
     /// The event streams.
     pub(crate) fn streams(&self) -> &Streams {
         &self.streams
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// What is told about this daemon.
+    pub(crate) fn facts(&self) -> &Facts {
+        &self.parts.facts
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.parts.clock.now()
+    }
+
+    /// What the daemon's health was last, or is now if that is too old.
+    pub(crate) async fn checks(&self) -> Vec<Check> {
+        self.health.checks().await
     }
 
     pub(crate) fn web_ui(&self) -> WebUi {

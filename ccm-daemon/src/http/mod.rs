@@ -3,6 +3,7 @@
 mod auth;
 mod error;
 mod extract;
+mod observe;
 mod openapi;
 mod page;
 mod routes;
@@ -46,6 +47,10 @@ pub fn router(app: Arc<App>) -> Router {
         ))
         .layer(middleware::from_fn(harden))
         .layer(CatchPanicLayer::custom(error::panicked))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&app),
+            observe::observe,
+        ))
         .with_state(app)
 }
 

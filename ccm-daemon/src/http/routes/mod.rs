@@ -4,6 +4,7 @@ pub(super) mod agents;
 pub(super) mod asks;
 pub(super) mod events;
 pub(super) mod health;
+pub(super) mod metrics;
 pub(super) mod projects;
 pub(super) mod runs;
 pub(super) mod status;
