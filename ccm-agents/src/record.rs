@@ -38,6 +38,9 @@ pub(crate) struct LaunchFile {
     /// Whether the run gets a control group of its own, where it can; absent in orders of daemons that know of none.
     #[serde(default)]
     pub(crate) cgroups: bool,
+    /// The trace that the run is a part of, as W3C Trace Context writes it; absent where nothing is traced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) traceparent: Option<String>,
     pub(crate) order: LaunchOrder,
 }
 

@@ -44,6 +44,8 @@ pub struct RuntimeConfig {
     pub cgroups: bool,
     /// Who makes scopes for hosts, and for a tmux server, if they are to outlive the service that the daemon is.
     pub scopes: Option<Scopes>,
+    /// What names the trace that a launch is a part of, as a `traceparent` of W3C Trace Context; asked in the launch.
+    pub trace_context: Option<fn() -> Option<String>>,
 }
 
 impl RuntimeConfig {
@@ -56,6 +58,7 @@ impl RuntimeConfig {
             output_limit: 1 << 30,
             cgroups: true,
             scopes: None,
+            trace_context: None,
         }
     }
 }

@@ -148,6 +148,7 @@ impl Engine {
     pub async fn cancel_task(&self, id: TaskId, by: &str) -> Result<(Task, CancelEffect)> {
         let now = self.shared.parts.clock.now();
         let (task, effect) = self.noting(self.store().cancel_task(id, by, now).await)?;
+        tracing::info!(task = %id, by, ?effect, "a task was called off");
         if let (CancelEffect::Stopping, Some(run)) = (effect, task.state.run()) {
             self.shared.actors.wake(run);
         }
@@ -167,6 +168,7 @@ impl Engine {
             now: self.shared.parts.clock.now(),
         };
         let (ask, effect) = self.noting(self.store().answer_ask(id, reply).await)?;
+        tracing::info!(ask = %ask.id, run = %ask.run_id, task = %ask.task_id, by, ?effect, "an ask was answered");
         self.shared.actors.wake(ask.run_id);
         if let (
             ReplyEffect::Unchanged,
@@ -203,6 +205,7 @@ impl Engine {
             now: self.shared.parts.clock.now(),
         };
         let input = self.noting(self.store().send_message(message).await)?;
+        tracing::info!(input = %id, run = %input.run_id, %task, by, "a run is given a message");
         self.shared.actors.wake(input.run_id);
         Ok(input)
     }
@@ -214,6 +217,7 @@ impl Engine {
     pub async fn retry_task(&self, id: TaskId, by: &str) -> Result<Task> {
         let now = self.shared.parts.clock.now();
         let task = self.noting(self.store().retry_task(id, by, now).await)?;
+        tracing::info!(task = %id, by, "a task waits again");
         self.shared.dispatch.notify_one();
         Ok(task)
     }

@@ -1,5 +1,6 @@
 //! Counts requests, and gives each a name that is in its answer and in every line of the log about it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -43,6 +44,13 @@ pub(super) async fn observe(State(app): State<Arc<App>>, request: Request, next:
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let route = matched.as_ref().map_or(UNMATCHED, MatchedPath::as_str);
     let span = tracing::info_span!("request", %id, method, route);
+    span.in_scope(|| {
+        tracing::debug!(
+            path = request.uri().path(),
+            client = client(&request).as_deref(),
+            "asked"
+        )
+    });
     let mut response = next.run(request).instrument(span.clone()).await;
     let status = response.status().as_u16();
     app.metrics()
@@ -53,6 +61,12 @@ pub(super) async fn observe(State(app): State<Arc<App>>, request: Request, next:
         response.headers_mut().insert(REQUEST_ID, id);
     }
     response
+}
+
+/// What a client calls itself.
+fn client(request: &Request) -> Option<Cow<'_, str>> {
+    let name = request.headers().get("x-ccm-client")?;
+    Some(String::from_utf8_lossy(name.as_bytes()))
 }
 
 /// A method's name. There are endless names that somebody may send, and few that mean something.
