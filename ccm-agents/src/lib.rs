@@ -17,6 +17,7 @@ mod stopset;
 mod sys;
 pub mod terminal;
 pub mod tmux;
+mod trace;
 pub mod view;
 mod wire;
 
@@ -27,6 +28,7 @@ pub use hosts::{HostCommand, Hosts, RunEnvironment, RuntimeConfig};
 pub use process::ProcessRuntime;
 pub use scope::Scopes;
 pub use tmux::{TmuxConfig, TmuxHealth, TmuxRuntime, TmuxSocket};
+pub use trace::one_line;
 
 /// The argument after which a program is to be an agent's host: `PROGRAM __host AGENT_DIR [OPEN_FILES]`.
 pub const HOST_ARGUMENT: &str = "__host";

@@ -42,6 +42,9 @@ pub(crate) struct LaunchFile {
     /// Variables of the program that beat those of its profile.
     #[serde(default)]
     pub(crate) environment: BTreeMap<String, String>,
+    /// The trace that the run is a part of, as W3C Trace Context writes it; absent where nothing is traced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) traceparent: Option<String>,
     pub(crate) order: LaunchOrder,
 }
 

@@ -131,6 +131,7 @@ impl Daemon {
                 started_at,
             },
         });
+        store.observe_commits(app.metrics().on_commit());
         Ok(Self {
             app: Arc::new(app),
             store,

@@ -7,6 +7,7 @@ mod factories;
 mod health;
 pub mod http;
 pub mod machine;
+pub mod metrics;
 pub mod notify;
 mod retention;
 mod rotated;

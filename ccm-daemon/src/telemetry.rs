@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use ccm_agents::one_line;
 use ccm_core::{Error, Result};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
@@ -163,34 +164,9 @@ impl Drop for Line<'_> {
     }
 }
 
-/// The event as one line: what is inside it can neither begin another line nor speak to a terminal.
-fn one_line(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    let text = text.strip_suffix('\n').unwrap_or(&text);
-    let mut line = String::with_capacity(text.len() + 1);
-    for c in text.chars() {
-        if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') {
-            line.extend(c.escape_default());
-        } else {
-            line.push(c);
-        }
-    }
-    line.push('\n');
-    line
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_event_is_one_line_whatever_is_in_it() {
-        let forged = "INFO name=a\n2026 INFO forged\r\u{1b}[2J\u{9b}\u{2028}x ö\n";
-        assert_eq!(
-            one_line(forged.as_bytes()),
-            "INFO name=a\\n2026 INFO forged\\r\\u{1b}[2J\\u{9b}\\u{2028}x ö\n"
-        );
-    }
 
     #[test]
     fn the_journal_gets_levels_and_no_times() {

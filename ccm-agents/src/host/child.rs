@@ -65,8 +65,12 @@ impl Program {
         argv: &[String],
         home: &Path,
         umask: Mode,
+        trace: Option<&str>,
     ) -> io::Result<Self> {
-        let env = environment(std::env::vars_os(), order, given, home);
+        let mut env = environment(std::env::vars_os(), order, given, home);
+        if let Some(trace) = trace {
+            env.entry("TRACEPARENT".into()).or_insert(trace.into());
+        }
         let search_path = env
             .get(&OsString::from("PATH"))
             .cloned()
@@ -297,6 +301,9 @@ fn environment(
         let bytes = key.as_bytes();
         bytes.starts_with(b"CCM_")
             || bytes.starts_with(b"SUPABASE_")
+            // The trace of whoever started the daemon long ago.
+            || bytes == b"TRACEPARENT"
+            || bytes == b"TRACESTATE"
             || key.to_str().is_some_and(driver::is_mark_of_an_agent)
     };
     let mut env: BTreeMap<OsString, OsString> =

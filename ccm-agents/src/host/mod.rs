@@ -33,7 +33,7 @@ use crate::descriptors;
 use crate::record::{self, AgentDir, HostFile};
 use crate::sys::proc::{Machine, ProcessId};
 use crate::sys::{self, Forked, durable};
-use crate::wire;
+use crate::{trace, wire};
 use run::Identity;
 use server::Server;
 
@@ -128,6 +128,7 @@ fn set_up(dir: &AgentDir) -> Result<Option<Server>> {
         .ok_or_else(|| Error::unavailable(format!("{} has no place.json", dir.path().display())))?;
     let _ = std::env::set_current_dir("/");
     detach_streams(&dir.host_log()).map_err(failed)?;
+    trace::start();
     sys::ignore(&[
         Signal::SIGHUP,
         Signal::SIGINT,
@@ -171,7 +172,7 @@ fn set_up(dir: &AgentDir) -> Result<Option<Server>> {
     )))
 }
 
-/// Says what went wrong to whoever starts the host, and in its log from then on; if that can't be written, to nobody.
+/// Says what went wrong to whoever starts the host.
 fn complain(what: impl std::fmt::Display) {
     let _ = writeln!(io::stderr(), "{what}");
 }
@@ -182,7 +183,7 @@ fn detach_streams(log: &Path) -> io::Result<()> {
         .read(true)
         .write(true)
         .open("/dev/null")?;
-    // A log that is short and only of the last host: more than a few lines are never expected.
+    // A log that is short and only of the last host: more than a few lines are expected only if RUST_LOG asks for them.
     let log = OpenOptions::new()
         .create(true)
         .write(true)

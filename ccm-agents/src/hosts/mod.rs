@@ -82,6 +82,8 @@ pub struct RuntimeConfig {
     pub scopes: Option<Scopes>,
     /// What runs' programs get in their environment besides.
     pub environment: RunEnvironment,
+    /// What names the trace that a launch is a part of, as a `traceparent` of W3C Trace Context; asked in the launch.
+    pub trace_context: Option<fn() -> Option<String>>,
 }
 
 impl RuntimeConfig {
@@ -95,6 +97,7 @@ impl RuntimeConfig {
             cgroups: true,
             scopes: None,
             environment: RunEnvironment::default(),
+            trace_context: None,
         }
     }
 }

@@ -16,6 +16,7 @@ mod every_command;
 mod faults;
 mod help;
 mod limits;
+mod logs;
 mod mistakes;
 mod offline;
 mod online;

@@ -85,6 +85,7 @@ impl Engine {
             now: self.shared.parts.clock.now(),
         };
         let (ask, effect) = self.noting(self.store().answer_ask(id, reply).await)?;
+        tracing::info!(ask = %ask.id, run = %ask.run_id, task = %ask.task_id, by, ?effect, "an ask was answered");
         self.shared.actors.wake(ask.run_id);
         if let (
             ReplyEffect::Unchanged,
@@ -121,6 +122,7 @@ impl Engine {
             now: self.shared.parts.clock.now(),
         };
         let input = self.noting(self.store().send_message(message).await)?;
+        tracing::info!(input = %id, run = %input.run_id, %task, by, "a run is given a message");
         self.shared.actors.wake(input.run_id);
         Ok(input)
     }

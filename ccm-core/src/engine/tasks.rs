@@ -112,6 +112,7 @@ impl Engine {
     pub async fn cancel_task(&self, id: TaskId, by: &str) -> Result<(Task, CancelEffect)> {
         let now = self.shared.parts.clock.now();
         let (task, effect) = self.noting(self.store().cancel_task(id, by, now).await)?;
+        tracing::info!(task = %id, by, ?effect, "a task was called off");
         if let (CancelEffect::Stopping, Some(run)) = (effect, task.state.run()) {
             self.shared.actors.wake(run);
         }
@@ -148,6 +149,7 @@ impl Engine {
     pub async fn retry_task(&self, id: TaskId, by: &str) -> Result<Task> {
         let now = self.shared.parts.clock.now();
         let task = self.noting(self.store().retry_task(id, by, now).await)?;
+        tracing::info!(task = %id, by, "a task waits again");
         self.shared.dispatch.notify_one();
         Ok(task)
     }

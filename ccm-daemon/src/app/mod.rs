@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use ccm_agents::TmuxRuntime;
-use ccm_core::api::ShutdownReport;
+use ccm_core::api::{Check, ShutdownReport};
 use ccm_core::engine::Engine;
 use ccm_core::id::Epoch;
 use ccm_core::project::Profiles;
@@ -29,6 +29,7 @@ use crate::access::Access;
 use crate::health::Health;
 use crate::http::{AllowedHosts, Capacity, Streams};
 use crate::machine::{Home, Token, WebUi};
+use crate::metrics::Metrics;
 use crate::settings::Settings;
 
 use load::Load;
@@ -90,6 +91,7 @@ pub struct App {
     load: Load,
     streams: Streams,
     seats: Seats,
+    metrics: Metrics,
     hosts: RwLock<Arc<AllowedHosts>>,
     report: OnceCell<ShutdownReport>,
     stopping: CancellationToken,
@@ -125,6 +127,8 @@ impl App {
             parts.settings.clone(),
         );
         let access = Access::new(&parts.home, parts.token.clone());
+        // What came before this daemon is not its to count.
+        let metrics = Metrics::new(*parts.engine.store().watch().borrow());
         let streams = Streams::new(parts.capacity);
         Self {
             parts,
@@ -133,6 +137,7 @@ impl App {
             load: Load::default(),
             streams,
             seats: Seats::default(),
+            metrics,
             hosts: RwLock::new(Arc::new(hosts)),
             report: OnceCell::new(),
             stopping: CancellationToken::new(),
@@ -194,6 +199,20 @@ impl App {
     /// The event streams.
     pub(crate) fn streams(&self) -> &Streams {
         &self.streams
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// What is told about this daemon.
+    pub(crate) fn facts(&self) -> &Facts {
+        &self.parts.facts
+    }
+
+    /// What the daemon's health was last, or is now if that is too old.
+    pub(crate) async fn checks(&self) -> Vec<Check> {
+        self.health.checks().await
     }
 
     pub(crate) fn web_ui(&self) -> WebUi {

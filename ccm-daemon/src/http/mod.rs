@@ -5,6 +5,7 @@ mod error;
 mod etag;
 mod extract;
 mod listen;
+mod observe;
 mod openapi;
 mod page;
 mod reference;
@@ -53,6 +54,10 @@ pub fn router(app: Arc<App>) -> Router {
         ))
         .layer(middleware::from_fn(harden))
         .layer(CatchPanicLayer::custom(error::panicked))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&app),
+            observe::observe,
+        ))
         .with_state(app)
 }
 

@@ -75,6 +75,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(openapi));
     OpenApiRouter::with_openapi(Api::openapi())
         .merge(routes::health::routes())
+        .merge(routes::metrics::routes())
         .nest("/api/v1", v1)
 }
 

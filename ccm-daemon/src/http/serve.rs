@@ -216,7 +216,7 @@ where
 
 async fn connection<I, S>(stream: I, service: S, stop: CancellationToken)
 where
-    I: AsyncRead + AsyncWrite + Unpin,
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
 {
     let connection = http1::Builder::new()

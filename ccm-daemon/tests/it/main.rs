@@ -19,6 +19,7 @@ mod machine_home;
 mod machine_project;
 mod machine_show;
 mod machine_trust;
+mod metrics;
 mod openapi;
 mod problems;
 mod program;

@@ -6,6 +6,7 @@ pub(super) mod asks;
 pub(super) mod bulk;
 pub(super) mod events;
 pub(super) mod health;
+pub(super) mod metrics;
 pub(super) mod projects;
 pub(super) mod runs;
 pub(super) mod status;

@@ -25,6 +25,7 @@ const GROUPS: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Streams {
     room: Arc<Semaphore>,
+    limit: usize,
     live: Mutex<Weak<Live>>,
 }
 
@@ -32,8 +33,19 @@ impl Streams {
     pub(crate) fn new(capacity: Capacity) -> Self {
         Self {
             room: Arc::new(Semaphore::new(capacity.streams)),
+            limit: capacity.streams,
             live: Mutex::default(),
         }
+    }
+
+    /// How many streams there may be.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// How many there are.
+    pub(crate) fn open(&self) -> usize {
+        self.limit - self.room.available_permits()
     }
 
     /// Room for one more stream, if there is some.
