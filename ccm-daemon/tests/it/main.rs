@@ -5,6 +5,7 @@
 mod access;
 mod agents;
 mod asks;
+mod attacks;
 mod docs;
 mod doctor;
 mod events;
