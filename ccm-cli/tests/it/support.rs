@@ -282,7 +282,7 @@ impl Machine {
         let find = move || {
             let token = home.token().ok()?;
             let info = home.running_daemon()?;
-            Some(Endpoint::new(info.url(), token.reveal()))
+            Some(Endpoint::new(info.local_url(), token.reveal()))
         };
         let endpoint = find().expect("a daemon runs");
         Client::with(&endpoint, "test", Some(Arc::new(find))).unwrap()
