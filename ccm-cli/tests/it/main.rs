@@ -18,6 +18,7 @@ mod offline;
 mod online;
 mod overview;
 mod places;
+mod queue;
 mod reload;
 mod runs;
 mod server;

@@ -8,11 +8,12 @@ use crate::context::Context;
 use crate::exit::{Code, Failure};
 use crate::printer::Colour;
 
-/// List tasks, newest first
+/// List tasks, newest first, or in the order of a queue
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   ccm task list
   ccm task list --project shop --state failed
+  ccm task list --queue
   ccm task list --json | jq -r '.[].id'")]
 pub(crate) struct List {
     /// Only those of this project
@@ -21,6 +22,9 @@ pub(crate) struct List {
     /// Only those in this state
     #[arg(short, long, value_parser = state())]
     state: Option<TaskStateName>,
+    /// What waits in a project, in the order of its queue [default project: the one the current folder is in]
+    #[arg(long, conflicts_with = "state")]
+    queue: bool,
     /// At most so many
     #[arg(
         short = 'n',
@@ -40,6 +44,10 @@ fn state() -> impl TypedValueParser<Value = TaskStateName> {
 pub(super) fn run(args: &List, context: &Context) -> Outcome {
     let client = context.client()?;
     let tasks = context.block_on(async {
+        if args.queue {
+            let project = select::project(context, &client, args.project.as_deref()).await?;
+            return Ok(client.queue(project.id).take(args.limit).await?);
+        }
         let project_id = match &args.project {
             Some(name) => Some(select::project(context, &client, Some(name)).await?.id),
             None => None,
