@@ -43,11 +43,14 @@ fn state() -> impl TypedValueParser<Value = TaskStateName> {
 
 pub(super) fn run(args: &List, context: &Context) -> Outcome {
     let client = context.client()?;
-    let tasks = context.block_on(async {
-        if args.queue {
+    if args.queue {
+        let waiting = context.block_on(async {
             let project = select::project(context, &client, args.project.as_deref()).await?;
-            return Ok(client.queue(project.id).take(args.limit).await?);
-        }
+            Ok(client.queue(project.id).take(args.limit).await?)
+        })?;
+        return show_queue(context, &waiting);
+    }
+    let tasks = context.block_on(async {
         let project_id = match &args.project {
             Some(name) => Some(select::project(context, &client, Some(name)).await?.id),
             None => None,
@@ -74,6 +77,25 @@ pub(super) fn run(args: &List, context: &Context) -> Outcome {
                 "{n} tasks wait for answers; `ccm asks` shows their questions"
             )),
         }
+    }
+    Ok(Code::Done)
+}
+
+/// Prints what waits in one project.
+fn show_queue(context: &Context, tasks: &[Task]) -> Outcome {
+    if context.printer.json {
+        context.printer.object(&tasks)?;
+    } else if tasks.is_empty() {
+        context.printer.note("No task waits.");
+    } else {
+        let rows = tasks.iter().map(|task| {
+            let mut row = row(context, task);
+            row.drain(1..=2);
+            row.insert(1, task.priority.to_string());
+            row
+        });
+        let headings = ["ID", "PRIORITY", "AGE", "TITLE", "REASON"];
+        context.printer.table(&headings, Some(3), rows.collect())?;
     }
     Ok(Code::Done)
 }
