@@ -23,6 +23,7 @@ mod online;
 mod overview;
 mod panes;
 mod places;
+mod queue;
 mod reload;
 mod runs;
 mod server;

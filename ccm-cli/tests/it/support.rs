@@ -444,7 +444,7 @@ fn as_pid(pid: u32) -> Pid {
 
 /// A project of a machine.
 pub(crate) struct Project<'a> {
-    machine: &'a Machine,
+    pub(crate) machine: &'a Machine,
     pub(crate) folder: PathBuf,
 }
 
