@@ -144,7 +144,7 @@ pub enum Answer {
     /// In words, one text for each question.
     Text {
         /// The texts, in the order of the questions, none of them blank.
-        #[cfg_attr(feature = "openapi", schema(value_type = Vec<crate::api::shapes::AnswerText>, min_items = 1, max_items = 100))]
+        #[cfg_attr(feature = "openapi", schema(value_type = Vec<crate::api::shapes::AnswerWords>, min_items = 1, max_items = 100))]
         text: Vec<String>,
     },
 }

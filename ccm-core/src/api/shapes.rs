@@ -50,4 +50,4 @@ pub struct EventId(());
 /// An answer to one question: at most 64 KiB of UTF-8 without NUL.
 #[derive(ToSchema)]
 #[schema(value_type = String, min_length = 1, max_length = 65_536, pattern = r"^[^\u0000]*$")]
-pub struct AnswerText(());
+pub struct AnswerWords(());

@@ -2,6 +2,7 @@
 
 mod finish;
 mod links;
+mod variants;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};

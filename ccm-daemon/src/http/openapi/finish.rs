@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
+use super::variants;
+
 /// No text of an answer is longer: what agents say comes in lines of at most 64 MiB, and nothing else is as large.
 const LONGEST_TEXT: u64 = 64 * 1024 * 1024;
 /// No list of an answer is longer.
@@ -15,8 +17,10 @@ pub(super) fn finish(document: &mut Value) {
         describe_stream(operation);
         describe_locations(operation);
     }
+    if let Some(schemas) = document["components"]["schemas"].as_object_mut() {
+        variants::name(schemas);
+    }
     bound(document);
-    close(&mut document["components"]["schemas"]["Answer"]);
     // Whoever runs the daemon is its audience.
     document["servers"][0]["x-internal"] = json!(true);
 }
@@ -63,13 +67,6 @@ fn simplify_parameters(operation: &mut Value) {
         {
             schema.insert("type".to_owned(), name);
         }
-    }
-}
-
-/// The derive says of structs that they take no unknown fields, and not of enums.
-fn close(choice: &mut Value) {
-    for variant in choice["oneOf"].as_array_mut().into_iter().flatten() {
-        variant["additionalProperties"] = json!(false);
     }
 }
 

@@ -19,20 +19,17 @@ pub(super) fn write(html: &mut Html, name: &str, schema: &Value) {
 }
 
 fn write_body(html: &mut Html, schema: &Value) {
-    for part in items(&schema["allOf"]) {
-        if part["$ref"].is_string() {
-            html.open("p", &[]);
-            html.text("Has all fields of ");
-            write_type(html, part);
-            html.text(", and these:");
-            html.close("p");
-        } else {
-            write_body(html, part);
+    let kinds = &schema["discriminator"]["mapping"];
+    if kinds.is_object() {
+        let tag = text(&schema["discriminator"]["propertyName"]);
+        html.says("p", &format!("One of these, as its `{tag}` says:"));
+        html.open("ul", &[]);
+        for choice in items(&schema["oneOf"]) {
+            html.open("li", &[]);
+            write_type(html, choice);
+            html.close("li");
         }
-    }
-    for variant in items(&schema["oneOf"]) {
-        html.says("p", &format!("Either: {}", text(&variant["description"])));
-        write_body(html, variant);
+        html.close("ul");
     }
     if schema["properties"].is_object() {
         write_fields(html, schema);
