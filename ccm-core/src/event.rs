@@ -36,8 +36,9 @@ pub struct Event {
     pub data: serde_json::Value,
 }
 
+// A `tt`, because the derive of the description does not see through what a `literal` is wrapped in.
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+    ($($(#[$doc:meta])* $name:ident = $text:tt,)*) => {
         /// What happened.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

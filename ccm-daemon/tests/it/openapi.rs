@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use ccm_core::api::{EventKind, ProblemCode, TaskStateName};
+use ccm_core::Reason;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -198,6 +200,24 @@ fn every_value_of_a_request_is_bounded() {
         }
     }
     assert!(seen.len() > 10, "{seen:?}");
+}
+
+/// The derive sees the attributes of serde only if nothing is in between.
+#[test]
+fn names_are_described_as_they_are_on_the_wire() {
+    fn names<T: serde::Serialize>(all: &[T]) -> Value {
+        all.iter()
+            .map(|one| serde_json::to_value(one).unwrap())
+            .collect()
+    }
+    let described = |schema: &str| DOCUMENT["components"]["schemas"][schema]["enum"].clone();
+    assert_eq!(described("EventKind"), names(EventKind::ALL));
+    assert_eq!(described("TaskStateName"), names(TaskStateName::ALL));
+    assert_eq!(described("Reason"), names(Reason::ALL));
+    // One more stands for those that a client is too old to know.
+    let mut problems = described("ProblemCode");
+    problems.as_array_mut().unwrap().pop();
+    assert_eq!(problems, names(ProblemCode::ALL));
 }
 
 #[test]
