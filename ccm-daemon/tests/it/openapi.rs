@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use ccm_core::api::{EventKind, ProblemCode, TaskStateName};
 use ccm_core::Reason;
+use ccm_core::api::{EventKind, ProblemCode, TaskStateName};
 use reqwest::Method;
 use serde_json::{Value, json};
 
