@@ -4,6 +4,7 @@
 
 mod agents;
 mod asks;
+mod bounds;
 mod docs;
 mod doctor;
 mod events;

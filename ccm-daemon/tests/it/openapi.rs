@@ -8,7 +8,7 @@ use ccm_core::api::{EventKind, ProblemCode, TaskStateName};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{DOCUMENT, Server};
+use crate::harness::{DOCUMENT, Server, validator};
 
 struct Operation {
     method: String,
@@ -200,6 +200,20 @@ fn every_value_of_a_request_is_bounded() {
         }
     }
     assert!(seen.len() > 10, "{seen:?}");
+}
+
+/// Every answer in these tests is held against its schema, so the schemas must be able to say no.
+#[test]
+fn a_schema_refuses_what_it_does_not_describe() {
+    let task = validator("#/components/schemas/TaskId");
+    assert!(task.is_valid(&json!("01890000-0000-7000-8000-000000000000")));
+    assert!(!task.is_valid(&json!("0189")));
+    let health = validator("#/components/schemas/Health");
+    assert!(health.is_valid(&json!({"status": "ok", "new": 1})));
+    assert!(!health.is_valid(&json!({"new": 1})));
+    let answer = validator("#/components/schemas/Answer");
+    assert!(answer.is_valid(&json!({"answer": "deny"})));
+    assert!(!answer.is_valid(&json!({"answer": "deny", "new": 1})));
 }
 
 /// The derive sees the attributes of serde only if nothing is in between.
