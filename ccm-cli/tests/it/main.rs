@@ -3,6 +3,7 @@
 
 mod access;
 mod agents;
+mod api_page;
 mod asks;
 mod backup;
 mod claude;

@@ -214,11 +214,30 @@ impl Server {
         assert_eq!(headers["cache-control"], "no-store", "{path}");
         if let Some(operation) = operation(&method, &path) {
             let described = &operation["responses"][status.as_str()];
+            let shown = String::from_utf8_lossy(&body);
             assert!(
                 described.is_object(),
-                "{method} {path} answered {status}, which is not described: {}",
-                String::from_utf8_lossy(&body)
+                "{method} {path} answered {status}, which is not described: {shown}"
             );
+            let kind = headers.get(header::CONTENT_TYPE);
+            let kind = kind.map_or("", |kind| kind.to_str().unwrap());
+            let schema = &described["content"][kind]["schema"]["$ref"];
+            if let (Some(schema), "get" | "post" | "delete" | "put" | "patch") =
+                (schema.as_str(), &*method)
+            {
+                let value = serde_json::from_slice(&body).unwrap();
+                if let Err(wrong) = validator(schema).validate(&value) {
+                    panic!(
+                        "{method} {path} answered {status} with no {schema}: {wrong} in {shown}"
+                    );
+                }
+            } else if !body.is_empty() {
+                let described = &described["content"][kind];
+                assert!(
+                    described.is_object(),
+                    "{method} {path} answered {status} as {kind:?}"
+                );
+            }
         }
         if status.is_client_error() || status.is_server_error() {
             assert_eq!(
@@ -315,6 +334,15 @@ impl Reply {
         assert!(!problem.detail.is_empty());
         problem
     }
+}
+
+/// What a value has to be like, by the name of its schema in the description.
+pub(crate) fn validator(reference: &str) -> jsonschema::Validator {
+    let schema = json!({"$ref": reference, "components": DOCUMENT["components"]});
+    jsonschema::options()
+        .should_validate_formats(true)
+        .build(&schema)
+        .unwrap()
 }
 
 /// The described operation that answers a path.

@@ -6,6 +6,7 @@ mod access;
 mod agents;
 mod asks;
 mod attacks;
+mod bounds;
 mod docs;
 mod doctor;
 mod events;

@@ -8,7 +8,7 @@ use ccm_core::api::{EventKind, ProblemCode, TaskStateName};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{DOCUMENT, Server};
+use crate::harness::{DOCUMENT, Server, validator};
 
 struct Operation {
     method: String,
@@ -110,6 +110,39 @@ fn every_operation_is_described_with_its_problems() {
     }
 }
 
+/// A route that is not described escapes every test here, so each of these is named.
+#[test]
+fn every_route_but_the_pages_is_described() {
+    const PAGES: &[&str] = &[
+        "web::PATH",
+        "reference::PATH",
+        "reference::PROBLEMS_PATH",
+        "reference::STYLE_PATH",
+    ];
+    fn look(folder: &Path, found: &mut Vec<String>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                look(&path, found);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                let source = std::fs::read_to_string(&path).unwrap();
+                for call in [".route(", ".route_service(", ".nest_service("] {
+                    let calls = source.split(call).skip(1);
+                    found.extend(
+                        calls.map(|rest| rest.split(',').next().unwrap().trim().to_owned()),
+                    );
+                }
+            }
+        }
+    }
+    let mut found = Vec::new();
+    look(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http"),
+        &mut found,
+    );
+    assert_eq!(found, PAGES);
+}
+
 /// What a request may hold has a limit of its own, and no unknown fields. Answers stay open for what is added later.
 #[test]
 fn every_value_of_a_request_is_bounded() {
@@ -199,6 +232,20 @@ fn every_value_of_a_request_is_bounded() {
         }
     }
     assert!(seen.len() > 10, "{seen:?}");
+}
+
+/// Every answer in these tests is held against its schema, so the schemas must be able to say no.
+#[test]
+fn a_schema_refuses_what_it_does_not_describe() {
+    let task = validator("#/components/schemas/TaskId");
+    assert!(task.is_valid(&json!("01890000-0000-7000-8000-000000000000")));
+    assert!(!task.is_valid(&json!("0189")));
+    let health = validator("#/components/schemas/Health");
+    assert!(health.is_valid(&json!({"status": "ok", "new": 1})));
+    assert!(!health.is_valid(&json!({"new": 1})));
+    let answer = validator("#/components/schemas/Answer");
+    assert!(answer.is_valid(&json!({"answer": "deny"})));
+    assert!(!answer.is_valid(&json!({"answer": "deny", "new": 1})));
 }
 
 /// The derive sees the attributes of serde only if nothing is in between.

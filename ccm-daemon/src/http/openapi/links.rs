@@ -48,7 +48,6 @@ const LINKS: &[Link] = &[
         "page_token",
         "/next_page_token",
     ),
-    link("get_task", "200", "get_run", "id", "/run_id"),
     link("cancel_task", "200", "retry_task", "id", "/task/id"),
     link("retry_task", "200", "cancel_task", "id", "/id"),
     link("list_runs", "200", "get_run", "id", FIRST),

@@ -16,10 +16,7 @@ use uuid::Uuid;
 
 /// What is generated from the description of the API.
 mod ccm {
-    progenitor::generate_api!(
-        spec = "generated/openapi-3.0.json",
-        interface = Builder,
-    );
+    progenitor::generate_api!(spec = "generated/openapi-3.0.json", interface = Builder,);
 }
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -132,7 +129,9 @@ fn client() -> Result<Client> {
     let mut headers = reqwest::header::HeaderMap::new();
     let token = format!("Bearer {}", setting("CCM_TOKEN")?);
     headers.insert(reqwest::header::AUTHORIZATION, token.parse()?);
-    let http = reqwest::Client::builder().default_headers(headers).build()?;
+    let http = reqwest::Client::builder()
+        .default_headers(headers)
+        .build()?;
     Ok(Client::new_with_client(&setting("CCM_URL")?, http))
 }
 
@@ -141,24 +140,38 @@ async fn main() -> Result<()> {
     let name = std::env::args().nth(1).ok_or("name a project")?;
     let client = client()?;
     let projects = client.list_projects().name(name.as_str()).send().await?;
-    let project = projects.items.first().ok_or_else(|| format!("there is no project {name}"))?;
+    let project = projects
+        .items
+        .first()
+        .ok_or_else(|| format!("there is no project {name}"))?;
     let log = client.get_status().send().await?.into_inner().log;
     let begin = format!("{}:{}", *log.log_id, *log.seq);
 
     // Sent twice with one key, it is one task.
     let key = Uuid::now_v7().to_string();
     let create = |text: &str| {
-        let body = CreateTask::builder().project_id(project.id.clone()).text(text);
-        let request = client.create_task().idempotency_key(key.clone()).x_ccm_client("example-rust");
+        let body = CreateTask::builder()
+            .project_id(project.id.clone())
+            .text(text);
+        let request = client
+            .create_task()
+            .idempotency_key(key.clone())
+            .x_ccm_client("example-rust");
         request.body(body).send()
     };
     let task = create(TASK).await?.into_inner();
     let again = create(TASK).await?;
     check(*again.id == *task.id, "the same task for the same key")?;
-    check(again.headers().get("idempotency-replayed").is_some(), "an answer that is marked as repeated")?;
+    check(
+        again.headers().get("idempotency-replayed").is_some(),
+        "an answer that is marked as repeated",
+    )?;
     match create("something else").await {
         Err(ccm::Error::ErrorResponse(problem)) => {
-            check(problem.code == ProblemCode::IdempotencyKeyReused, "another body for the same key is refused")?;
+            check(
+                problem.code == ProblemCode::IdempotencyKeyReused,
+                "another body for the same key is refused",
+            )?;
         }
         other => return Err(format!("another body for the same key: {other:?}").into()),
     }
@@ -172,29 +185,49 @@ async fn main() -> Result<()> {
         if let Some(event) = &event {
             seen.push(*event.seq);
             if event.kind == EventKind::AskCreated {
-                let asks = client.list_asks().state("open").task_id(*task.id).send().await?;
+                let asks = client
+                    .list_asks()
+                    .state("open")
+                    .task_id(*task.id)
+                    .send()
+                    .await?;
                 let ask = asks.items.first().ok_or("nothing is asked")?;
                 println!("asked: {}", ask.title);
                 asked = Some(ask.id.clone());
             }
         }
-        if events.cuts > 0 || !restarted {
-            if let Some(id) = asked.take() {
-                let text = vec!["2".parse()?];
-                let answer = Answer::from(AnswerText { answer: AnswerTextAnswer::Text, text });
-                let answered = client.answer_ask().id(id).body(answer).send().await?;
-                let answer = serde_json::to_value(&answered.answer)?;
-                check(answer["text"][0] == "right", "option 2 is right")?;
-            }
+        if (events.cuts > 0 || !restarted)
+            && let Some(id) = asked.take()
+        {
+            let text = vec!["2".parse()?];
+            let answer = Answer::from(AnswerText {
+                answer: AnswerTextAnswer::Text,
+                text,
+            });
+            let answered = client.answer_ask().id(id).body(answer).send().await?;
+            let answer = serde_json::to_value(&answered.answer)?;
+            check(answer["text"][0] == "right", "option 2 is right")?;
         }
-        let ends = [EventKind::TaskSucceeded, EventKind::TaskFailed, EventKind::TaskCancelled];
+        let ends = [
+            EventKind::TaskSucceeded,
+            EventKind::TaskFailed,
+            EventKind::TaskCancelled,
+        ];
         if event.is_some_and(|event| ends.contains(&event.kind)) {
             break;
         }
     }
 
-    let done = client.get_task().id(task.id.clone()).send().await?.into_inner();
-    check(done.state == TaskStateName::Succeeded, &format!("the task {:?}: {:?}", done.state, done.detail))?;
+    let done = client
+        .get_task()
+        .id(task.id.clone())
+        .send()
+        .await?
+        .into_inner();
+    check(
+        done.state == TaskStateName::Succeeded,
+        &format!("the task {:?}: {:?}", done.state, done.detail),
+    )?;
 
     // The log in one piece says whether anything was missed or came twice.
     let mut whole = Vec::new();
@@ -204,6 +237,10 @@ async fn main() -> Result<()> {
     }
     check(whole == seen, &format!("events {seen:?} of {whole:?}"))?;
     let result = done.result.map(|text| text.to_string()).unwrap_or_default();
-    println!("result: {result} ({} events, the stream was cut {} times)", seen.len(), events.cuts);
+    println!(
+        "result: {result} ({} events, the stream was cut {} times)",
+        seen.len(),
+        events.cuts
+    );
     Ok(())
 }
