@@ -7,6 +7,9 @@
 mod cgroup;
 mod clock;
 mod driver;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod host;
 pub mod hosts;
 mod process;

@@ -3,6 +3,8 @@
 mod auth;
 mod error;
 mod extract;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod openapi;
 mod page;
 mod routes;
