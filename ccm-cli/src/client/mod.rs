@@ -16,6 +16,9 @@
 mod endpoint;
 mod error;
 mod events;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod pages;
 mod sse;
 mod transport;
