@@ -45,6 +45,8 @@ pub(crate) fn runtime(home: &Home, config: &Config, epoch: Epoch) -> Result<Runt
     };
     let hosts = RuntimeConfig {
         scopes: Scopes::of_this_service(),
+        #[cfg(feature = "otlp")]
+        trace_context: Some(crate::telemetry::otlp::context),
         ..RuntimeConfig::new(home.dir(), epoch, host)
     };
     Ok(match config.agents.runtime {

@@ -19,6 +19,8 @@ mod logs;
 mod mistakes;
 mod offline;
 mod online;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod overview;
 mod places;
 mod reload;
