@@ -228,7 +228,7 @@ fn held(machine: &mut Machine<'_>, body: &str, report: &mut Report) {
         .goal(Goal::AtMost(25.0)),
     );
     report.add(Figure::new(
-        "POST of a task while 1000 readers catch up",
+        "POST of a task as 1000 readers come back",
         answered.as_secs_f64() * 1e3,
         "ms",
     ));
