@@ -79,9 +79,9 @@ fn to_a_reader(machine: &Machine<'_>, body: &str, report: &mut Report) {
                 let begun = Instant::now();
                 create(connection, body);
                 loop {
-                    match sees.recv_timeout(Duration::from_secs(10)).unwrap() {
-                        (at, true) => break (at - begun).as_secs_f64() * 1e6,
-                        (_, false) => {}
+                    let (at, is_event) = sees.recv_timeout(Duration::from_secs(10)).unwrap();
+                    if is_event {
+                        break (at - begun).as_secs_f64() * 1e6;
                     }
                 }
             };
