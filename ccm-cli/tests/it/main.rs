@@ -21,6 +21,8 @@ mod logs;
 mod mistakes;
 mod offline;
 mod online;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod overview;
 mod panes;
 mod places;
