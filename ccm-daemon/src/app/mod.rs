@@ -3,6 +3,7 @@
 mod access;
 mod agents;
 mod asks;
+mod config;
 mod inputs;
 mod load;
 mod projects;

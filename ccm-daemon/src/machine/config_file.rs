@@ -193,7 +193,56 @@ impl ConfigFile {
         self.change_in(text, key, Some(value))
     }
 
+    /// Makes several changes in one step, or none: each is a key with its new value as YAML, or without one. `check` may
+    /// refuse the text that is there.
+    ///
+    /// # Errors
+    /// As those of [`set`](Self::set), and those of `check`.
+    pub fn change_many(
+        &self,
+        changes: &[(String, Option<String>)],
+        check: impl FnOnce(&str) -> Result<()>,
+    ) -> Result<()> {
+        self.text().map_err(Error::from)?;
+        let _lock = self.lock()?;
+        let text = self.text().map_err(Error::from)?;
+        check(&text)?;
+        let mut edited = text.clone();
+        for (key, value) in changes {
+            edited = self.edited(&edited, key, value.as_deref())?.0;
+        }
+        if edited == text {
+            return Ok(());
+        }
+        self.not_worse(&text, &edited)?;
+        self.write(&edited)
+    }
+
     fn change_in(&self, text: &str, key: &str, value: Option<&str>) -> Result<Edited> {
+        let (edited, applied) = self.edited(text, key, value)?;
+        let changed = edited != text;
+        if changed {
+            self.not_worse(text, &edited)?;
+        }
+        Ok(Edited {
+            text: edited,
+            changed,
+            applied,
+        })
+    }
+
+    /// Refuses a change that brings an error into the file. What was wrong before does not count.
+    fn not_worse(&self, text: &str, edited: &str) -> Result<()> {
+        let known: Vec<String> = self.errors(text).into_iter().map(bare).collect();
+        let new = self
+            .errors(edited)
+            .into_iter()
+            .find(|problem| !known.contains(&bare(problem.clone())));
+        new.map_or(Ok(()), |problem| Err(Error::invalid(bare(problem))))
+    }
+
+    /// The text with one change, and when that counts. What it makes of the whole file is not looked at.
+    fn edited(&self, text: &str, key: &str, value: Option<&str>) -> Result<(String, Applied)> {
         let schema = self.schema();
         let (kind, applied) = match (schema.key(key), schema.entry(key)) {
             (Some(known), _) => (Some(known.kind), known.applied),
@@ -224,27 +273,7 @@ impl ConfigFile {
                 }
             }
         };
-        let edited = edited.map_err(|e| self.unable(key, e))?;
-        if edited == text {
-            return Ok(Edited {
-                text: edited,
-                changed: false,
-                applied,
-            });
-        }
-        let known: Vec<String> = self.errors(text).into_iter().map(bare).collect();
-        let new = self
-            .errors(&edited)
-            .into_iter()
-            .find(|problem| !known.contains(&bare(problem.clone())));
-        match new {
-            Some(problem) => Err(Error::invalid(bare(problem))),
-            None => Ok(Edited {
-                changed: true,
-                text: edited,
-                applied,
-            }),
-        }
+        Ok((edited.map_err(|e| self.unable(key, e))?, applied))
     }
 
     /// Puts `text` in the place of the file in one step, if it is free of errors.

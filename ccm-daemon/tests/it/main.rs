@@ -7,6 +7,7 @@ mod agents;
 mod asks;
 mod attacks;
 mod bounds;
+mod config;
 mod docs;
 mod doctor;
 mod events;

@@ -4,6 +4,7 @@ pub(super) mod access;
 pub(super) mod agents;
 pub(super) mod asks;
 pub(super) mod bulk;
+pub(super) mod config;
 pub(super) mod events;
 pub(super) mod health;
 pub(super) mod metrics;

@@ -1,0 +1,148 @@
+use std::sync::{Arc, LazyLock};
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::response::{AppendHeaders, IntoResponse, Response};
+use ccm_core::api::{Config, EditConfig, ProblemCode, Reload, SyncState};
+use ccm_core::id::ProjectId;
+use utoipa_axum::routes;
+
+use super::{Answer, App, Id, Json as Body, Routes, openapi};
+use crate::http::error::ApiError;
+use crate::machine::schema::MACHINE;
+
+/// The most changes of one request.
+const MOST_CHANGES: usize = 100;
+
+pub(crate) fn routes() -> Routes {
+    Routes::new()
+        .routes(routes!(get_config, edit_config))
+        .routes(routes!(get_config_schema))
+        .routes(routes!(get_project_config))
+        .routes(routes!(get_sync))
+}
+
+/// What this machine's config says
+///
+/// Every key of the file with what counts for it and where that comes from. A value that waits for a restart is shown as
+/// the file has it. Secrets are not shown.
+#[utoipa::path(
+    get,
+    path = "/config",
+    operation_id = "get_config",
+    tag = "config",
+    responses(
+        (status = 200, description = "The config", body = Config, headers(
+            ("ETag" = String, description = "What `If-Match` of a change wants"),
+        )),
+        openapi::Invalid,
+    ),
+)]
+async fn get_config(State(app): State<Arc<App>>) -> Answer<Response> {
+    let (config, tag) = app.config().await??;
+    Ok((AppendHeaders([etag(&tag)]), Json(config)).into_response())
+}
+
+/// Change this machine's config
+///
+/// All of the changes or none: a value that is not allowed, or a file that would have errors, changes nothing. Comments
+/// and every other line of the file stay. What can count in a running daemon does at once; what needs a restart is named.
+#[utoipa::path(
+    patch,
+    path = "/config",
+    operation_id = "edit_config",
+    tag = "config",
+    request_body = EditConfig,
+    params(
+        ("If-Match" = String, Header, min_length = 1, max_length = 1024, pattern = "^[ -~]*$",
+            description = "The `ETag` of the config as the editor saw it, or `*`."),
+    ),
+    responses(
+        (status = 200, description = "What changed", body = Reload, headers(
+            ("ETag" = String, description = "What `If-Match` of the next change wants"),
+        )),
+        openapi::BadRequest, openapi::Timeout, openapi::Stale, openapi::TooLarge,
+        openapi::UnsupportedMediaType, openapi::Invalid, openapi::PreconditionRequired, openapi::DiskFull,
+    ),
+)]
+async fn edit_config(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    Body(edit): Body<EditConfig>,
+) -> Answer<Response> {
+    if !(1..=MOST_CHANGES).contains(&edit.changes.len()) {
+        return Err(ApiError::part(
+            ProblemCode::Invalid,
+            "/changes",
+            format!("1 to {MOST_CHANGES} changes can be made at once"),
+        ));
+    }
+    let seen = headers.get(header::IF_MATCH).ok_or_else(|| {
+        ApiError::new(
+            ProblemCode::PreconditionRequired,
+            "send If-Match with the ETag of the config that you saw, or with * if that does not matter",
+        )
+    })?;
+    let seen = seen.to_str().unwrap_or_default().trim();
+    let seen = (seen != "*").then(|| seen.trim_matches('"').to_owned());
+    let (report, tag) = app.edit_config(edit, seen).await?;
+    Ok((AppendHeaders([etag(&tag)]), Json(report?)).into_response())
+}
+
+fn etag(tag: &str) -> (HeaderName, HeaderValue) {
+    let value = HeaderValue::try_from(format!("\"{tag}\""));
+    let value = value.unwrap_or_else(|_| HeaderValue::from_static("\"\""));
+    (header::ETAG, value)
+}
+
+/// What can be in this machine's config
+///
+/// A JSON Schema of the file.
+#[utoipa::path(
+    get,
+    path = "/config/schema",
+    operation_id = "get_config_schema",
+    tag = "config",
+    responses((status = 200, description = "The schema", body = Object, content_type = "application/json")),
+)]
+async fn get_config_schema() -> Response {
+    static TEXT: LazyLock<String> = LazyLock::new(|| MACHINE.json_text());
+    let kind = (header::CONTENT_TYPE, "application/json");
+    ([kind], TEXT.as_str()).into_response()
+}
+
+/// What a project's config says
+///
+/// As far as nothing else counts for it: what the project leaves to its machine is shown with the machine's value.
+#[utoipa::path(
+    get,
+    path = "/projects/{id}/config",
+    operation_id = "get_project_config",
+    tag = "config",
+    params(("id" = ProjectId, Path, description = "The project's id")),
+    responses(
+        (status = 200, description = "The config", body = Config),
+        openapi::BadRequest, openapi::NotFound, openapi::Invalid, openapi::Unavailable,
+    ),
+)]
+async fn get_project_config(
+    State(app): State<Arc<App>>,
+    Id(id): Id<ProjectId>,
+) -> Answer<Json<Config>> {
+    Ok(Json(app.project_config(id).await??))
+}
+
+/// How the queue is shared with other machines
+///
+/// Whether it is, what it is shared by, and what waits.
+#[utoipa::path(
+    get,
+    path = "/sync",
+    operation_id = "get_sync",
+    tag = "daemon",
+    responses((status = 200, description = "How it is", body = SyncState)),
+)]
+async fn get_sync(State(app): State<Arc<App>>) -> Json<SyncState> {
+    Json(app.sync_state())
+}
