@@ -23,7 +23,6 @@ fn assert_own_lines(log: &str) {
 fn send(machine: &Machine, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(machine.info().unwrap().address).unwrap();
     stream.write_all(request).unwrap();
-    stream.shutdown(std::net::Shutdown::Write).unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
     String::from_utf8_lossy(&answer).into_owned()
@@ -175,4 +174,36 @@ fn the_name_of_a_request_is_in_its_answer_and_in_the_log() {
         .lines()
         .find(|line| line.contains(&named) && line.contains("answered"));
     assert!(line.unwrap().contains("status=401"), "{log}");
+}
+
+#[test]
+fn the_commits_of_a_database_are_in_the_figures() {
+    let machine = Machine::new();
+    let _daemon = machine.daemon();
+    let project = machine.project("a", &["cat"]);
+    let task = project.task("x");
+    machine.ccm(&["task", "wait", &task]).ok();
+    let info = machine.info().unwrap();
+    let token = std::fs::read_to_string(machine.path("ccm/token")).unwrap();
+    let request = format!(
+        "GET /metrics HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\r\n",
+        info.address,
+        token.trim()
+    );
+    let figures = send(&machine, request.as_bytes());
+    let value = |name: &str| -> f64 {
+        let line = figures.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_else(|| panic!("{name} is not in {figures}"))
+            .trim()
+            .parse()
+            .unwrap()
+    };
+    let commits = value("ccm_store_commit_seconds_count ");
+    assert!(commits >= 5.0);
+    assert!(value("ccm_store_commit_changes_sum ") >= commits);
+    assert_eq!(
+        value("ccm_runs_ended_total{state=\"succeeded\",reason=\"none\"} "),
+        1.0
+    );
+    assert!(value("process_resident_memory_bytes ") > 1e6);
 }

@@ -11,7 +11,7 @@ use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
 use ccm_core::id::Epoch;
-use tracing::Instrument;
+use tracing::{Instrument, field};
 
 use crate::app::App;
 
@@ -44,7 +44,7 @@ pub(super) async fn observe(State(app): State<Arc<App>>, request: Request, next:
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let route = matched.as_ref().map_or(UNMATCHED, MatchedPath::as_str);
     // At the level at which whatever is logged has it.
-    let span = tracing::error_span!("request", %id, method, route);
+    let span = tracing::error_span!("request", %id, method, route, principal = field::Empty);
     #[cfg(feature = "otlp")]
     crate::telemetry::otlp::go_on(&span, request.headers());
     span.in_scope(|| {

@@ -158,12 +158,12 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
 
 /// Thousands of connections need more descriptors than a process begins with.
 fn allow_descriptors(count: u64) {
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     assert!(
         hard >= count,
         "this needs a hard limit of {count} open files (ulimit -Hn)"
     );
-    setrlimit(Resource::RLIMIT_NOFILE, count, hard).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, soft.max(count), hard).unwrap();
 }
 
 async fn head(server: &Server) -> Cursor {
