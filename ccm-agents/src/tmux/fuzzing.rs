@@ -27,7 +27,7 @@ pub fn listings(bytes: &[u8]) {
     let _ = windows.windows(&text, "$0");
     let _ = windows.pane_in(&text, "$0", AgentId::new());
     let answers: Vec<_> = bytes
-        .splitn(4, |byte| *byte == 0)
+        .splitn(4, |byte| *byte == 0x1e)
         .map(<[u8]>::to_vec)
         .collect();
     if let Some(picture) = Picture::develop(&answers, "") {

@@ -39,7 +39,7 @@ impl vte::Perform for Judge {
             (b"?", 'h' | 'l') => values
                 .iter()
                 .all(|mode| [1, 6, 7, 25, 47, 1047, 1049].contains(mode)),
-            (b"", 'h' | 'l') => values == [4],
+            (b"", 'h' | 'l') => values.iter().all(|mode| *mode == 4),
             (b"", '@' | 'L' | 'M' | 'P' | 'S' | 'T' | 'X' | 'Z' | 'b') => {
                 values.len() == 1 && values[0] < 1000
             }
@@ -237,7 +237,7 @@ fn what_draws_a_screen_stays() {
         "\x1b[A\x1b[2B\x1b[C\x1b[3D\x1b[E\x1b[F\x1b[7G\x1b[7`\x1b[4d",
         "\x1b[2@\x1b[L\x1b[2M\x1b[P\x1b[3S\x1b[T\x1b[4X\x1b[Z\x1b[5b",
         "\x1b[2;20r\x1b[r\x1b7\x1b8\x1b[s\x1b[u\x1bD\x1bE\x1bM\x1bH\x1b[g\x1b[3g",
-        "\x1b[?1049h\x1b[?1049l\x1b[?47h\x1b[?1047l\x1b[?25l\x1b[?7l\x1b[?6h\x1b[?1;25h\x1b[4h\x1b[4l",
+        "\x1b[?1049h\x1b[?1049l\x1b[?47h\x1b[?1047l\x1b[?25l\x1b[?7l\x1b[?6h\x1b[?1;25h\x1b[4h\x1b[4;4l",
         "\x1b(0lqk\x1b(B\x1b)0\x1b)B\x1b=\x1b>\x1b#8\x1bc",
         "\x1b[m\x1b[0m\x1b[1;31m\x1b[38;5;196m\x1b[48;2;1;2;3m\x1b[4:3m\x1b[38:2::1:2:3m\x1b[;7m\x1b[58:5:1m",
     ] {
