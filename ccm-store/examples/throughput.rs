@@ -39,19 +39,11 @@ async fn main() {
         tags: vec![],
     };
     store.begin(&system, SystemClock.now()).await.unwrap();
-    let home = store
-        .register_project(NewProject {
-            id: ProjectId::new(),
-            agent_id: AgentId::new(),
-            name: "home".to_owned(),
-            exact_name: true,
-            path: PathBuf::from("/home"),
-            now: SystemClock.now(),
-        })
-        .await
-        .unwrap();
+    let (home, other) = (
+        register(&store, "home").await,
+        register(&store, "other").await,
+    );
     let store = Arc::new(store);
-    moves(&store, &home).await;
     for (producers, tasks) in [(1, 2000), (8, TASKS), (64, TASKS), (256, TASKS)] {
         creates(&store, &home, producers, tasks, 1).await;
     }
@@ -59,9 +51,22 @@ async fn main() {
     for workers in [1, 8, 64] {
         rounds(&store, &home, workers, TASKS / 4).await;
     }
+    moves(&store, &other).await;
     moves(&store, &home).await;
     reads(&store).await;
     store.close().await;
+}
+
+async fn register(store: &SqliteStore, name: &str) -> Registered {
+    let new = NewProject {
+        id: ProjectId::new(),
+        agent_id: AgentId::new(),
+        name: name.to_owned(),
+        exact_name: true,
+        path: PathBuf::from("/").join(name),
+        now: SystemClock.now(),
+    };
+    store.register_project(new).await.unwrap()
 }
 
 fn told(what: &str, count: usize, since: Instant) {
@@ -186,7 +191,7 @@ async fn round(store: &SqliteStore, home: &Registered, task: TaskId) {
 /// One after another, all into the same gap: each looks for its neighbours and now and then makes room.
 async fn moves(store: &SqliteStore, home: &Registered) {
     let made = store.create_tasks(wish(home, 2001)).await.unwrap().tasks;
-    let queued = store.counts().await.unwrap().queued;
+    let queued = store.project(home.project.id).await.unwrap().queued;
     let since = Instant::now();
     for task in &made[1..] {
         let wish = TaskMove {
