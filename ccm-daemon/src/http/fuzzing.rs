@@ -11,6 +11,8 @@ use serde::de::DeserializeOwned;
 use super::auth::AllowedHosts;
 use super::extract::{self, CommaList, Query};
 use super::page::{PageSize, PageToken};
+use crate::access::AgentTokens;
+use crate::machine::Token;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -63,7 +65,16 @@ pub fn request(text: &str) {
     if let Ok(cursor) = text.parse::<Cursor>() {
         assert_eq!(cursor.to_string().parse::<Cursor>().ok(), Some(cursor));
     }
+    // Nothing that was not signed names a run.
+    if let Some(token) = Token::parse(&"a".repeat(64)) {
+        assert_eq!(AgentTokens::of(&token).run(text), None, "{text:?}");
+    }
     body::<api::CreateTask>(text);
+    body::<api::BulkCreate>(text);
+    body::<api::BulkIds>(text);
+    body::<api::EditTask>(text);
+    body::<api::MoveTask>(text);
+    body::<api::EditConfig>(text);
     body::<api::CreateProject>(text);
     body::<api::TrustProject>(text);
     body::<api::SendMessage>(text);

@@ -52,6 +52,7 @@ pub(super) async fn identify(
         Ok(principal) => principal,
         Err(refused) => return refused.into_response(),
     };
+    tracing::Span::current().record("principal", tracing::field::display(&principal));
     let changes = !matches!(request.method, Method::GET | Method::HEAD);
     let entry = entry(&app, &principal, &request);
     let response = match agents::check(&app, &principal, &request).await {
