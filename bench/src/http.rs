@@ -7,7 +7,7 @@ use serde_json::Value;
 
 pub(crate) struct Connection {
     stream: BufReader<TcpStream>,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     token: String,
 }
 
@@ -28,6 +28,15 @@ impl Connection {
 
     pub(crate) fn post(&mut self, path: &str, body: &str) -> std::io::Result<(u16, Value)> {
         self.ask("POST", path, body)
+    }
+
+    /// A request without a body.
+    pub(crate) fn head(&self, method: &str, path: &str, last_id: Option<&str>) -> String {
+        let last_id = last_id.map_or_else(String::new, |id| format!("Last-Event-ID: {id}\r\n"));
+        format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\n{last_id}\r\n",
+            self.address, self.token
+        )
     }
 
     fn ask(&mut self, method: &str, path: &str, body: &str) -> std::io::Result<(u16, Value)> {

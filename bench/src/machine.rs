@@ -173,6 +173,10 @@ impl<'a> Machine<'a> {
         Connection::open(address, token.trim()).ok()
     }
 
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.connection().address
+    }
+
     pub(crate) fn connection(&self) -> Connection {
         self.connection_of(self.pid()).unwrap()
     }

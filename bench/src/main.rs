@@ -4,12 +4,14 @@
 //! limit or a peer is measured beside it, in turns and in the same run; the ratio is what counts.
 #![allow(clippy::unwrap_used, reason = "a measurement that fails is none")]
 
+mod events;
 mod figure;
 mod http;
 mod machine;
 mod process;
 mod rates;
 mod raw;
+mod readers;
 mod rest;
 mod starts;
 
@@ -30,14 +32,19 @@ Options:
       --minimal DIR   Those of the build without the web UI
       --seconds N     For how long an idle daemon is watched [default: 60]
       --folder DIR    On whose disk it is measured [default: the system's for temporary files]
+      --only PART     Only rest, starts, rates or events
       --json          Print an object instead of a table
   -h, --help          Print this
 ";
+
+/// What can be measured alone.
+const PARTS: [&str; 4] = ["rest", "starts", "rates", "events"];
 
 struct Wish {
     builds: [Build; 2],
     idle: Duration,
     folder: PathBuf,
+    only: Option<String>,
     json: bool,
 }
 
@@ -65,6 +72,7 @@ fn main() -> ExitCode {
 fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Wish>, String> {
     let (mut full, mut minimal) = (None, None);
     let (mut idle, mut folder, mut json) = (60, std::env::temp_dir(), false);
+    let mut only = None;
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or(format!("{arg} needs a value"));
         match &*arg {
@@ -78,6 +86,13 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Wish>, String>
                     .ok()
                     .filter(|seconds| *seconds > 0)
                     .ok_or(format!("--seconds {given} is no number of seconds"))?;
+            }
+            "--only" => {
+                let part = value()?;
+                if !PARTS.contains(&&*part) {
+                    return Err(format!("--only {part} is not one of {}", PARTS.join(", ")));
+                }
+                only = Some(part);
             }
             "--json" => json = true,
             "-h" | "--help" => return Ok(None),
@@ -95,22 +110,34 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Wish>, String>
         ],
         idle: Duration::from_secs(idle),
         folder,
+        only,
         json,
     }))
 }
 
 fn measure(wish: &Wish) -> Report {
     let mut report = Report::default();
-    for build in &wish.builds {
-        say(&format!("{}: size and rest", build.profile.as_str()));
-        rest::size(build, &mut report);
-        rest::measure(build, &wish.folder, wish.idle, &mut report);
+    let is_wanted = |part: &str| wish.only.as_deref().is_none_or(|only| only == part);
+    if is_wanted("rest") {
+        for build in &wish.builds {
+            say(&format!("{}: size and rest", build.profile.as_str()));
+            rest::size(build, &mut report);
+            rest::measure(build, &wish.folder, wish.idle, &mut report);
+        }
     }
     let [full, _] = &wish.builds;
-    say("starts");
-    starts::measure(full, &wish.folder, &mut report);
-    say("durable creates");
-    rates::measure(full, &wish.folder, &mut report);
+    if is_wanted("starts") {
+        say("starts");
+        starts::measure(full, &wish.folder, &mut report);
+    }
+    if is_wanted("rates") {
+        say("durable creates");
+        rates::measure(full, &wish.folder, &mut report);
+    }
+    if is_wanted("events") {
+        say("events");
+        events::measure(full, &wish.folder, &mut report);
+    }
     report
 }
 

@@ -6,6 +6,7 @@
 
 mod cgroup;
 mod clock;
+pub mod descriptors;
 mod driver;
 pub mod host;
 pub mod hosts;
@@ -16,18 +17,20 @@ mod stopset;
 mod sys;
 pub mod terminal;
 pub mod tmux;
+mod trace;
 pub mod view;
 mod wire;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-pub use hosts::{HostCommand, Hosts, RuntimeConfig};
+pub use hosts::{HostCommand, Hosts, RunEnvironment, RuntimeConfig};
 pub use process::ProcessRuntime;
 pub use scope::Scopes;
 pub use tmux::{TmuxConfig, TmuxHealth, TmuxRuntime, TmuxSocket};
+pub use trace::one_line;
 
-/// The argument after which a program is to be an agent's host: `PROGRAM __host AGENT_DIR`.
+/// The argument after which a program is to be an agent's host: `PROGRAM __host AGENT_DIR [OPEN_FILES]`.
 pub const HOST_ARGUMENT: &str = "__host";
 /// The argument after which a program is to be an agent's viewer: `PROGRAM __view AGENT_DIR`.
 pub const VIEW_ARGUMENT: &str = "__view";

@@ -2,6 +2,7 @@
 //!
 //! These files are read by later versions of this program: fields may be added, none may change its meaning.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -38,6 +39,12 @@ pub(crate) struct LaunchFile {
     /// Whether the run gets a control group of its own, where it can; absent in orders of daemons that know of none.
     #[serde(default)]
     pub(crate) cgroups: bool,
+    /// Variables of the program that beat those of its profile.
+    #[serde(default)]
+    pub(crate) environment: BTreeMap<String, String>,
+    /// The trace that the run is a part of, as W3C Trace Context writes it; absent where nothing is traced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) traceparent: Option<String>,
     pub(crate) order: LaunchOrder,
 }
 

@@ -1,4 +1,11 @@
-//! Makes text of unknown origin safe to show on a terminal.
+//! Makes text of unknown origin safe to show on a terminal: [`Filter`] lines of text, [`ScreenFilter`] what draws a whole
+//! screen.
+
+mod decoder;
+mod screen;
+
+use decoder::Decoder;
+pub use screen::ScreenFilter;
 
 /// No colour sequence, or any other control sequence, that a program means is longer.
 const MAX_CONTROL: usize = 128;
@@ -22,8 +29,7 @@ pub struct Filter {
     /// Whether the last colour was one, not their end.
     coloured: bool,
     state: State,
-    /// Bytes of a character that is not complete yet.
-    partial: Vec<u8>,
+    decoder: Decoder,
     /// Whether the line has no text yet.
     line_is_empty: bool,
     /// Whether the last line end was a carriage return, which a newline may belong to.
@@ -60,7 +66,7 @@ impl Filter {
             colours,
             coloured: false,
             state: State::Text,
-            partial: Vec::new(),
+            decoder: Decoder::default(),
             line_is_empty: true,
             returned: false,
         }
@@ -68,19 +74,10 @@ impl Filter {
 
     /// What may be shown of `bytes` and of what was kept of earlier ones. Bytes that are no UTF-8 become U+FFFD.
     pub fn push(&mut self, bytes: &[u8]) -> String {
-        let mut input = std::mem::take(&mut self.partial);
-        input.extend_from_slice(bytes);
-        let mut out = String::with_capacity(input.len());
-        let mut chunks = input.utf8_chunks().peekable();
-        while let Some(chunk) = chunks.next() {
-            chunk.valid().chars().for_each(|c| self.take(c, &mut out));
-            let invalid = chunk.invalid();
-            if chunks.peek().is_none() && is_incomplete(invalid) {
-                self.partial = invalid.to_vec();
-            } else if !invalid.is_empty() {
-                self.take(char::REPLACEMENT_CHARACTER, &mut out);
-            }
-        }
+        let mut out = String::with_capacity(bytes.len());
+        let mut decoder = std::mem::take(&mut self.decoder);
+        decoder.push(bytes, |c| self.take(c, &mut out));
+        self.decoder = decoder;
         out
     }
 
@@ -199,11 +196,6 @@ fn string(short: bool) -> State {
         length: 0,
         escape: false,
     }
-}
-
-/// Whether these bytes, which are no character, may become one.
-fn is_incomplete(bytes: &[u8]) -> bool {
-    std::str::from_utf8(bytes).is_err_and(|error| error.error_len().is_none())
 }
 
 /// Whether this is a bidi override, embedding or isolate. The marks, which only say where a word belongs, are none.

@@ -71,11 +71,25 @@ impl Context {
         variable("CCM_URL").is_some()
     }
 
+    /// Refuses an agent `what` takes no token, such as ending a process or writing a file. One that is led to it by what it
+    /// reads is stopped here; one that means it has the rights of its user, and nothing but a sandbox stops it.
+    pub(crate) fn not_for_agents(&self, what: &str) -> Result<(), Failure> {
+        let is_agent = variable("CCM_TOKEN").is_some_and(|token| token.starts_with("ccm-run_"));
+        if !is_agent {
+            return Ok(());
+        }
+        Err(
+            Failure::new(Code::Unauthorized, format!("an agent may not {what}"))
+                .hint("leave that to a person"),
+        )
+    }
+
     /// The client of the daemon that runs for this home, or of the one that `CCM_URL` names.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
         let token = variable("CCM_TOKEN");
         if let Some(url) = variable("CCM_URL") {
-            let Some(token) = token else {
+            let at_socket = url.starts_with("unix:");
+            let Some(token) = token.or_else(|| at_socket.then(String::new)) else {
                 return Err(Failure::new(
                     Code::Unauthorized,
                     "CCM_URL is set but CCM_TOKEN is not",
@@ -96,11 +110,11 @@ impl Context {
             let (home, token) = (home.clone(), token.clone());
             Arc::new(move || {
                 let info = home.running_daemon()?;
-                Some(Endpoint::new(info.url(), token.clone()))
+                Some(Endpoint::new(info.local_url(), token.clone()))
             })
         };
         Ok(Client::with(
-            &Endpoint::new(info.url(), token),
+            &Endpoint::new(info.local_url(), token),
             "cli",
             Some(again),
         )?)

@@ -159,6 +159,7 @@ fn of_problem(problem: &Problem) -> Failure {
         | P::TrustChanged
         | P::StaleRevision
         | P::QueueFull
+        | P::TooManyViewers
         | P::Unsupported
         | P::Resync => Code::Refused,
         P::Unavailable => Code::Unreachable,
@@ -175,7 +176,7 @@ fn of_problem(problem: &Problem) -> Failure {
     let failure = Failure::new(code, message);
     match problem.code {
         P::Unauthorized => Failure::new(code, "the daemon does not take this token").hint(
-            "check CCM_TOKEN if it is set; if the token file was replaced, `ccm-orchestrator daemon restart` makes the \
+            "check CCM_TOKEN if it is set (an agent's own ends with its run); if the token file was replaced, `ccm-orchestrator daemon restart` makes the \
              new one count",
         ),
         P::QueueFull => failure.hint(

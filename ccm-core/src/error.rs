@@ -15,6 +15,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub struct Error {
     kind: ErrorKind,
     message: String,
+    part: Option<String>,
     #[source]
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -95,8 +96,29 @@ impl Error {
         Self {
             kind,
             message: message.into(),
+            part: None,
             source: None,
         }
+    }
+
+    /// The same error about a part of what was asked for, as a JSON pointer. What it had before is beneath that.
+    #[must_use]
+    pub fn at(mut self, part: impl fmt::Display) -> Self {
+        self.part = Some(format!("{part}{}", self.part.unwrap_or_default()));
+        self
+    }
+
+    /// The same error as whoever asked only for `part` sees it.
+    #[must_use]
+    pub fn seen_from(mut self, part: &str) -> Self {
+        let own = self.part.take();
+        self.part = own.map(|own| own.strip_prefix(part).map(str::to_owned).unwrap_or(own));
+        self
+    }
+
+    /// The part of what was asked for that is wrong, as a JSON pointer, if it is one part.
+    pub fn part(&self) -> Option<&str> {
+        self.part.as_deref()
     }
 
     /// The same error with what caused it.

@@ -75,6 +75,9 @@ kinds! {
     AgentWanted = "agent.wanted",
     /// A task was accepted. `data`: `title`, `priority`.
     TaskCreated = "task.created",
+    /// What a waiting task asks for, or its place in the queue, was changed. `data`: `fields` (their names, and `place`),
+    /// `by`.
+    TaskUpdated = "task.updated",
     /// A run took a task. `data`: `attempt`.
     TaskStarted = "task.started",
     /// A task waits again. `data`: `reason`, `detail`, `not_before`.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::id::{ProjectId, TaskId};
 use crate::system::{System, SystemKind};
-use crate::task::TaskSpec;
+use crate::task::{Rank, TaskSpec};
 use crate::time::Timestamp;
 
 /// Decides which tasks start now.
@@ -75,8 +75,8 @@ pub struct Candidate {
     pub task: TaskId,
     /// Higher is sooner.
     pub priority: i32,
-    /// When it was accepted.
-    pub created_at: Timestamp,
+    /// Its place among those of its priority, and since when it counts as waiting.
+    pub rank: Rank,
     /// Not before this.
     pub due_at: Option<Timestamp>,
     /// What it asks of a machine.

@@ -12,7 +12,8 @@ use crate::agent::{Agent, AgentState, Evidence, Want};
 use crate::ask::{Answer, Ask};
 use crate::event::{Cursor, Event, EventKind};
 use crate::id::{
-    AgentId, AskId, Epoch, FencingToken, InputId, LogId, ProjectId, RunId, Seq, SystemId, TaskId,
+    AgentId, AskId, Epoch, FencingToken, InputId, LogId, ProjectId, Revision, RunId, Seq, SystemId,
+    TaskId,
 };
 use crate::input::{Input, InputState};
 use crate::project::Project;
@@ -20,7 +21,10 @@ use crate::reason::Reason;
 use crate::run::{Checkpoint, Observation, Outcome, Run, Usage};
 use crate::scheduler::Candidate;
 use crate::system::System;
-use crate::task::{CancelEffect, Setback, StopIntent, Task, TaskSpec, TaskStateName, TaskText};
+use crate::task::{
+    CancelEffect, Place, Setback, SpecEdit, Spot, StopIntent, Task, TaskSpec, TaskStateName,
+    TaskText,
+};
 use crate::time::Timestamp;
 
 /// Keeps everything that must outlive a process.
@@ -134,7 +138,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// `KeyReused` for the same key with another fingerprint; `QueueFull`; `NotFound(Project)`; `NotFound(Task)` for a
-    /// blocker that does not exist.
+    /// blocker that does not exist. [`Error::part`](crate::Error::part) says of which task: `/tasks/3/blocked_by/0`.
     async fn create_tasks(&self, request: CreateTasks) -> Result<Created>;
 
     /// The task `id`.
@@ -163,12 +167,39 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// `NotFound(Task)`; `WrongState(Task)` when it waits or runs; `WrongState(Project)` when its project was removed.
     async fn retry_task(&self, id: TaskId, by: &str, now: Timestamp) -> Result<Task>;
 
+    /// Changes what a waiting task asks for ([`Task::edited`]). Unchanged is no write and no event. A claim that came
+    /// first wins.
+    ///
+    /// Its place among tasks of its priority stays what it was.
+    ///
+    /// # Errors
+    /// `NotFound(Task)`; those of [`Task::edited`]; then `NotFound(Task)` for a blocker that does not exist, and `Invalid`
+    /// for one that waits for this task itself, be it through others.
+    async fn edit_task(&self, edit: TaskEdit) -> Result<Task>;
+
+    /// Gives a waiting task another place among the waiting tasks of its project ([`Place`]). Being there already is no
+    /// write and no event.
+    ///
+    /// It gets the priority of its place, and a rank there. Others may get other ranks as well, but keep their order,
+    /// their revision and about the moment since which they count as waiting. The cost of many moves does not depend on
+    /// the length of the queue.
+    ///
+    /// # Errors
+    /// `NotFound(Task)` and `WrongState(Task)` for either task, the other one with the part `/before` or `/after`;
+    /// `Invalid` for a place next to itself or in another project.
+    async fn move_task(&self, wish: TaskMove) -> Result<Task>;
+
+    /// The waiting tasks of a project in the order of its queue: by priority, then by rank ([`Task::spot`]). This is the
+    /// order in which they start as far as they are ready and equally long waiting.
+    async fn queue(&self, query: &QueueQuery) -> Result<Page<Task>>;
+
     /// How many tasks wait and run. Cheap at any size.
     async fn counts(&self) -> Result<Counts>;
 
     // --- dispatch and runs ---
 
-    /// What is ready, per project: the first `per_project` by priority and age, and the oldest `per_project`.
+    /// What is ready, per project: the first `per_project` by priority and rank, and the `per_project` of the lowest
+    /// ranks, which are the oldest unless some were moved.
     ///
     /// Ready is: queued, due at `now`, not blocked, and the machine of [`begin`](Self::begin) is what it asks for.
     /// Projects that are paused or removed are left out; held ones are not. [`Ready::next_due`] is the earliest date of
@@ -417,6 +448,45 @@ pub struct Created {
     pub tasks: Vec<Task>,
     /// Whether this is the answer to an earlier request.
     pub replayed: bool,
+}
+
+/// A wish to change what a task asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskEdit {
+    /// The task.
+    pub id: TaskId,
+    /// The revision that the editor saw; `None` if it does not matter.
+    pub revision: Option<Revision>,
+    /// The changes.
+    pub edit: SpecEdit,
+    /// Who wants it.
+    pub by: String,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// A wish to give a task another place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskMove {
+    /// The task.
+    pub id: TaskId,
+    /// Where to.
+    pub place: Place,
+    /// Who wants it.
+    pub by: String,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// Which part of a queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueQuery {
+    /// The project whose queue it is.
+    pub project: ProjectId,
+    /// Only after this place.
+    pub after: Option<Spot>,
+    /// At most so many.
+    pub limit: u32,
 }
 
 /// Which tasks.

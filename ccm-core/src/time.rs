@@ -17,6 +17,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 pub struct Timestamp(jiff::Timestamp);
 
 impl Timestamp {
+    /// 1970-01-01T00:00:00Z.
+    pub const UNIX_EPOCH: Self = Self(jiff::Timestamp::UNIX_EPOCH);
+
     /// The moment `micros` microseconds after 1970-01-01T00:00:00Z; the nearest representable one if there is none.
     pub fn from_micros(micros: i64) -> Self {
         let clamped = micros.clamp(

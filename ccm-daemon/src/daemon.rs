@@ -1,6 +1,6 @@
 //! A daemon for one machine home: everything put together, from the database to the listener.
 
-use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use ccm_core::engine::Engine;
 use ccm_core::project::Profiles;
 use ccm_core::system::System;
 use ccm_core::time::{Clock, SystemClock};
-use ccm_core::{Error, ErrorKind, Result, Store};
+use ccm_core::{Error, Result, Store};
 use ccm_store::SqliteStore;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::access::AgentTokens;
 use crate::app::{App, AppParts, Facts};
 use crate::factories;
-use crate::http;
+use crate::http::{self, Listeners};
 use crate::machine::config::{Config, RuntimeName};
 use crate::machine::running::Migrated;
 use crate::machine::{DaemonInfo, DaemonLock, Home, WebUi};
@@ -32,7 +32,7 @@ const FAILED_PATIENCE: Duration = Duration::from_secs(5);
 pub struct Daemon {
     app: Arc<App>,
     store: Arc<SqliteStore>,
-    listener: TcpListener,
+    listeners: Listeners,
     windows: Option<Arc<TmuxRuntime>>,
     info: DaemonInfo,
     config: watch::Receiver<Arc<Config>>,
@@ -64,16 +64,14 @@ impl Daemon {
         let started_at = clock.now();
         home.create_token()?;
         let token = home.token()?;
-        let listener = listen(&config).await?;
-        let address = listener
-            .local_addr()
-            .map_err(|error| Error::internal("the port can't be asked for").with_source(error))?;
+        let listeners = Listeners::open(&home, &config.web_ui).await?;
+        let address = listeners.address();
 
         let store = Arc::new(factories::store(&config).await?);
         let system = system(&home, &config)?;
         settings.wrote("system.id", system.id.to_string().into());
         let epoch = store.begin(&system, started_at).await?;
-        let runtime = factories::runtime(&home, &config, epoch)?;
+        let runtime = factories::runtime(&home, &config, epoch, AgentTokens::of(&token))?;
         let profiles: Arc<dyn Profiles> = factories::profiles(&home, &settings);
         let limits = factories::limits(&config);
         if let Some(windows) = &runtime.windows
@@ -97,7 +95,8 @@ impl Daemon {
         }
         let info = DaemonInfo {
             address,
-            tls: false,
+            tls: listeners.is_tls(),
+            socket: listeners.socket().map(Path::to_owned),
             web_ui: web_ui == WebUi::Served,
             pid: std::process::id(),
             epoch,
@@ -120,8 +119,10 @@ impl Daemon {
             token,
             windows: runtime.windows.clone(),
             database: Some(config.database.sqlite_path.clone()),
+            capacity: http::Capacity::of_process(),
             facts: Facts {
                 address,
+                tls: info.tls,
                 web_ui,
                 web_ui_url: info.web_ui_url(),
                 profile: config.profile.as_str().to_owned(),
@@ -130,10 +131,11 @@ impl Daemon {
                 started_at,
             },
         });
+        store.observe_commits(app.metrics().on_commit());
         Ok(Self {
             app: Arc::new(app),
             store,
-            listener,
+            listeners,
             windows: runtime.windows,
             info,
             config: changes,
@@ -198,7 +200,7 @@ impl Daemon {
                 windows.keep_windows(stopping.clone()).await;
             }
         };
-        let server = http::serve(self.listener, router, stopping.clone());
+        let server = http::serve(self.listeners, router, stopping.clone());
         let retention = retention::keep(app.engine(), self.config, stopping.clone());
         let (failed, (), (), (), ()) =
             tokio::join!(watched, server, windows, app.keep_health(), retention);
@@ -206,46 +208,10 @@ impl Daemon {
             Some(error) => Ended::Failed(error),
             None => Ended::Stopped(app.shutdown(false).await),
         };
+        app.terminals_closed().await;
         self.store.close().await;
         ended
     }
-}
-
-/// The listener, held from before anything else is touched: a daemon without its port changes nothing.
-async fn listen(config: &Config) -> Result<TcpListener> {
-    let address = config.web_ui.listen_address();
-    if !address.ip().is_loopback() {
-        return Err(Error::invalid(format!(
-            "web_ui.host is {}, and other machines can't be served yet, because that needs TLS; run `ccm config set \
-             web_ui.host 127.0.0.1`",
-            address.ip()
-        )));
-    }
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| no_listener(address, error))
-}
-
-fn no_listener(address: SocketAddr, error: std::io::Error) -> Error {
-    let port = address.port();
-    let mut kind = ErrorKind::Unavailable;
-    let message = match error.kind() {
-        std::io::ErrorKind::AddrInUse => format!(
-            "port {port} of {} is taken, maybe by the daemon of another machine home or by another program (`ss -ltnp \
-             'sport = :{port}'` or `lsof -i :{port}` tells); end that, or run `ccm config set web_ui.port PORT` with \
-             another one",
-            address.ip()
-        ),
-        std::io::ErrorKind::PermissionDenied => {
-            // It will not be on another try either.
-            kind = ErrorKind::Invalid;
-            format!(
-                "port {port} is not for this user; run `ccm config set web_ui.port PORT` with one from 1024 on"
-            )
-        }
-        _ => format!("{address} can't be listened at; web_ui.host and web_ui.port say where"),
-    };
-    Error::new(kind, message).with_source(error)
 }
 
 fn system(home: &Home, config: &Config) -> Result<System> {

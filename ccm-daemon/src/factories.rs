@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use ccm_agents::{
-    HostCommand, ProcessRuntime, RuntimeConfig, Scopes, TmuxConfig, TmuxRuntime, TmuxSocket,
+    HostCommand, ProcessRuntime, RunEnvironment, RuntimeConfig, Scopes, TmuxConfig, TmuxRuntime,
+    TmuxSocket,
 };
 use ccm_core::engine::EngineLimits;
 use ccm_core::id::Epoch;
@@ -13,6 +14,7 @@ use ccm_core::{AgentRuntime, Result, Scheduler, SyncBackend};
 use ccm_store::{SqliteOptions, SqliteStore};
 use ccm_sync::NullSync;
 
+use crate::access::AgentTokens;
 use crate::machine::config::{Config, RuntimeName};
 use crate::machine::{Home, ProjectProfiles, programs};
 use crate::settings::Settings;
@@ -39,12 +41,18 @@ pub(crate) struct Runtime {
 }
 
 /// What the config's agents live in.
-pub(crate) fn runtime(home: &Home, config: &Config, epoch: Epoch) -> Result<Runtime> {
+pub(crate) fn runtime(
+    home: &Home,
+    config: &Config,
+    epoch: Epoch,
+    tokens: AgentTokens,
+) -> Result<Runtime> {
     let host = HostCommand {
         argv: vec![programs::beside(HOST_PROGRAM).into_os_string()],
     };
     let hosts = RuntimeConfig {
         scopes: Scopes::of_this_service(),
+        environment: RunEnvironment::new(move |order| tokens.environment(order)),
         ..RuntimeConfig::new(home.dir(), epoch, host)
     };
     Ok(match config.agents.runtime {

@@ -1,13 +1,16 @@
 //! The reference daemon of CCM, as a library: composition, configuration and the HTTP API.
 
+mod access;
 pub mod app;
 mod daemon;
 mod factories;
 mod health;
 pub mod http;
 pub mod machine;
+pub mod metrics;
 pub mod notify;
 mod retention;
+mod rotated;
 mod run;
 pub mod settings;
 mod telemetry;

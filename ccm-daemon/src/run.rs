@@ -173,6 +173,9 @@ fn prepare(config: Option<PathBuf>) -> Result<Prepared, Refused> {
     if let Err(error) = crate::machine::setup::refresh_schema(&home) {
         tracing::warn!(%error, "the schema for editors can't be written");
     }
+    if let Err(error) = ccm_agents::descriptors::raise(crate::http::DESCRIPTORS) {
+        tracing::warn!(%error, "the limit of open files can't be raised, so fewer clients are served at once");
+    }
     for warning in &warnings {
         tracing::warn!("{warning}");
     }

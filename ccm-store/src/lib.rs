@@ -29,6 +29,7 @@ mod migration;
 #[cfg(test)]
 mod plans;
 mod projects;
+mod queue;
 mod reader;
 mod ready;
 mod runs;
@@ -48,11 +49,12 @@ use tokio::sync::watch;
 use connect::{Place, Schema};
 use migration::{Migrations, VERSION};
 use reader::Reader;
-use writer::{Reserve, Writer};
+use writer::{Observer, Reserve, Writer};
 
 pub use config::SqliteOptions;
 pub use connect::Migrated;
 pub use file::{DatabaseFacts, DatabaseFile, Depth, ProjectPlace};
+pub use writer::Commit;
 
 /// A [`Store`](ccm_core::Store) in a SQLite database.
 #[derive(Debug)]
@@ -63,6 +65,7 @@ pub struct SqliteStore {
     connection: DatabaseConnection,
     head: watch::Sender<Seq>,
     migrated: Option<Migrated>,
+    observer: Observer,
 }
 
 impl SqliteStore {
@@ -92,13 +95,15 @@ impl SqliteStore {
             migrations: Migrations,
         };
         let (connection, migrated) = connect::writer(&place, options, &schema).await?;
-        match Self::on(&connection, &place, options).await {
+        let observer = Observer::default();
+        match Self::on(&connection, &place, options, observer.clone()).await {
             Ok((writer, reader, head)) => Ok(Self {
                 writer,
                 reader,
                 connection,
                 head,
                 migrated,
+                observer,
             }),
             Err(error) => {
                 // The error that led here says more than one of closing.
@@ -112,6 +117,7 @@ impl SqliteStore {
         connection: &DatabaseConnection,
         place: &Place,
         options: &SqliteOptions,
+        observer: Observer,
     ) -> Result<(Writer, Reader, watch::Sender<Seq>)> {
         let pool = connect::readers(place, options).await?;
         let reader = Reader { pool };
@@ -131,13 +137,19 @@ impl SqliteStore {
             }
             _ => None,
         };
-        let writer = Writer::start(pinned, reserve, head.clone());
+        let writer = Writer::start(pinned, reserve, head.clone(), observer);
         Ok((writer, reader, head))
     }
 
     /// What was done to the database when it was opened, if its schema was an older one.
     pub fn migrated(&self) -> Option<&Migrated> {
         self.migrated.as_ref()
+    }
+
+    /// Has `observe` told of every commit from now on. It is called by the writer, so it must not take long. Only the first
+    /// one that is given is told.
+    pub fn observe_commits(&self, observe: impl Fn(Commit) + Send + Sync + 'static) {
+        self.observer.set(Box::new(observe));
     }
 
     /// Refuses further writes, waits until those under way are durable and answered, and closes the database.

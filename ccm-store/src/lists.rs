@@ -252,7 +252,7 @@ pub(crate) fn ask_page(query: &AskQuery) -> (String, Vec<Value>) {
     (sql, values)
 }
 
-fn page<T>(
+pub(crate) fn page<T>(
     rows: &[QueryResult],
     limit: u32,
     read: impl Fn(&QueryResult) -> Result<T>,

@@ -1,16 +1,17 @@
 //! Tests that the statements people wait for walk along indexes and look at nothing else.
 
 use ccm_core::id::{AgentId, AskId, ProjectId, RunId, TaskId};
-use ccm_core::store::{AskQuery, EventQuery, RunQuery, TaskQuery};
-use ccm_core::task::TaskStateName;
+use ccm_core::store::{AskQuery, EventQuery, QueueQuery, RunQuery, TaskQuery};
+use ccm_core::task::{Rank, Spot, TaskStateName};
 use ccm_core::time::Timestamp;
 use sea_orm::sea_query::Value;
 
 use crate::reader::Reader;
 use crate::writer::{
-    OPEN_ASKS_OF, OPEN_INPUTS_OF, OPEN_RUNS_OF, PROMOTE, asks_of_requests, run_of, unblock,
+    Look, OPEN_ASKS_OF, OPEN_INPUTS_OF, OPEN_RUNS_OF, PROMOTE, along_queue, asks_of_requests,
+    circles, oldest, run_of, shift, unblock,
 };
-use crate::{SqliteStore, events, lists, ready, tasks};
+use crate::{SqliteStore, events, lists, queue, ready, tasks};
 
 /// The steps of a statement.
 async fn steps(reader: &Reader, (sql, values): (String, Vec<Value>)) -> Vec<String> {
@@ -99,6 +100,55 @@ async fn what_is_ready_is_found_at_any_length_of_the_queue() {
         ],
     )
     .await;
+}
+
+#[tokio::test]
+async fn a_place_in_a_queue_is_found_at_any_length_of_it() {
+    let store = SqliteStore::in_memory().await.unwrap();
+    let reader = &store.reader;
+    let (project, task) = (ProjectId::new(), TaskId::new());
+    let spot = Spot {
+        priority: 3,
+        rank: Rank::from_number(7),
+        task,
+    };
+    let whole = "SEARCH task USING COVERING INDEX task_queue (project_id=?)";
+    let before = "SEARCH task USING COVERING INDEX task_queue (project_id=? AND priority=? AND (rank,id)<(?,?))";
+    let after = "SEARCH task USING COVERING INDEX task_queue (project_id=? AND priority=? AND (rank,id)>(?,?))";
+    let lower = "SEARCH task USING COVERING INDEX task_queue (project_id=? AND priority<?)";
+    let page = |after| {
+        queue::queue_page(&QueueQuery {
+            project,
+            after,
+            limit: 50,
+        })
+    };
+    check(reader, page(None), &[whole]).await;
+    check(reader, page(Some(spot)), &[after, lower]).await;
+    for (look, step) in [
+        (Look::First, whole),
+        (Look::Last, whole),
+        (Look::Before(spot), before),
+        (Look::From(spot), after),
+        (Look::After(spot), after),
+    ] {
+        let look = along_queue(project, look, task, 64);
+        let sorted = steps(reader, look.clone()).await;
+        assert!(!sorted.iter().any(|step| step.contains("TEMP B-TREE")));
+        check(reader, look, &[step]).await;
+    }
+    let ready = [
+        "SEARCH task USING INDEX task_oldest (project_id=?)",
+        "SEARCH task USING INDEX task_dated (project_id=? AND due_at<?)",
+    ];
+    let now = Timestamp::from_micros(0);
+    check(reader, oldest(project, task, now), &ready).await;
+    let values = vec![vec![0_u8].into(), vec![1_u8].into()];
+    let edges = ["SEARCH edge USING PRIMARY KEY (blocker_id=?)"];
+    check(reader, (circles(1), values), &edges).await;
+    let values = vec![vec![0_u8].into(), 1_i64.into()];
+    let by_id = ["SEARCH task USING INDEX sqlite_autoindex_task_1 (id=?)"];
+    check(reader, (shift(1), values), &by_id).await;
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use ccm_core::Result;
 use ccm_core::id::TaskId;
 use ccm_core::scheduler::{Candidate, Wants};
 use ccm_core::store::{Ready, ReadyProject};
+use ccm_core::task::Rank;
 use ccm_core::time::Timestamp;
 use sea_orm::QueryResult;
 use sea_orm::sea_query::Value;
@@ -75,14 +76,14 @@ pub(crate) fn query(now: Timestamp, per_project: u32) -> (String, Vec<Value>) {
          AND (due_at IS NULL OR due_at <= ?)";
     const COME: &str = "project_id = project.id AND state = 'queued' AND open_blockers = 0 AND fits = 1 AND dated = 1 \
          AND due_at <= ?";
-    const BY_PRIORITY: &str = "priority DESC, created_at, id";
-    const BY_AGE: &str = "created_at, id";
+    const BY_PRIORITY: &str = "priority DESC, rank, id";
+    const BY_RANK: &str = "rank, id";
     let mut values: Vec<Value> = vec![now.as_micros().into()];
     let parts: Vec<String> = [
         ("task_urgent", READY, BY_PRIORITY),
-        ("task_oldest", READY, BY_AGE),
+        ("task_oldest", READY, BY_RANK),
         ("task_dated", COME, BY_PRIORITY),
-        ("task_dated", COME, BY_AGE),
+        ("task_dated", COME, BY_RANK),
     ]
     .into_iter()
     .map(|(index, condition, order)| {
@@ -95,7 +96,7 @@ pub(crate) fn query(now: Timestamp, per_project: u32) -> (String, Vec<Value>) {
         "SELECT project.*, \
          (SELECT MIN(due_at) FROM task WHERE project_id = project.id AND state = 'queued' AND open_blockers = 0 \
           AND fits = 1 AND due_at IS NOT NULL AND due_at > ?) AS next_due, \
-         ready.id AS task_id, ready.priority AS task_priority, ready.created_at AS task_created_at, \
+         ready.id AS task_id, ready.priority AS task_priority, ready.rank AS task_rank, \
          ready.due_at AS task_due_at, ready.dated AS task_dated, ready.tags AS task_tags, \
          ready.system_type AS task_system_type \
          FROM project LEFT JOIN task AS ready ON ready.id IN ({}) \
@@ -106,9 +107,9 @@ pub(crate) fn query(now: Timestamp, per_project: u32) -> (String, Vec<Value>) {
     (sql, values)
 }
 
-/// The first by priority and age, then the oldest that are not among them.
+/// The first by priority and rank, then those of the lowest ranks that are not among them.
 fn choose(mut tasks: Vec<Candidate>, per_project: usize) -> Vec<Candidate> {
-    tasks.sort_by_key(|task| (task.created_at, task.task));
+    tasks.sort_by_key(|task| (task.rank, task.task));
     tasks.dedup_by_key(|task| task.task);
     let mut oldest = tasks.clone();
     oldest.truncate(per_project);
@@ -127,12 +128,12 @@ fn candidate(row: &QueryResult) -> Result<Option<Candidate>> {
     };
     let tags: String = row.try_get("", "task_tags").map_err(from_db)?;
     let kind: Option<String> = row.try_get("", "task_system_type").map_err(from_db)?;
-    let created: i64 = row.try_get("", "task_created_at").map_err(from_db)?;
+    let rank: i64 = row.try_get("", "task_rank").map_err(from_db)?;
     let due: Option<i64> = row.try_get("", "task_due_at").map_err(from_db)?;
     Ok(Some(Candidate {
         task: TaskId::read(&id)?,
         priority: row.try_get("", "task_priority").map_err(from_db)?,
-        created_at: Timestamp::from_micros(created),
+        rank: Rank::from_number(rank),
         due_at: date(due),
         wants: Wants {
             tags: from_json(&tags, "list of tags")?,

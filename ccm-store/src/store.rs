@@ -10,7 +10,8 @@ use ccm_core::project::Project;
 use ccm_core::run::Run;
 use ccm_core::store::{
     AskQuery, Claim, Claimed, Counts, CreateTasks, Created, EventQuery, Finish, Intake, LogRange,
-    Message, NewProject, Page, Ready, Registered, Reply, ReplyEffect, RunQuery, Store, TaskQuery,
+    Message, NewProject, Page, QueueQuery, Ready, Registered, Reply, ReplyEffect, RunQuery, Store,
+    TaskEdit, TaskMove, TaskQuery,
 };
 use ccm_core::system::System;
 use ccm_core::task::{CancelEffect, Setback, StopIntent, Task};
@@ -23,6 +24,7 @@ use crate::agents::{Decide, Observe};
 use crate::asks::AnswerAsk;
 use crate::inputs::{Close, SendMessage, Settle};
 use crate::projects::{Hold, Pause, Register, Remove};
+use crate::queue::{Edit, Move};
 use crate::runs::{End, MarkHeld, MarkStarted, MarkStopping, Renew, Take, TakeIn};
 use crate::systems::{Begin, Check};
 use crate::tasks::{Again, Cancel, Create, Promote};
@@ -125,6 +127,18 @@ impl Store for SqliteStore {
 
     async fn retry_task(&self, id: TaskId, _by: &str, now: Timestamp) -> Result<Task> {
         self.writer.write(Again { id, now }).await
+    }
+
+    async fn edit_task(&self, edit: TaskEdit) -> Result<Task> {
+        self.writer.write(Edit(edit)).await
+    }
+
+    async fn move_task(&self, wish: TaskMove) -> Result<Task> {
+        self.writer.write(Move(wish)).await
+    }
+
+    async fn queue(&self, query: &QueueQuery) -> Result<Page<Task>> {
+        self.reader.queue(query).await
     }
 
     async fn counts(&self) -> Result<Counts> {

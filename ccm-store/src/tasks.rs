@@ -8,7 +8,7 @@ use ccm_core::id::{FencingToken, ProjectId, Revision, RunId, TaskId};
 use ccm_core::scheduler::{Machine, Wants};
 use ccm_core::store::{CreateTasks, Created};
 use ccm_core::task::{
-    CancelEffect, SessionMode, Setback, Task, TaskSpec, TaskState, TaskText, Title,
+    CancelEffect, Rank, SessionMode, Setback, Task, TaskSpec, TaskState, TaskText, Title,
 };
 use ccm_core::time::Timestamp;
 use ccm_core::{Error, ErrorKind, Noun, Result};
@@ -43,6 +43,8 @@ pub(crate) struct TaskRecord {
     pub(crate) open_blockers: i64,
     pub(crate) fits: bool,
     pub(crate) project_removed: bool,
+    /// What it asked for when it was accepted, if that was changed, JSON.
+    pub(crate) first_spec: Option<String>,
 }
 
 impl TaskRecord {
@@ -54,6 +56,7 @@ impl TaskRecord {
             fits: Wants::from(&task.spec).met_by(machine),
             task,
             project_removed: false,
+            first_spec: None,
         }
     }
 
@@ -72,12 +75,14 @@ impl TaskRecord {
             open_blockers: model.open_blockers,
             fits: model.fits,
             project_removed: removed.is_some(),
+            first_spec: model.first_spec.clone(),
             task: Task {
                 id: TaskId::read(&model.id)?,
                 project_id: ProjectId::read(&model.project_id)?,
                 project,
                 state: read_state(&model)?,
                 due_at: date(model.due_at),
+                rank: Rank::from_number(model.rank),
                 attempts: small(model.attempts)?,
                 false_starts: small(model.false_starts)?,
                 latest_run: optional_id(model.latest_run.as_ref())?,
@@ -101,6 +106,13 @@ impl TaskRecord {
                 },
             },
         })
+    }
+
+    /// The task as it was when it was accepted.
+    fn as_created(&self) -> Result<Task> {
+        let first = self.first_spec.as_deref();
+        let first = first.map(|spec| from_json(spec, "first form of a task"));
+        Ok(self.task.clone().as_created(first.transpose()?))
     }
 
     /// For a row of the table.
@@ -139,8 +151,10 @@ impl TaskRecord {
             blocked_by: id_list_bytes(&spec.blocked_by),
             created_by: task.created_by.clone(),
             title: spec.title.as_str().to_owned(),
+            rank: task.rank.as_number(),
             text: spec.text.as_str().to_owned(),
             result: task.result.clone(),
+            first_spec: self.first_spec.clone(),
         };
         write_state(&task.state, &mut model);
         model
@@ -374,7 +388,7 @@ impl Create {
         }
         let tasks = id_list(&used.task_ids)?
             .into_iter()
-            .map(|id| Ok(work.task(id)?.get().task.clone().as_created()))
+            .map(|id| work.task(id)?.get().as_created())
             .collect::<Result<_>>()?;
         Ok(Created {
             tasks,
@@ -387,11 +401,15 @@ impl Create {
         let request = &self.0;
         let mut own = HashSet::new();
         let mut tasks = Vec::with_capacity(request.tasks.len());
-        for new in &request.tasks {
-            let project = work.project(new.project_id)?.get().project.name.clone();
+        for (number, new) in request.tasks.iter().enumerate() {
+            let project = work.project(new.project_id);
+            let project = project.map_err(|error| error.at(format!("/tasks/{number}/project_id")));
+            let project = project?.get().project.name.clone();
             let known = |id: &TaskId| own.contains(id) || work.known_tasks.contains_key(id);
-            if let Some(unknown) = new.spec.blocked_by.iter().find(|id| !known(id)) {
-                return Err(Error::no_task(*unknown));
+            let mut blockers = (0..).zip(&new.spec.blocked_by);
+            if let Some((place, unknown)) = blockers.find(|(_, id)| !known(id)) {
+                let place = format!("/tasks/{number}/blocked_by/{place}");
+                return Err(Error::no_task(*unknown).at(place));
             }
             if known(&new.id) {
                 return Err(Error::new(
@@ -406,6 +424,7 @@ impl Create {
                 project,
                 state: TaskState::Queued { last: None },
                 due_at: new.spec.not_before,
+                rank: Rank::of(request.now),
                 spec: new.spec.clone(),
                 attempts: 0,
                 false_starts: 0,

@@ -61,11 +61,16 @@ impl Program {
     pub(crate) fn new(
         driver: Driver,
         order: &LaunchOrder,
+        given: &BTreeMap<String, String>,
         argv: &[String],
         home: &Path,
         umask: Mode,
+        trace: Option<&str>,
     ) -> io::Result<Self> {
-        let env = environment(std::env::vars_os(), order, home);
+        let mut env = environment(std::env::vars_os(), order, given, home);
+        if let Some(trace) = trace {
+            env.entry("TRACEPARENT".into()).or_insert(trace.into());
+        }
         let search_path = env
             .get(&OsString::from("PATH"))
             .cloned()
@@ -289,17 +294,21 @@ fn dies_with(host: u32) -> bool {
 fn environment(
     host: impl IntoIterator<Item = (OsString, OsString)>,
     order: &LaunchOrder,
+    given: &BTreeMap<String, String>,
     home: &Path,
 ) -> BTreeMap<OsString, OsString> {
     let own = |key: &OsString| {
         let bytes = key.as_bytes();
         bytes.starts_with(b"CCM_")
             || bytes.starts_with(b"SUPABASE_")
+            // The trace of whoever started the daemon long ago.
+            || bytes == b"TRACEPARENT"
+            || bytes == b"TRACESTATE"
             || key.to_str().is_some_and(driver::is_mark_of_an_agent)
     };
     let mut env: BTreeMap<OsString, OsString> =
         host.into_iter().filter(|(key, _)| !own(key)).collect();
-    for (key, value) in &order.profile.env {
+    for (key, value) in order.profile.env.iter().chain(given) {
         env.insert(key.into(), value.into());
     }
     env.insert("PWD".into(), order.place.folder.clone().into());
@@ -377,7 +386,8 @@ mod tests {
             "PWD",
         ]
         .map(|key| (OsString::from(key), OsString::from("host")));
-        let env = environment(host, &order, Path::new("/home"));
+        let given = BTreeMap::from([("CCM_TOKEN".to_owned(), "runs".to_owned())]);
+        let env = environment(host, &order, &given, Path::new("/home"));
         let keys: Vec<_> = env.keys().map(|key| key.to_str().unwrap()).collect();
         assert_eq!(
             keys,
@@ -386,12 +396,14 @@ mod tests {
                 "CCM_PROJECT_ID",
                 "CCM_RUN_ID",
                 "CCM_TASK_ID",
+                "CCM_TOKEN",
                 "EXTRA",
                 "PATH",
                 "PWD"
             ]
         );
         assert_eq!(env[&OsString::from("CCM_RUN_ID")], *order.run.to_string());
+        assert_eq!(env[&OsString::from("CCM_TOKEN")], *"runs");
         assert_eq!(env[&OsString::from("PWD")], *"/project");
     }
 

@@ -29,10 +29,11 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 
 use crate::cgroup::Groups;
+use crate::descriptors;
 use crate::record::{self, AgentDir, HostFile};
 use crate::sys::proc::{Machine, ProcessId};
 use crate::sys::{self, Forked, durable};
-use crate::wire;
+use crate::{trace, wire};
 use run::Identity;
 use server::Server;
 
@@ -45,10 +46,14 @@ pub(crate) const ALREADY_THERE: u8 = 3;
 /// started, 3 if there was one already, 1 with the reason on standard error if it can't be.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut args = args.into_iter();
-    let (Some(dir), None) = (args.next(), args.next()) else {
-        complain("usage: __host AGENT_DIR");
+    let (Some(dir), open_files, None) = (args.next(), args.next(), args.next()) else {
+        complain("usage: __host AGENT_DIR [OPEN_FILES]");
         return ExitCode::from(2);
     };
+    // The daemon has raised it for itself; a program is to be started with the usual one.
+    if let Some(limit) = open_files.and_then(|text| text.to_str()?.parse().ok()) {
+        let _ = descriptors::lower(limit);
+    }
     sys::close_all_but(&[]);
     match start(&AgentDir::at(dir)) {
         Ok(code) => code,
@@ -123,6 +128,7 @@ fn set_up(dir: &AgentDir) -> Result<Option<Server>> {
         .ok_or_else(|| Error::unavailable(format!("{} has no place.json", dir.path().display())))?;
     let _ = std::env::set_current_dir("/");
     detach_streams(&dir.host_log()).map_err(failed)?;
+    trace::start();
     sys::ignore(&[
         Signal::SIGHUP,
         Signal::SIGINT,
@@ -166,7 +172,7 @@ fn set_up(dir: &AgentDir) -> Result<Option<Server>> {
     )))
 }
 
-/// Says what went wrong to whoever starts the host, and in its log from then on; if that can't be written, to nobody.
+/// Says what went wrong to whoever starts the host.
 fn complain(what: impl std::fmt::Display) {
     let _ = writeln!(io::stderr(), "{what}");
 }
@@ -177,7 +183,7 @@ fn detach_streams(log: &Path) -> io::Result<()> {
         .read(true)
         .write(true)
         .open("/dev/null")?;
-    // A log that is short and only of the last host: more than a few lines are never expected.
+    // A log that is short and only of the last host: more than a few lines are expected only if RUST_LOG asks for them.
     let log = OpenOptions::new()
         .create(true)
         .write(true)

@@ -50,6 +50,8 @@ pub(crate) struct Identity {
 /// A run in hand.
 pub(crate) struct Run {
     pub(crate) id: RunId,
+    /// What every line of the log about it names.
+    span: tracing::Span,
     dir: RunDir,
     program: Program,
     child: ProcessId,
@@ -103,6 +105,9 @@ impl Run {
         me: &Identity,
         log: &mut Log,
     ) -> Result<Option<Self>> {
+        let trace = launch.traceparent.as_deref();
+        let span = tracing::info_span!("run", run = %dir.run, task = %launch.order.task, trace);
+        let _entered = span.clone().entered();
         if launch.format != FORMAT {
             return Err(Error::unavailable(format!(
                 "run {} was ordered by another version ({}); restart the daemon",
@@ -128,8 +133,17 @@ impl Run {
         exit::reserve(&dir).map_err(failed)?;
         append(&dir, "inputs").map_err(failed)?;
         driver.prepare(&order, dir.path()).map_err(failed)?;
-        let program =
-            Program::new(driver, &order, &plan.argv, dir_home(&dir), me.umask).map_err(failed)?;
+        let given = &launch.environment;
+        let program = Program::new(
+            driver,
+            &order,
+            given,
+            &plan.argv,
+            dir_home(&dir),
+            me.umask,
+            trace,
+        )
+        .map_err(failed)?;
 
         let groups = launch.cgroups.then_some((&me.groups, dir.run));
         let waiting = program.fork(groups, &spool[0], &spool[1]).map_err(failed)?;
@@ -180,8 +194,14 @@ impl Run {
             let stdin = Stdin::new(dir.clone(), released.stdin, prompt, plan.then_close);
             (Some(released.report), Some(stdin))
         });
+        tracing::info!(
+            pid = child.pid,
+            driver = order.profile.driver,
+            "past its gate"
+        );
         Ok(Some(Self {
             id: dir.run,
+            span,
             dir,
             program,
             child,
@@ -210,6 +230,11 @@ impl Run {
         }))
     }
 
+    /// Has what is logged from here on name the run.
+    pub(crate) fn enter(&self) -> tracing::span::EnteredSpan {
+        self.span.clone().entered()
+    }
+
     /// What tells whether the program runs, while that is open.
     pub(crate) fn report(&self) -> Option<&PipeReader> {
         self.report.as_ref()
@@ -230,6 +255,7 @@ impl Run {
         match report.read(&mut bytes) {
             Ok(0) => {
                 self.report = None;
+                tracing::info!("its program runs");
                 self.write_input();
                 true
             }
@@ -304,6 +330,7 @@ impl Run {
         self.look_for_end();
         if self.ended.is_none() {
             self.stopped = true;
+            tracing::info!(?grace, "is to stop");
             if let (Some(words), Some(stdin)) = (self.plan.interrupt.take(), &mut self.stdin)
                 && self.ending.is_none()
                 && !grace.is_zero()
@@ -393,10 +420,7 @@ impl Run {
             return;
         }
         if let Err(error) = self.tail.look(log) {
-            super::complain(format_args!(
-                "run {}: could not follow its output: {error}",
-                self.id
-            ));
+            tracing::warn!(%error, "could not follow its output");
         }
         let written = self.tail.sizes().unwrap_or_default();
         if written.iter().sum::<u64>() > self.limit && !self.output_cut {
@@ -438,11 +462,10 @@ impl Run {
                         Ok(()) => return Progress::Over,
                         Err(error) => {
                             // Without its record the run can't be over: a full disk may get room again.
-                            super::complain(format_args!(
-                                "run {}: {}",
-                                self.id,
-                                ccm_core::chain(&error)
-                            ));
+                            tracing::warn!(
+                                error = ccm_core::chain(&error),
+                                "its end can't be recorded yet"
+                            );
                             (Duration::from_secs(1), Progress::Going)
                         }
                     },
@@ -507,6 +530,7 @@ impl Run {
             self.dir.create()?;
         }
         exit::write(&self.dir, &record)?;
+        tracing::info!(how = words, "over");
         barrier!("launch.7.recorded");
         self.let_go();
         let _ = self.tail.look(log);

@@ -95,13 +95,20 @@ impl Server {
 
     /// Serves until it is told to quit.
     pub(crate) fn serve(mut self) {
+        let place = &self.place.place;
+        let agent = tracing::info_span!("agent", agent = %place.id, name = place.name, project = %place.project_id);
+        let _agent = agent.entered();
+        tracing::info!(pid = self.me.process.pid, "up");
         // It may have been deleted before it was watched.
         self.look_for_folder();
         while !(self.quitting && self.run.is_none()) {
             for source in self.wait() {
+                let _run = self.run.as_ref().map(Run::enter);
                 self.handle(source);
             }
+            let run = self.run.as_ref().map(Run::enter);
             self.go_on();
+            drop(run);
             self.show();
             self.clients.retain_mut(Client::write);
         }
@@ -218,7 +225,7 @@ impl Server {
             // Somebody did not find us: the socket may have been deleted.
             match super::listen(&self.place.socket) {
                 Ok(listener) => self.listener = listener,
-                Err(error) => super::complain(ccm_core::chain(&error)),
+                Err(error) => tracing::warn!(error = ccm_core::chain(&error), "can't listen anew"),
             }
         }
         if has(Signal::SIGCHLD) {

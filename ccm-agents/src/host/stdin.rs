@@ -59,7 +59,7 @@ impl Stdin {
         };
         // The launch itself, whose part the prompt is, is committed already.
         if let Err(error) = stdin.note(PROMPT, Noted::Begun) {
-            stdin.complain(&error);
+            Self::complain(&error);
         }
         stdin.queue.push_back(Pending {
             number: Some(PROMPT),
@@ -182,16 +182,13 @@ impl Stdin {
 
     fn settle(&mut self, number: u32, state: Noted) {
         if let Err(error) = self.note(number, state) {
-            self.complain(&error);
+            Self::complain(&error);
         }
         self.settled.push((number, state));
     }
 
-    fn complain(&self, error: &io::Error) {
-        super::complain(format_args!(
-            "run {}: could not note an input: {error}",
-            self.dir.run
-        ));
+    fn complain(error: &io::Error) {
+        tracing::warn!(%error, "could not note an input");
     }
 
     fn note(&self, input: u32, state: Noted) -> io::Result<()> {

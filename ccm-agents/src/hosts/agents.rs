@@ -13,6 +13,7 @@ use tokio::process::Command;
 
 use super::connection::{Connection, Greeting};
 use super::{Hosts, RuntimeConfig, blocking, ids_in};
+use crate::descriptors;
 use crate::host::ALREADY_THERE;
 use crate::record::{self, AgentDir, HostFile, PlaceFile, lock_is_free, socket_path};
 use crate::scope::{OF_SERVICE, Prefix};
@@ -163,6 +164,7 @@ impl Hosts {
             .args(argv)
             .arg(crate::HOST_ARGUMENT)
             .arg(self.agent_dir(agent))
+            .args(descriptors::given().map(|limit| limit.to_string()))
             .envs(env)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

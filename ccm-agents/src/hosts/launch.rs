@@ -66,6 +66,8 @@ impl Hosts {
             socket: socket_path(&self.config.home, order.place.id),
             output_limit: self.config.output_limit,
             cgroups: self.config.cgroups,
+            environment: self.config.environment.of(order),
+            traceparent: self.config.trace_context.and_then(|context| context()),
             order: order.clone(),
         };
         let dir = dir.clone();

@@ -8,11 +8,15 @@ mod launch;
 mod output;
 mod settle;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ccm_core::agent::AgentPlace;
 use ccm_core::id::{AgentId, Epoch, RunId};
+use ccm_core::runtime::LaunchOrder;
 use ccm_core::{Error, Result};
 
 use crate::record::{AgentDir, RunDir};
@@ -26,6 +30,38 @@ use changes::Changes;
 pub struct HostCommand {
     /// The program and its first arguments.
     pub argv: Vec<OsString>,
+}
+
+/// What a run's program gets in its environment besides its profile's variables: credentials, for example.
+#[derive(Clone)]
+pub struct RunEnvironment(Arc<Make>);
+
+type Make = dyn Fn(&LaunchOrder) -> BTreeMap<String, String> + Send + Sync;
+
+impl RunEnvironment {
+    /// The variables that `make` makes for each run. They beat those of its profile.
+    pub fn new(
+        make: impl Fn(&LaunchOrder) -> BTreeMap<String, String> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(make))
+    }
+
+    fn of(&self, order: &LaunchOrder) -> BTreeMap<String, String> {
+        (self.0)(order)
+    }
+}
+
+impl Default for RunEnvironment {
+    /// Nothing more.
+    fn default() -> Self {
+        Self::new(|_| BTreeMap::new())
+    }
+}
+
+impl fmt::Debug for RunEnvironment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RunEnvironment(...)")
+    }
 }
 
 /// What a runtime with agent hosts must know.
@@ -44,6 +80,10 @@ pub struct RuntimeConfig {
     pub cgroups: bool,
     /// Who makes scopes for hosts, and for a tmux server, if they are to outlive the service that the daemon is.
     pub scopes: Option<Scopes>,
+    /// What runs' programs get in their environment besides.
+    pub environment: RunEnvironment,
+    /// What names the trace that a launch is a part of, as a `traceparent` of W3C Trace Context; asked in the launch.
+    pub trace_context: Option<fn() -> Option<String>>,
 }
 
 impl RuntimeConfig {
@@ -56,6 +96,8 @@ impl RuntimeConfig {
             output_limit: 1 << 30,
             cgroups: true,
             scopes: None,
+            environment: RunEnvironment::default(),
+            trace_context: None,
         }
     }
 }

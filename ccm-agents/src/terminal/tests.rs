@@ -164,7 +164,7 @@ fn little_is_kept_of_what_is_not_complete() {
                 State::Control(parameters) => parameters.len(),
                 _ => 0,
             };
-            assert!(kept + filter.partial.len() <= MAX_CONTROL);
+            assert!(kept + filter.decoder.held() <= MAX_CONTROL);
         }
     }
 }

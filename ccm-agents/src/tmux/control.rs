@@ -19,7 +19,7 @@ const BACKLOG: usize = 256;
 /// How many bytes are collected for one write.
 const WRITE_AHEAD: usize = 64 * 1024;
 /// How long a client that was told to go may take.
-const FAREWELL: Duration = Duration::from_secs(1);
+pub(super) const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Why a call has no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -280,7 +280,9 @@ impl Connection {
                     let _ = ready.send(result.map(drop).map_err(|text| lossy(&text)));
                 }
             }
-            Event::Notification(name) => {
+            // It was not asked for.
+            Event::Output { .. } => {}
+            Event::Notification { name, .. } => {
                 if matches!(
                     name.as_str(),
                     "window-close" | "unlinked-window-close" | "layout-change" | "sessions-changed"

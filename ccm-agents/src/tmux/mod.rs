@@ -7,7 +7,9 @@
 
 pub mod control;
 mod keep;
+mod live;
 mod parse;
+mod picture;
 mod program;
 mod quote;
 mod server;
@@ -30,12 +32,16 @@ use ccm_core::runtime::{
 };
 use ccm_core::transcript::Transcript;
 use ccm_core::{AgentRuntime, Error, ErrorKind, Noun, Result, chain};
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::hosts::{Hosts, RuntimeConfig};
 use crate::record::fnv;
 
 use keep::Keeper;
+pub use live::{Frame, Terminal, TerminalEnd};
+use live::{Source, WeakSource};
+pub use picture::{Cursor, Screen};
 pub use program::{how_to_install, is_too_old};
 pub use quote::{Command, quote};
 use server::{Link, Server};
@@ -61,6 +67,8 @@ pub struct TmuxHealth {
 pub struct TmuxRuntime {
     hosts: Hosts,
     keeper: Keeper,
+    /// The panes that somebody looks at through a [`Terminal`]. Held while one is begun, so that there is one a pane.
+    sources: Mutex<BTreeMap<AgentId, WeakSource>>,
 }
 
 impl TmuxRuntime {
@@ -75,6 +83,7 @@ impl TmuxRuntime {
         Ok(Self {
             hosts,
             keeper: Keeper::new(Windows::new(Server::new(tmux, scopes), &home_id)),
+            sources: Mutex::default(),
         })
     }
 
@@ -117,6 +126,31 @@ impl TmuxRuntime {
     /// room.
     pub fn set_max_windows(&self, most: Option<usize>) {
         self.keeper.windows.server.set_max_windows(most);
+    }
+
+    /// A look at what an agent's pane shows, live. It changes nothing about the pane, its size least of all; all who look
+    /// at the same agent share one connection to tmux.
+    ///
+    /// # Errors
+    /// `WrongState(Agent)` when the agent has no window now; `Unavailable` when tmux can't be asked.
+    pub async fn terminal(&self, agent: AgentId) -> Result<Terminal> {
+        let mut sources = self.sources.lock().await;
+        sources.retain(|_, source| source.upgrade().is_some());
+        if let Some(source) = sources.get(&agent).and_then(WeakSource::upgrade) {
+            return Ok(Terminal::of(source));
+        }
+        let pane = self.keeper.windows.pane(agent).await?.ok_or_else(|| {
+            Error::new(
+                ErrorKind::WrongState(Noun::Agent),
+                format!("agent {agent} has no window now"),
+            )
+        })?;
+        let server = &self.keeper.windows.server;
+        let client = server.control_client(&server.program().await?, &pane.session, live::FLAGS);
+        let source = Source::start(client, pane.window, pane.id)
+            .map_err(|error| Error::unavailable("tmux can't be run").with_source(error))?;
+        sources.insert(agent, source.downgrade());
+        Ok(Terminal::of(source))
     }
 
     /// The path of the server's socket, if the server runs.
@@ -182,6 +216,15 @@ impl TmuxRuntime {
         })
     }
 
+    /// The agents that somebody looks at through a [`Terminal`].
+    async fn looked_at_live(&self) -> BTreeSet<AgentId> {
+        let sources = self.sources.lock().await;
+        let living = sources
+            .iter()
+            .filter(|(_, source)| source.upgrade().is_some());
+        living.map(|(agent, _)| *agent).collect()
+    }
+
     /// The windows there are, as far as can be seen.
     async fn windows(&self) -> Vec<Window> {
         match self.keeper.windows.list().await {
@@ -222,12 +265,14 @@ impl AgentRuntime for TmuxRuntime {
     async fn agents(&self) -> Result<Vec<AgentFacts>> {
         let mut agents = self.hosts.agents().await?;
         let windows = self.windows().await;
+        let live = self.looked_at_live().await;
         let looked_at = match windows.is_empty() {
             true => BTreeSet::new(),
             false => self.looked_at().await,
         };
         for window in windows {
-            let watched = window.shared || looked_at.contains(&window.id);
+            let watched =
+                window.shared || looked_at.contains(&window.id) || live.contains(&window.agent);
             let words = Some(window.words);
             match agents.iter_mut().find(|facts| facts.id == window.agent) {
                 Some(facts) => {

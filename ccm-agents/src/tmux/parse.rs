@@ -14,8 +14,18 @@ pub(super) enum Event {
         ours: bool,
         result: Result<Vec<u8>, Vec<u8>>,
     },
-    /// `%name ...`
-    Notification(String),
+    /// A pane printed something.
+    Output {
+        /// As `%1`.
+        pane: String,
+        bytes: Vec<u8>,
+    },
+    /// `%name about ...`
+    Notification {
+        name: String,
+        /// What it is about, mostly an id: its first word.
+        about: String,
+    },
     /// The client is told to go, with a reason if there is one.
     Exit(String),
     /// More came than can be an answer.
@@ -92,11 +102,52 @@ impl Parser {
             let reason = String::from_utf8_lossy(reason).trim().to_owned();
             self.events.push_back(Event::Exit(reason));
         } else if let Some(notification) = line.strip_prefix(b"%") {
-            let name = notification.split(|&byte| byte == b' ').next();
-            let name = String::from_utf8_lossy(name.unwrap_or_default()).into_owned();
-            self.events.push_back(Event::Notification(name));
+            self.events.push_back(notified(notification));
         }
     }
+}
+
+/// A notification without its `%`: `output PANE BYTES`, `extended-output PANE AGE ... : BYTES`, `NAME WORD ...`.
+fn notified(line: &[u8]) -> Event {
+    let mut words = line.splitn(3, |&byte| byte == b' ');
+    let mut word = || words.next().unwrap_or_default();
+    let (name, about, rest) = (word(), word(), word());
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let printed = match name {
+        b"output" => Some(rest),
+        b"extended-output" => rest
+            .windows(3)
+            .position(|three| three == b" : ")
+            .map(|at| &rest[at + 3..]),
+        _ => None,
+    };
+    match printed {
+        Some(escaped) => Event::Output {
+            pane: text(about),
+            bytes: unescape(escaped),
+        },
+        None => Event::Notification {
+            name: text(name),
+            about: text(about),
+        },
+    }
+}
+
+/// The bytes that tmux wrote as `\ooo`: controls and the backslash itself.
+pub(super) fn unescape(text: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&first, after)) = rest.split_first() {
+        rest = after;
+        match after {
+            [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', ..] if first == b'\\' => {
+                bytes.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
+                rest = &after[3..];
+            }
+            _ => bytes.push(first),
+        }
+    }
+    bytes
 }
 
 #[cfg(test)]
@@ -119,7 +170,10 @@ mod tests {
                 ours: false,
                 result: Ok(Vec::new()),
             },
-            Event::Notification("window-close".into()),
+            Event::Notification {
+                name: "window-close".into(),
+                about: "@3".into(),
+            },
             Event::Answer {
                 ours: true,
                 result: Ok(b"a\n%end 7 9 1\n%window-close @4\nb".to_vec()),
@@ -151,6 +205,26 @@ mod tests {
         }
         let bytes: Vec<&str> = TEXT.split_inclusive(|_| true).collect();
         assert_eq!(events(&bytes), expected());
+    }
+
+    #[test]
+    fn output_comes_with_its_bytes() {
+        let output = |pane: &str, bytes: &[u8]| Event::Output {
+            pane: pane.into(),
+            bytes: bytes.to_vec(),
+        };
+        let text = "%output %1 a\\033[m\\134033 : \\015\\012\n%extended-output %2 17 : b : c\\3\\400\\\n\
+                    %extended-output %3 1 x\n%output %4\n";
+        let expected = [
+            output("%1", b"a\x1b[m\\033 : \r\n"),
+            output("%2", b"b : c\\3\\400\\"),
+            Event::Notification {
+                name: "extended-output".into(),
+                about: "%3".into(),
+            },
+            output("%4", b""),
+        ];
+        assert_eq!(events(&[text]), expected);
     }
 
     #[test]

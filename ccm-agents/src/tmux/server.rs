@@ -16,6 +16,7 @@ use super::program::{
     clean, close_inherited, end_with, find, how_to_install, is_program, is_too_old, server_options,
 };
 use super::quote::{Command, harmless_name};
+use crate::descriptors;
 use crate::scope::{Prefix, Scopes};
 
 /// How long a server that hung is left alone by calls, in times of what an answer may take.
@@ -260,20 +261,7 @@ impl Server {
     }
 
     async fn attach(&self, program: &Path, session: &str) -> Result<Link, NoLink> {
-        let mut client = self.client(program, None);
-        client.args(["-N", "-C"]);
-        client.args(["attach-session", "-f", "no-output,ignore-size", "-t"]);
-        client.arg(session);
-        let parent = nix::unistd::getpid();
-        #[allow(
-            unsafe_code,
-            reason = "there is no safe way to reach a child before its exec"
-        )]
-        // SAFETY: between fork and exec only `end_with` runs, which makes async-signal-safe calls alone and allocates
-        // nothing.
-        unsafe {
-            client.pre_exec(move || end_with(parent));
-        }
+        let client = self.control_client(program, session, "no-output,ignore-size");
         let control = Control::connect(client, self.config.timeout, self.changed.clone())
             .await
             .map_err(no_link)?;
@@ -288,6 +276,23 @@ impl Server {
             session: session.to_owned(),
             socket: socket.to_owned(),
         })
+    }
+
+    /// A client in control mode that is to be attached to `session`. It ends with this program.
+    pub(super) fn control_client(&self, program: &Path, session: &str, flags: &str) -> Program {
+        let mut client = self.client(program, None);
+        client.args(["-N", "-C", "attach-session", "-f", flags, "-t", session]);
+        let parent = nix::unistd::getpid();
+        #[allow(
+            unsafe_code,
+            reason = "there is no safe way to reach a child before its exec"
+        )]
+        // SAFETY: between fork and exec only `end_with` runs, which makes async-signal-safe calls alone and allocates
+        // nothing.
+        unsafe {
+            client.pre_exec(move || end_with(parent));
+        }
+        client
     }
 
     /// A session that has a window of ours though it isn't called as ours is.
@@ -339,15 +344,21 @@ impl Server {
     fn start_command(&self, program: &Path, prefix: Option<Prefix>, words: &[OsString]) -> Program {
         let mut start = self.client(program, prefix);
         start.args(words);
+        let given = descriptors::given();
         // A server lives on for long: nothing that was left open to us is its business, least of all a lock.
         #[allow(
             unsafe_code,
             reason = "there is no safe way to reach a child before its exec"
         )]
-        // SAFETY: between fork and exec only `close_inherited` runs, which makes async-signal-safe calls alone and
-        // allocates nothing.
+        // SAFETY: between fork and exec only `lower` and `close_inherited` run, which make async-signal-safe calls alone
+        // and allocate nothing.
         unsafe {
-            start.pre_exec(close_inherited);
+            start.pre_exec(move || {
+                if let Some(limit) = given {
+                    descriptors::lower(limit)?;
+                }
+                close_inherited()
+            });
         }
         start
     }

@@ -49,6 +49,16 @@ struct Row<'a> {
     name: &'a str,
 }
 
+/// The pane that shows an agent, in tmux's own ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Pane {
+    pub(super) session: String,
+    pub(super) window: String,
+    pub(super) id: String,
+}
+
+const PANE: &str =
+    "#{?@ccm_view,1,0}#{pane_dead} #{session_id} #{window_id} #{pane_id} #{@ccm_agent}";
 const CLIENT: &str = "#{client_control_mode} #{window_id}";
 const ROW: &str = "#{session_id} #{window_id} #{window_index} #{pane_dead} #{?@ccm_view,1,0} #{@ccm_agent} \
                    #{session_name} #{window_name}";
@@ -96,6 +106,39 @@ impl Windows {
             }
         }
         Err(Error::unavailable("the tmux server ends again and again"))
+    }
+
+    /// The living pane that shows an agent, in our session if the window is in several.
+    pub(super) async fn pane(&self, agent: AgentId) -> Result<Option<Pane>> {
+        for _ in 0..2 {
+            let Some(link) = self.link().await? else {
+                return Ok(None);
+            };
+            let list = Command::new("list-panes").args(["-a", "-F", PANE]);
+            match link.control.call(list).await {
+                Err(Failure::Lost(_)) => {}
+                listed => {
+                    let listed = listed?;
+                    let listed = String::from_utf8_lossy(&listed);
+                    return Ok(self.pane_in(&listed, &link.session, agent));
+                }
+            }
+        }
+        Err(Error::unavailable("the tmux server ends again and again"))
+    }
+
+    fn pane_in(&self, listed: &str, session: &str, agent: AgentId) -> Option<Pane> {
+        let mark = format!("{}{agent}", self.mark);
+        let panes = listed.lines().filter_map(|line| {
+            let mut fields = line.strip_prefix("10 ")?.splitn(4, ' ');
+            let pane = Pane {
+                session: fields.next()?.to_owned(),
+                window: fields.next()?.to_owned(),
+                id: fields.next()?.to_owned(),
+            };
+            (fields.next()? == mark).then_some(pane)
+        });
+        panes.min_by_key(|pane| pane.session != session)
     }
 
     /// The ids of the windows that people look at now.
@@ -254,6 +297,28 @@ impl Windows {
 mod tests {
     use super::super::server::TmuxConfig;
     use super::*;
+
+    #[test]
+    fn the_pane_that_shows_an_agent_is_found() {
+        let windows = Windows::new(Server::new(TmuxConfig::default(), None), "h1");
+        let agent = AgentId::new();
+        let listed = format!(
+            "10 $2 @1 %1 h1/{agent}\n\
+             10 $0 @1 %1 h1/{agent}\n\
+             00 $0 @1 %2 h1/{agent}\n\
+             11 $0 @3 %3 h1/{agent}\n\
+             10 $0 @4 %4 h2/{agent}\n\
+             10 $0 @5 %5 \n\
+             garbage\n"
+        );
+        let pane = windows.pane_in(&listed, "$0", agent).unwrap();
+        assert_eq!(
+            (&*pane.session, &*pane.window, &*pane.id),
+            ("$0", "@1", "%1")
+        );
+        assert_eq!(windows.pane_in(&listed, "$0", AgentId::new()), None);
+        assert_eq!(windows.pane_in("", "$0", agent), None);
+    }
 
     #[test]
     fn only_windows_with_our_mark_are_ours() {

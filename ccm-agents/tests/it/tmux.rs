@@ -3,6 +3,7 @@
 mod attach;
 mod conformance;
 mod control;
+mod live;
 mod lost;
 mod windows;
 

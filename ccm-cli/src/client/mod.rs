@@ -31,10 +31,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ccm_core::api::{
-    Agent, AgentCleanup, Answer, Ask, AttachCommand, CancelAnswer, CleanUpAgents, CreateProject,
-    CreateTask, Health, Input, Project, Readiness, RegisteredProject, Reload, Run, SendMessage,
-    Shutdown, ShutdownReport, Status, Stream, System, Task, TaskStateName, Transcript, Trust,
-    TrustProject,
+    Agent, AgentCleanup, Answer, Ask, AttachCommand, AuditEntry, CancelAnswer, CleanUpAgents,
+    CreateProject, CreateTask, Health, Input, Project, Readiness, RegisteredProject, Reload, Run,
+    SendMessage, Session, Shutdown, ShutdownReport, SignInCode, Status, Stream, System, Task,
+    TaskStateName, Transcript, Trust, TrustProject,
 };
 use ccm_core::event::Cursor;
 use ccm_core::id::{AgentId, AskId, ProjectId, RunId, TaskId};
@@ -125,6 +125,27 @@ impl Client {
     /// Has the daemon read its config file again.
     pub async fn reload(&self) -> Result<Reload> {
         self.call(Call::put("/api/v1/reload")).await
+    }
+
+    /// A code that signs a browser in.
+    pub async fn sign_in_code(&self) -> Result<SignInCode> {
+        self.call(Call::post("/api/v1/sign-in-codes")).await
+    }
+
+    /// The browsers that are signed in.
+    pub fn sessions(&self) -> Pages<Session> {
+        self.pages(Call::get("/api/v1/sessions"))
+    }
+
+    /// Signs a browser out.
+    pub async fn end_session(&self, id: &str) -> Result<()> {
+        let call = Call::delete(format!("/api/v1/sessions/{id}"));
+        self.transport.send(&call).await.map(drop)
+    }
+
+    /// Who did what, newest first.
+    pub fn audit(&self) -> Pages<AuditEntry> {
+        self.pages(Call::get("/api/v1/audit"))
     }
 
     /// Stops the daemon.

@@ -16,7 +16,6 @@ use ccm_core::api::{IDEMPOTENCY_KEY, Problem};
 use super::endpoint::Place;
 use super::{Endpoint, Error, Result};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// For how long a request that broke off is tried again: about as long as a daemon needs to restart.
 const MEND_FOR: Duration = Duration::from_secs(3);
@@ -122,7 +121,6 @@ impl Answer {
 }
 
 pub(super) struct Transport {
-    http: reqwest::Client,
     place: Mutex<Place>,
     locate: Option<Locate>,
     name: HeaderValue,
@@ -133,15 +131,7 @@ impl Transport {
         let place = Place::try_from(endpoint)?;
         let name = HeaderValue::from_str(name)
             .map_err(|_| Error::Endpoint(format!("{name:?} can't be a client's name")))?;
-        // A proxy or a redirect would be handed the token.
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .build()
-            .map_err(|e| Error::Endpoint(format!("no HTTP client can be made: {e}")))?;
         Ok(Self {
-            http,
             place: Mutex::new(place),
             locate,
             name,
@@ -150,7 +140,7 @@ impl Transport {
 
     /// Where the daemon is thought to be.
     pub(super) fn url(&self) -> String {
-        self.place().base
+        self.place().url
     }
 
     fn place(&self) -> Place {
@@ -166,18 +156,20 @@ impl Transport {
         let Some(place) = found.and_then(|endpoint| Place::try_from(&endpoint).ok()) else {
             return false;
         };
-        let moved = place.base != last;
+        let moved = place.url != last;
         *self.place.lock().unwrap_or_else(PoisonError::into_inner) = place;
         moved
     }
 
     fn request(&self, place: &Place, call: &Call) -> reqwest::RequestBuilder {
         let url = format!("{}{}", place.base, call.path);
-        let mut request = self
+        let mut request = place
             .http
             .request(call.method.clone(), url)
-            .header(AUTHORIZATION, place.authorization.clone())
             .header("x-ccm-client", self.name.clone());
+        if let Some(authorization) = &place.authorization {
+            request = request.header(AUTHORIZATION, authorization.clone());
+        }
         if !call.query.is_empty() {
             request = request.query(&call.query);
         }
@@ -204,12 +196,12 @@ impl Transport {
             };
             let in_time = started.elapsed() < MEND_FOR && !error.is_timeout();
             let never_arrived = error.is_connect();
-            if in_time && never_arrived && self.relocate(&place.base) {
+            if in_time && never_arrived && self.relocate(&place.url) {
                 continue;
             }
             broke_off |= !never_arrived;
             if !(in_time && broke_off && call.repeatable) {
-                return Err(unreachable(place.base, error));
+                return Err(unreachable(place.url, error));
             }
             tokio::time::sleep(MEND_EVERY).await;
         }
@@ -221,7 +213,7 @@ impl Transport {
             .timeout(REQUEST_TIMEOUT)
             .send()
             .await?;
-        let url = place.base.clone();
+        let url = place.url.clone();
         let status = response.status();
         let headers = response.headers().clone();
         let body = response.bytes().await?;
@@ -248,8 +240,8 @@ impl Transport {
         let sent = tokio::time::timeout(REQUEST_TIMEOUT, request.send()).await;
         let response = match sent {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(unreachable(place.base, error)),
-            Err(late) => return Err(unreachable(place.base, late)),
+            Ok(Err(error)) => return Err(unreachable(place.url, error)),
+            Err(late) => return Err(unreachable(place.url, late)),
         };
         let status = response.status();
         if status.is_success() {
@@ -259,8 +251,8 @@ impl Transport {
         let body = response
             .bytes()
             .await
-            .map_err(|e| unreachable(place.base.clone(), e))?;
-        Err(refusal(place.base, status, &headers, &body))
+            .map_err(|e| unreachable(place.url.clone(), e))?;
+        Err(refusal(place.url, status, &headers, &body))
     }
 }
 

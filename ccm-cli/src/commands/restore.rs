@@ -53,6 +53,7 @@ struct Report<'a> {
 const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) fn run(args: &Restore, context: &Context) -> Outcome {
+    context.not_for_agents("put another database in the place of this one")?;
     let home = context.home()?;
     backup::finish_interrupted(home)?;
     let parts = if args.database_only {

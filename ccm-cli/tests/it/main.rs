@@ -1,6 +1,7 @@
 //! Everything that is tested from outside.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod access;
 mod agents;
 mod api_page;
 mod asks;
@@ -9,15 +10,19 @@ mod claude;
 mod client;
 mod config;
 mod crash;
+#[cfg(target_os = "linux")]
+mod descriptors;
 mod doctor;
 mod every_command;
 mod faults;
 mod help;
 mod limits;
+mod logs;
 mod mistakes;
 mod offline;
 mod online;
 mod overview;
+mod panes;
 mod places;
 mod reload;
 mod runs;

@@ -397,6 +397,7 @@ impl Machine {
             (r"(pid|epoch)=\d+", "$1=[N]"),
             (r"127\.0\.0\.1:\d+", "127.0.0.1:[PORT]"),
             (r"(port |:)\d{4,5}\b", "${1}[PORT]"),
+            (r"code=[0-9a-f]{32}", "code=[CODE]"),
             (r"(\bID)? {2,}PROJECT", "$1  PROJECT"),
             (r"\b\d+s( {2,}|\b)", "[AGE]$1"),
             (r"\b\d+ [KM]iB( {2,}|\b)", "[SIZE]$1"),

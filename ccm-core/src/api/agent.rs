@@ -76,6 +76,19 @@ pub enum AgentStateName {
 }
 
 impl AgentStateName {
+    /// Every state there is.
+    pub const ALL: [Self; 9] = [
+        Self::Stopped,
+        Self::Starting,
+        Self::Idle,
+        Self::Working,
+        Self::Waiting,
+        Self::Parked,
+        Self::Unresponsive,
+        Self::Stopping,
+        Self::Failed,
+    ];
+
     /// The name used in the API.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -2,6 +2,7 @@
 //!
 //! Fields are only ever added. Clients ignore what they don't know.
 
+mod access;
 mod agent;
 mod ask;
 mod problem;
@@ -11,7 +12,9 @@ mod run;
 pub mod shapes;
 mod status;
 mod task;
+mod terminal;
 
+pub use access::{AuditEntry, Session, SignInCode};
 pub use agent::{Agent, AgentCleanup, AgentStateName, CleanUpAgents, CleanedAgent, KeptAgent};
 pub use ask::{Ask, AskStateName, Input, InputKind, OpenAsk, SendMessage};
 pub use problem::{Problem, ProblemCode, ProblemPart};
@@ -21,7 +24,14 @@ pub use status::{
     Check, CheckStatus, ConfigChange, Health, LogPlace, QueueStatus, Readiness, Reload, Shutdown,
     ShutdownReport, Status, System,
 };
-pub use task::{CancelAnswer, CreateTask, Task};
+pub use task::{
+    BulkCreate, BulkCreated, BulkIds, BulkResult, BulkResults, CancelAnswer, CreateTask, EditTask,
+    MAX_BULK, MoveEnd, MoveTask, Task,
+};
+pub use terminal::{
+    TERMINAL_PROTOCOL, TerminalClose, TerminalCursor, TerminalInput, TerminalMessage,
+    TerminalScreen,
+};
 
 pub use crate::agent::Wanted;
 pub use crate::ask::{Answer, AskKind, Choice, ChoiceOption};

@@ -93,8 +93,10 @@ codes! {
     Invalid = "invalid", 422, "A value is not allowed";
     /// The token is missing or wrong.
     Unauthorized = "unauthorized", 401, "The token is missing or wrong";
-    /// The `Host`, `Origin` or a header of its kind is not one that this daemon answers to.
-    Forbidden = "forbidden", 403, "Not answered from there";
+    /// The caller may not do this, or the `Host`, `Origin` or a header of its kind is not one that this daemon answers to.
+    Forbidden = "forbidden", 403, "Not allowed";
+    /// Somebody tried too many wrong tokens.
+    TooManyAttempts = "too_many_attempts", 429, "Too many wrong tokens";
     /// There is no such path.
     NotFound = "not_found", 404, "There is no such path";
     /// The path is there, but not with this method.
@@ -113,6 +115,8 @@ codes! {
     AskNotFound = "ask_not_found", 404, "There is no such ask";
     /// The ask has another answer, or needs none any more.
     AskAnswered = "ask_answered", 409, "The ask has its answer";
+    /// No browser has such a session.
+    SessionNotFound = "session_not_found", 404, "There is no such session";
     /// There is no such agent.
     AgentNotFound = "agent_not_found", 404, "There is no such agent";
     /// There is no such system.
@@ -127,10 +131,16 @@ codes! {
     TrustChanged = "trust_changed", 409, "The settings changed meanwhile";
     /// The object was changed meanwhile.
     StaleRevision = "stale_revision", 412, "The object was changed meanwhile";
+    /// The request must say which revision of the object it is about, in `If-Match`.
+    PreconditionRequired = "precondition_required", 428, "Say which revision you saw";
     /// The idempotency key was used for another request.
     IdempotencyKeyReused = "idempotency_key_reused", 422, "The idempotency key was used for another request";
     /// The queue is full.
     QueueFull = "queue_full", 429, "The queue is full";
+    /// As many event streams are open as can be.
+    TooManyStreams = "too_many_streams", 503, "Too many streams are open";
+    /// As many look at the agent's terminal as may at once.
+    TooManyViewers = "too_many_viewers", 429, "Too many look at this terminal";
     /// The disk is full.
     DiskFull = "disk_full", 507, "The disk is full";
     /// The place in the event log is gone or belongs to another log.

@@ -39,6 +39,11 @@ pub struct IdempotencyKey(());
 #[schema(value_type = String, format = "page-token", min_length = 1, max_length = 64)]
 pub struct PageToken(());
 
+/// A browser's session.
+#[derive(ToSchema)]
+#[schema(value_type = String, min_length = 16, max_length = 16, pattern = "^[0-9a-f]{16}$", example = "9f86d081884c7d65")]
+pub struct SessionId(());
+
 /// A place in an event log: the log's id and the number of an event, `LOGID:SEQ`.
 #[derive(ToSchema)]
 #[schema(

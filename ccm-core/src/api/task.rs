@@ -1,10 +1,10 @@
 use serde::{Deserialize, Serialize};
 
-use super::OpenAsk;
+use super::{OpenAsk, Problem};
 use crate::id::{ProjectId, Revision, RunId, TaskId};
 use crate::reason::Reason;
 use crate::system::SystemKind;
-use crate::task::{self, SessionMode, TaskState, TaskStateName};
+use crate::task::{self, Edit, Place, SessionMode, TaskState, TaskStateName};
 use crate::time::Timestamp;
 
 /// What someone wants done.
@@ -202,6 +202,232 @@ impl CreateTask {
             session: None,
             tags: Vec::new(),
             system_type: None,
+        }
+    }
+}
+
+/// The most tasks that one request may be about.
+pub const MAX_BULK: usize = 1000;
+
+/// Tasks to accept together, all of them or none.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct BulkCreate {
+    /// The tasks, in the order of the queue.
+    #[cfg_attr(feature = "openapi", schema(min_items = 1, max_items = 1000))]
+    pub tasks: Vec<CreateTask>,
+}
+
+/// Tasks that were accepted together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct BulkCreated {
+    /// The tasks, in the order they were asked for.
+    pub items: Vec<Task>,
+}
+
+/// Tasks to do something with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct BulkIds {
+    /// Their ids.
+    #[cfg_attr(feature = "openapi", schema(min_items = 1, max_items = 1000))]
+    pub ids: Vec<TaskId>,
+}
+
+/// What came of each of the tasks that a request was about.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct BulkResults {
+    /// One for each id, in their order.
+    pub results: Vec<BulkResult>,
+}
+
+/// What came of one of several tasks: the task, or what was wrong with it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct BulkResult {
+    /// The id that was asked for.
+    pub id: TaskId,
+    /// The task as it is now, if it was done.
+    pub task: Option<Task>,
+    /// Why it was not done, if it was not.
+    pub problem: Option<Problem>,
+}
+
+/// A change of what a waiting task asks for. What is left out stays; `null` unsets what need not be there.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct EditTask {
+    /// What the agent gets: 1 byte to 1 MiB of UTF-8 without NUL. A title that was made from the old text is made anew.
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub text: Option<String>,
+    /// One line for people; `null` has it made from the text.
+    #[serde(default, skip_serializing_if = "Edit::is_keep")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, required = false))]
+    pub title: Edit<String>,
+    /// Higher is sooner; 0 is usual.
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub priority: Option<i32>,
+    /// Not to be started before this, also when it waits for another attempt; `null` for at once.
+    #[serde(default, skip_serializing_if = "Edit::is_keep")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Timestamp>, required = false))]
+    pub not_before: Edit<Timestamp>,
+    /// Tasks that must have succeeded first.
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub blocked_by: Option<Vec<TaskId>>,
+    /// How many further attempts may follow a failed one.
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub max_retries: Option<u32>,
+    /// The longest that one attempt may take, in seconds; `null` for as long as it takes.
+    #[serde(default, skip_serializing_if = "Edit::is_keep")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<u64>, required = false))]
+    pub timeout_s: Edit<u64>,
+    /// Which conversation it belongs to.
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub session: Option<SessionMode>,
+    /// Tags that a machine must all have to run it.
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub tags: Option<Vec<String>>,
+    /// The kind of machine it needs; `null` for any.
+    #[serde(default, skip_serializing_if = "Edit::is_keep")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<SystemKind>, required = false))]
+    pub system_type: Edit<SystemKind>,
+}
+
+/// A value that can be left out, but not be `null`.
+fn given<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    T::deserialize(deserializer).map(Some)
+}
+
+/// Where a waiting task is to go among those of its project that wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", try_from = "MoveWish")]
+pub enum MoveTask {
+    /// Just before this one, with its priority.
+    Before(TaskId),
+    /// Just after this one, with its priority.
+    After(TaskId),
+    /// To an end of the queue, with the highest or lowest priority of those that wait.
+    To(MoveEnd),
+}
+
+/// An end of a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum MoveEnd {
+    /// Next to be started.
+    First,
+    /// Started after all that wait now.
+    Last,
+}
+
+/// What stands in the request, read as a whole, so that every mistake is told with its place.
+#[derive(Default, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+struct MoveWish {
+    /// Just before this one, with its priority.
+    #[serde(default, deserialize_with = "given")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    before: Option<TaskId>,
+    /// Just after this one, with its priority.
+    #[serde(default, deserialize_with = "given")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    after: Option<TaskId>,
+    /// To an end of the queue, with the highest or lowest priority of those that wait.
+    #[serde(default, deserialize_with = "given")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    to: Option<MoveEnd>,
+}
+
+#[cfg(feature = "openapi")]
+impl utoipa::PartialSchema for MoveTask {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        use utoipa::openapi::{RefOr, Schema};
+        let mut schema = MoveWish::schema();
+        if let RefOr::T(Schema::Object(object)) = &mut schema {
+            object.description = Some(
+                "Where a waiting task is to go among those of its project that wait. Exactly one of these."
+                    .to_owned(),
+            );
+            object.min_properties = Some(1);
+            object.max_properties = Some(1);
+        }
+        schema
+    }
+}
+
+#[cfg(feature = "openapi")]
+impl utoipa::ToSchema for MoveTask {
+    fn schemas(
+        schemas: &mut Vec<(
+            String,
+            utoipa::openapi::RefOr<utoipa::openapi::schema::Schema>,
+        )>,
+    ) {
+        MoveWish::schemas(schemas);
+    }
+}
+
+impl TryFrom<MoveWish> for MoveTask {
+    type Error = &'static str;
+
+    fn try_from(wish: MoveWish) -> Result<Self, Self::Error> {
+        match (wish.before, wish.after, wish.to) {
+            (Some(task), None, None) => Ok(Self::Before(task)),
+            (None, Some(task), None) => Ok(Self::After(task)),
+            (None, None, Some(end)) => Ok(Self::To(end)),
+            _ => Err("give exactly one of `before`, `after` and `to`"),
+        }
+    }
+}
+
+impl From<MoveTask> for Place {
+    fn from(wish: MoveTask) -> Self {
+        match wish {
+            MoveTask::Before(task) => Self::Before(task),
+            MoveTask::After(task) => Self::After(task),
+            MoveTask::To(MoveEnd::First) => Self::First,
+            MoveTask::To(MoveEnd::Last) => Self::Last,
         }
     }
 }

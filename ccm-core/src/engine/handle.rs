@@ -4,18 +4,15 @@ use std::time::Duration;
 use super::reconcile::Shared;
 use super::{EngineBuilder, EngineLimits};
 use crate::agent::{AgentFacts, AgentState};
-use crate::api::{CreateTask, ShutdownReport};
+use crate::api::ShutdownReport;
 use crate::ask::{Answer, Ask, AskState};
 use crate::id::{AskId, InputId, ProjectId, RunId, TaskId};
 use crate::input::Input;
 use crate::project::Project;
 use crate::reason::Reason;
-use crate::store::{
-    CreateTasks, Created, EventQuery, IdempotencyKey, Message, NewProject, NewTask, Registered,
-    Reply, ReplyEffect,
-};
+use crate::store::{EventQuery, Message, NewProject, Registered, Reply, ReplyEffect};
 use crate::system::System;
-use crate::task::{CancelEffect, StopIntent, Task, TaskSpec, TaskText, Title};
+use crate::task::{StopIntent, Task, TaskText};
 use crate::{AgentRuntime, Error, ErrorKind, Noun, Result, Store, SyncBackend};
 
 /// A running engine. Clones are the same engine.
@@ -68,91 +65,12 @@ impl Engine {
         self.shared.set_limits(limits);
     }
 
-    /// Accepts tasks, all of them or none. What a task leaves out comes from its project's profile.
-    ///
-    /// A project whose profile can't be used now accepts tasks too; they wait, and what they leave out gets the
-    /// built-in defaults.
-    ///
-    /// # Errors
-    /// Those of [`Store::create_tasks`], and `Invalid` for a task that breaks a rule.
-    pub async fn create_tasks(
-        &self,
-        tasks: Vec<CreateTask>,
-        created_by: &str,
-        key: Option<IdempotencyKey>,
-    ) -> Result<Created> {
-        let mut accepted = Vec::with_capacity(tasks.len());
-        for task in tasks {
-            accepted.push(NewTask {
-                id: TaskId::new(),
-                project_id: task.project_id,
-                spec: self.spec(task).await?,
-            });
-        }
-        let created = self
-            .store()
-            .create_tasks(CreateTasks {
-                tasks: accepted,
-                created_by: created_by.to_owned(),
-                key,
-                max_queued: self.shared.limits().max_queued,
-                now: self.shared.parts.clock.now(),
-            })
-            .await;
-        let created = self.noting(created)?;
-        self.shared.dispatch.notify_one();
-        Ok(created)
-    }
-
     /// Ends the engine if the store says that it is no longer this one's.
     pub(super) fn noting<T>(&self, result: Result<T>) -> Result<T> {
         if let Err(error) = &result {
             self.shared.superseded(error);
         }
         result
-    }
-
-    async fn spec(&self, task: CreateTask) -> Result<TaskSpec> {
-        let project = self.store().project(task.project_id).await?;
-        let profile = self
-            .shared
-            .parts
-            .profiles
-            .profile(&project)
-            .await
-            .unwrap_or_default();
-        let text = TaskText::new(task.text)?;
-        let spec = TaskSpec {
-            title: task.title.map_or_else(|| Ok(text.title()), Title::new)?,
-            text,
-            priority: task.priority.unwrap_or(profile.tasks.priority),
-            not_before: task.not_before,
-            blocked_by: task.blocked_by,
-            max_retries: task.max_retries.unwrap_or(profile.limits.max_retries),
-            timeout: task
-                .timeout_s
-                .map(Duration::from_secs)
-                .or(profile.limits.timeout),
-            session: task.session.unwrap_or(profile.tasks.session),
-            tags: task.tags,
-            system_type: task.system_type,
-        };
-        spec.validate()?;
-        Ok(spec)
-    }
-
-    /// Calls a task off: at once if it waits; if it runs, its run is told to stop.
-    ///
-    /// # Errors
-    /// Those of [`Store::cancel_task`].
-    pub async fn cancel_task(&self, id: TaskId, by: &str) -> Result<(Task, CancelEffect)> {
-        let now = self.shared.parts.clock.now();
-        let (task, effect) = self.noting(self.store().cancel_task(id, by, now).await)?;
-        if let (CancelEffect::Stopping, Some(run)) = (effect, task.state.run()) {
-            self.shared.actors.wake(run);
-        }
-        self.shared.dispatch.notify_one();
-        Ok((task, effect))
     }
 
     /// Answers an ask, once: a later answer gets the ask with the first one.
@@ -167,6 +85,7 @@ impl Engine {
             now: self.shared.parts.clock.now(),
         };
         let (ask, effect) = self.noting(self.store().answer_ask(id, reply).await)?;
+        tracing::info!(ask = %ask.id, run = %ask.run_id, task = %ask.task_id, by, ?effect, "an ask was answered");
         self.shared.actors.wake(ask.run_id);
         if let (
             ReplyEffect::Unchanged,
@@ -203,19 +122,9 @@ impl Engine {
             now: self.shared.parts.clock.now(),
         };
         let input = self.noting(self.store().send_message(message).await)?;
+        tracing::info!(input = %id, run = %input.run_id, %task, by, "a run is given a message");
         self.shared.actors.wake(input.run_id);
         Ok(input)
-    }
-
-    /// Queues an ended task again.
-    ///
-    /// # Errors
-    /// Those of [`Store::retry_task`].
-    pub async fn retry_task(&self, id: TaskId, by: &str) -> Result<Task> {
-        let now = self.shared.parts.clock.now();
-        let task = self.noting(self.store().retry_task(id, by, now).await)?;
-        self.shared.dispatch.notify_one();
-        Ok(task)
     }
 
     /// Registers a folder and gives its agent a place.

@@ -18,6 +18,7 @@ mod agents;
 mod builder;
 mod handle;
 mod reconcile;
+mod tasks;
 
 pub use agents::Cleanup;
 pub use builder::EngineBuilder;

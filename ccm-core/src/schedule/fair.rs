@@ -16,7 +16,7 @@ pub const COUNTED_PRIORITY: i32 = 100;
 ///
 /// **Within a project** the task with the highest priority is next, where each [ageing step](Self::with_ageing) that a
 /// task has waited since it could have started counts as one priority. Equal ones go by their priority alone, then the
-/// older first.
+/// lower rank first, which is the older task unless somebody moved one.
 ///
 /// **Between projects** the one is next whose next task has the highest priority, where each ageing step since the
 /// project's last start (or since that task could have started, if that is later) counts as one. So a project with a
@@ -53,7 +53,7 @@ impl FairScheduler {
             .collect();
         line.sort_by_key(|task| {
             let aged = counted(task) + self.steps(waits_since(task), snapshot.now);
-            (aged, task.priority, Reverse((task.created_at, task.task)))
+            (aged, task.priority, Reverse((task.rank, task.task)))
         });
         line
     }
@@ -84,8 +84,8 @@ fn counted(task: &Candidate) -> i64 {
 
 /// Since when a task could have started.
 fn waits_since(task: &Candidate) -> Timestamp {
-    task.due_at
-        .map_or(task.created_at, |due| due.max(task.created_at))
+    let since = task.rank.moment();
+    task.due_at.map_or(since, |due| due.max(since))
 }
 
 /// A project that may start something, as it is after what was planned already.

@@ -1,8 +1,12 @@
 //! Tasks: what someone wants done.
 
+mod edit;
+mod queue;
 mod spec;
 mod state;
 
+pub use edit::{Edit, SpecEdit};
+pub use queue::{Fit, Gap, Place, Rank, Side, Spot};
 pub use spec::{
     MAX_BLOCKERS, MAX_RETRIES, MAX_TAGS, MAX_TEXT_BYTES, MAX_TIMEOUT, MAX_TITLE_CHARS, SessionMode,
     TaskSpec, TaskText, Title, is_tag,
@@ -27,6 +31,8 @@ pub struct Task {
     pub state: TaskState,
     /// While it is queued: not to be started before this, by its spec or by a backoff.
     pub due_at: Option<Timestamp>,
+    /// Where it stands among those of its priority while it is queued.
+    pub rank: Rank,
     /// How many runs were started for it since it was created or last retried by a person.
     pub attempts: u32,
     /// How many tries in a row ended before anything was started.
@@ -48,9 +54,23 @@ pub struct Task {
 }
 
 impl Task {
-    /// The task as it was when it was accepted: the answer that a repeated creation gets.
+    /// Its place in the queue of its project.
+    pub fn spot(&self) -> Spot {
+        Spot {
+            priority: self.spec.priority,
+            rank: self.rank,
+            task: self.id,
+        }
+    }
+
+    /// The task as it was when it was accepted: the answer that a repeated creation gets. `first` is what it asked for
+    /// then, if that was changed.
     #[must_use]
-    pub fn as_created(mut self) -> Self {
+    pub fn as_created(mut self, first: Option<TaskSpec>) -> Self {
+        if let Some(first) = first {
+            self.spec = first;
+        }
+        self.rank = Rank::of(self.created_at);
         self.state = TaskState::Queued { last: None };
         self.due_at = self.spec.not_before;
         self.attempts = 0;

@@ -200,18 +200,21 @@ impl TaskSpec {
             return Err(Error::invalid(format!(
                 "the task waits for {} others, and at most {MAX_BLOCKERS} are allowed",
                 self.blocked_by.len()
-            )));
+            ))
+            .at("/blocked_by"));
         }
         if self.tags.len() > MAX_TAGS {
             return Err(Error::invalid(format!(
                 "the task has {} tags, and at most {MAX_TAGS} are allowed",
                 self.tags.len()
-            )));
+            ))
+            .at("/tags"));
         }
-        if let Some(tag) = self.tags.iter().find(|tag| !is_tag(tag)) {
+        if let Some((place, tag)) = (0..).zip(&self.tags).find(|(_, tag)| !is_tag(tag)) {
             return Err(Error::invalid(format!(
                 "{tag:?} is not a tag: 1 to 64 letters, digits, '-', '_', '.', ':' or '/'"
-            )));
+            ))
+            .at(format_args!("/tags/{place}")));
         }
         if self.max_retries > MAX_RETRIES {
             return Err(Error::invalid(format!(
@@ -220,7 +223,7 @@ impl TaskSpec {
             )));
         }
         if self.timeout.is_some_and(|timeout| timeout.is_zero()) {
-            return Err(Error::invalid("the timeout is 0 seconds"));
+            return Err(Error::invalid("the timeout is 0 seconds").at("/timeout_s"));
         }
         if self.timeout.is_some_and(|timeout| timeout > MAX_TIMEOUT) {
             return Err(Error::invalid(format!(

@@ -6,6 +6,7 @@ use ccm_core::Scheduler;
 use ccm_core::id::{FencingToken, ProjectId, RunId, SystemId, TaskId};
 use ccm_core::schedule::{FairScheduler, retry};
 use ccm_core::scheduler::{Candidate, Machine, ProjectLoad, Snapshot, Wants};
+use ccm_core::task::Rank;
 use ccm_core::testing::conformance::scheduler::broken;
 use ccm_core::time::Timestamp;
 use proptest::prelude::*;
@@ -35,7 +36,7 @@ fn task(priority: i32, created: i64) -> Candidate {
     Candidate {
         task: TaskId::new(),
         priority,
-        created_at: at(created),
+        rank: Rank::of(at(created)),
         due_at: None,
         wants: Wants::default(),
     }
@@ -80,7 +81,7 @@ fn waiting_makes_up_for_priority() {
     let (old, urgent) = (task(0, 0), task(2, 0));
     let load = |now: i64| {
         let fresh = Candidate {
-            created_at: at(now),
+            rank: Rank::of(at(now)),
             ..urgent.clone()
         };
         snapshot(1, now, vec![project(None, vec![old.clone(), fresh])])
@@ -268,6 +269,7 @@ mod policy {
                 stop: None,
             },
             due_at: None,
+            rank: Rank::of(at(0)),
             attempts,
             false_starts,
             latest_run: Some(run.id),

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use uuid::Builder;
 
 use super::App;
-use super::tasks::digest;
+use crate::http::Keyed;
 
 impl App {
     /// What a run was given after its prompt, in its order.
@@ -21,7 +21,7 @@ impl App {
         task: TaskId,
         text: String,
         by: &str,
-        key: Option<String>,
+        key: Option<Keyed>,
     ) -> Result<Input> {
         let id = key.map_or_else(InputId::new, |key| self.input_id(task, &key));
         let sent = self.engine().send_message(task, id, text, by).await;
@@ -41,10 +41,10 @@ impl App {
     }
 
     /// The id of the message that a caller names so: the same request always means the same message.
-    fn input_id(&self, task: TaskId, key: &str) -> InputId {
-        let principal = digest(self.token().as_bytes());
+    fn input_id(&self, task: TaskId, key: &Keyed) -> InputId {
+        let principal = self.owner_of(key);
         let route = format!("POST /api/v1/tasks/{task}/messages");
-        let digest = Sha256::digest(format!("{principal}\n{route}\n{key}"));
+        let digest = Sha256::digest(format!("{principal}\n{route}\n{}", key.key));
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&digest[..16]);
         InputId::from_uuid(Builder::from_custom_bytes(bytes).into_uuid())

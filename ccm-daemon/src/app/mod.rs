@@ -1,5 +1,6 @@
 //! What the daemon does when it is asked, apart from how it is asked: the HTTP handlers are thin shells around this.
 
+mod access;
 mod agents;
 mod asks;
 mod inputs;
@@ -9,13 +10,14 @@ mod reload;
 mod runs;
 mod status;
 mod tasks;
+mod terminal;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use ccm_agents::TmuxRuntime;
-use ccm_core::api::ShutdownReport;
+use ccm_core::api::{Check, ShutdownReport};
 use ccm_core::engine::Engine;
 use ccm_core::id::Epoch;
 use ccm_core::project::Profiles;
@@ -23,13 +25,17 @@ use ccm_core::time::{Clock, Timestamp};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Access;
 use crate::health::Health;
-use crate::http::AllowedHosts;
+use crate::http::{AllowedHosts, Capacity, Streams};
 use crate::machine::{Home, Token, WebUi};
+use crate::metrics::Metrics;
 use crate::settings::Settings;
 
 use load::Load;
 pub(crate) use projects::Refusal;
+use terminal::Seats;
+pub(crate) use terminal::{MOST_VIEWERS, Seat};
 
 /// Everything that answers are made of.
 #[derive(Clone)]
@@ -50,6 +56,8 @@ pub struct AppParts {
     pub windows: Option<Arc<TmuxRuntime>>,
     /// Where the database is, if it is in a file.
     pub database: Option<PathBuf>,
+    /// How many clients can be served at once.
+    pub capacity: Capacity,
     /// What is told about this daemon.
     pub facts: Facts,
 }
@@ -59,6 +67,8 @@ pub struct AppParts {
 pub struct Facts {
     /// Where it listens.
     pub address: SocketAddr,
+    /// Whether it speaks TLS there.
+    pub tls: bool,
     /// Whether the web UI is served.
     pub web_ui: WebUi,
     /// What a browser opens for it.
@@ -76,8 +86,12 @@ pub struct Facts {
 /// The daemon, as far as it can be asked for things.
 pub struct App {
     parts: AppParts,
+    access: Access,
     health: Health,
     load: Load,
+    streams: Streams,
+    seats: Seats,
+    metrics: Metrics,
     hosts: RwLock<Arc<AllowedHosts>>,
     report: OnceCell<ShutdownReport>,
     stopping: CancellationToken,
@@ -112,10 +126,18 @@ impl App {
             folders,
             parts.settings.clone(),
         );
+        let access = Access::new(&parts.home, parts.token.clone());
+        // What came before this daemon is not its to count.
+        let metrics = Metrics::new(*parts.engine.store().watch().borrow());
+        let streams = Streams::new(parts.capacity);
         Self {
             parts,
+            access,
             health,
             load: Load::default(),
+            streams,
+            seats: Seats::default(),
+            metrics,
             hosts: RwLock::new(Arc::new(hosts)),
             report: OnceCell::new(),
             stopping: CancellationToken::new(),
@@ -150,6 +172,47 @@ impl App {
 
     pub(crate) fn token(&self) -> &str {
         self.parts.token.reveal()
+    }
+
+    pub(crate) fn access(&self) -> &Access {
+        &self.access
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.parts.clock.now()
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.parts.facts.address
+    }
+
+    /// Whether what is asked of it comes over TLS.
+    pub(crate) fn is_tls(&self) -> bool {
+        self.parts.facts.tls
+    }
+
+    /// What a browser opens for the web UI.
+    pub(crate) fn web_ui_url(&self) -> Option<&str> {
+        self.parts.facts.web_ui_url.as_deref()
+    }
+
+    /// The event streams.
+    pub(crate) fn streams(&self) -> &Streams {
+        &self.streams
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// What is told about this daemon.
+    pub(crate) fn facts(&self) -> &Facts {
+        &self.parts.facts
+    }
+
+    /// What the daemon's health was last, or is now if that is too old.
+    pub(crate) async fn checks(&self) -> Vec<Check> {
+        self.health.checks().await
     }
 
     pub(crate) fn web_ui(&self) -> WebUi {

@@ -8,6 +8,15 @@ use ccm_core::{Error, ErrorKind, Noun, Result};
 use super::App;
 
 impl App {
+    /// The run, as long as it goes on.
+    pub(crate) async fn open_run(&self, id: RunId) -> Result<Option<Run>> {
+        match self.run(id).await {
+            Ok(run) => Ok(Some(run).filter(|run| !run.state.is_ended())),
+            Err(error) if error.kind() == ErrorKind::NotFound(Noun::Run) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     pub(crate) async fn run(&self, id: RunId) -> Result<Run> {
         self.engine().store().run(id).await
     }

@@ -1,18 +1,22 @@
 use std::collections::HashMap;
 
 use ccm_core::Result;
-use ccm_core::api::{self, CancelAnswer, CreateTask};
-use ccm_core::id::{ProjectId, RunId, TaskId};
+use ccm_core::api::{self, BulkCreate, CancelAnswer, CreateTask, EditTask, MoveTask};
+use ccm_core::id::{ProjectId, Revision, RunId, TaskId};
 use ccm_core::run::{Run, RunState};
-use ccm_core::store::{AskQuery, IdempotencyKey, Page, TaskQuery};
-use ccm_core::task::{Setback, Task, TaskState, TaskStateName};
+use ccm_core::store::{AskQuery, IdempotencyKey, Page, QueueQuery, TaskQuery};
+use ccm_core::task::{Setback, Spot, Task, TaskState, TaskStateName};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::App;
 use super::asks::OpenAsks;
+use crate::http::Keyed;
 
-/// What repeated creations of tasks have in common.
+/// What repeated creations of a task have in common.
 const CREATE_ROUTE: &str = "POST /api/v1/tasks";
+/// What repeated creations of many tasks have in common.
+const CREATE_MANY_ROUTE: &str = "POST /api/v1/tasks/bulk";
 
 impl App {
     /// Accepts a task. The second value says whether an earlier request with this key did.
@@ -20,20 +24,104 @@ impl App {
         &self,
         request: CreateTask,
         by: &str,
-        key: Option<String>,
+        key: Option<Keyed>,
     ) -> Result<(api::Task, bool)> {
-        let key = key.map(|key| IdempotencyKey {
-            principal: digest(self.token().as_bytes()),
-            route: CREATE_ROUTE.to_owned(),
-            key,
-            // The request as it was understood, so that spaces and the order of its keys don't count.
-            fingerprint: digest(&serde_json::to_vec(&request).unwrap_or_default()),
-        });
-        let created = self.engine().create_tasks(vec![request], by, key).await?;
+        let key = key.map(|key| self.idempotency_key(CREATE_ROUTE, key, &request));
+        let created = self.engine().create_tasks(vec![request], by, key).await;
+        let created = created.map_err(|error| error.seen_from("/tasks/0"))?;
         let task = created.tasks.into_iter().next().ok_or_else(|| {
             ccm_core::Error::internal("the store accepted a task and returned none")
         })?;
         Ok((self.task_answer(task).await?, created.replayed))
+    }
+
+    /// Accepts tasks, all of them or none. The second value says whether an earlier request with this key did.
+    pub(crate) async fn create_tasks(
+        &self,
+        request: BulkCreate,
+        by: &str,
+        key: Option<Keyed>,
+    ) -> Result<(Vec<api::Task>, bool)> {
+        let key = key.map(|key| self.idempotency_key(CREATE_MANY_ROUTE, key, &request));
+        let created = self.engine().create_tasks(request.tasks, by, key).await?;
+        Ok((self.task_answers(created.tasks).await?, created.replayed))
+    }
+
+    fn idempotency_key(&self, route: &str, key: Keyed, request: &impl Serialize) -> IdempotencyKey {
+        IdempotencyKey {
+            principal: self.owner_of(&key),
+            route: route.to_owned(),
+            key: key.key,
+            // The request as it was understood, so that spaces and the order of its keys don't count.
+            fingerprint: digest(&serde_json::to_vec(request).unwrap_or_default()),
+        }
+    }
+
+    /// Changes a waiting task. `seen` says which revision the editor saw, given the present one.
+    pub(crate) async fn edit_task(
+        &self,
+        id: TaskId,
+        seen: impl FnOnce(Revision) -> Option<Revision>,
+        edit: EditTask,
+        by: &str,
+    ) -> Result<api::Task> {
+        let present = self.engine().store().task(id).await?;
+        let seen = seen(present.revision);
+        let task = self.engine().edit_task(id, seen, edit, by).await?;
+        self.task_answer(task).await
+    }
+
+    pub(crate) async fn move_task(&self, id: TaskId, to: MoveTask, by: &str) -> Result<api::Task> {
+        let task = self.engine().move_task(id, to.into(), by).await?;
+        self.task_answer(task).await
+    }
+
+    /// The waiting tasks of a project in their order, with their places.
+    pub(crate) async fn queue(&self, query: &QueueQuery) -> Result<Page<(Spot, api::Task)>> {
+        let page = self.engine().store().queue(query).await?;
+        let spots: Vec<Spot> = page.items.iter().map(Task::spot).collect();
+        let tasks = self.task_answers(page.items).await?;
+        Ok(Page {
+            items: spots.into_iter().zip(tasks).collect(),
+            more: page.more,
+        })
+    }
+
+    pub(crate) async fn cancel_tasks(
+        &self,
+        ids: Vec<TaskId>,
+        by: &str,
+    ) -> Result<Vec<(TaskId, Result<api::Task>)>> {
+        let done = self.engine().cancel_tasks(ids.clone(), by).await;
+        self.each_answer(ids, done).await
+    }
+
+    pub(crate) async fn retry_tasks(
+        &self,
+        ids: Vec<TaskId>,
+        by: &str,
+    ) -> Result<Vec<(TaskId, Result<api::Task>)>> {
+        let done = self.engine().retry_tasks(ids.clone(), by).await;
+        self.each_answer(ids, done).await
+    }
+
+    async fn each_answer(
+        &self,
+        ids: Vec<TaskId>,
+        done: Vec<Result<Task>>,
+    ) -> Result<Vec<(TaskId, Result<api::Task>)>> {
+        let tasks: Vec<Task> = done
+            .iter()
+            .filter_map(|done| done.as_ref().ok().cloned())
+            .collect();
+        let mut tasks = self.task_answers(tasks).await?.into_iter();
+        let answers = done.into_iter().map(|done| match done {
+            Ok(_) => tasks
+                .next()
+                .ok_or_else(|| ccm_core::Error::internal("a task has no answer")),
+            Err(error) => Err(error),
+        });
+        Ok(ids.into_iter().zip(answers).collect())
     }
 
     pub(crate) async fn task(&self, id: TaskId) -> Result<api::Task> {
@@ -43,19 +131,12 @@ impl App {
 
     pub(crate) async fn tasks(&self, query: &TaskQuery) -> Result<Page<api::Task>> {
         let page = self.engine().store().tasks(query).await?;
-        let holds = self.holds(&page.items).await?;
         let of = AskQuery {
             project: query.project,
             ..AskQuery::default()
         };
-        let asks = self.asked(&page.items, of).await?;
-        let waits = self.waits(&page.items).await?;
-        let wire = |task: Task| {
-            let hold = holds.get(&task.project_id);
-            self.wire(task, hold, &asks, &waits)
-        };
         Ok(Page {
-            items: page.items.into_iter().map(wire).collect(),
+            items: self.wires(page.items, of).await?,
             more: page.more,
         })
     }
@@ -73,17 +154,37 @@ impl App {
         self.task_answer(task).await
     }
 
+    /// Among whose keys this one is.
+    pub(super) fn owner_of(&self, key: &Keyed) -> String {
+        match key.run {
+            None => digest(self.token().as_bytes()),
+            Some(run) => digest(run.to_string().as_bytes()),
+        }
+    }
+
     async fn task_answer(&self, task: Task) -> Result<api::Task> {
-        let tasks = std::slice::from_ref(&task);
-        let holds = self.holds(tasks).await?;
         let of = AskQuery {
             task: Some(task.id),
             ..AskQuery::default()
         };
-        let asks = self.asked(tasks, of).await?;
-        let waits = self.waits(tasks).await?;
-        let hold = holds.get(&task.project_id);
-        Ok(self.wire(task, hold, &asks, &waits))
+        let wire = self.wires(vec![task], of).await?.pop();
+        wire.ok_or_else(|| ccm_core::Error::internal("a task has no answer"))
+    }
+
+    async fn task_answers(&self, tasks: Vec<Task>) -> Result<Vec<api::Task>> {
+        self.wires(tasks, AskQuery::default()).await
+    }
+
+    /// The wire forms of tasks; what their runs ask is looked for among the asks that `of` is about.
+    async fn wires(&self, tasks: Vec<Task>, of: AskQuery) -> Result<Vec<api::Task>> {
+        let holds = self.holds(&tasks).await?;
+        let asks = self.asked(&tasks, of).await?;
+        let waits = self.waits(&tasks).await?;
+        let wire = |task: Task| {
+            let hold = holds.get(&task.project_id);
+            self.wire(task, hold, &asks, &waits)
+        };
+        Ok(tasks.into_iter().map(wire).collect())
     }
 
     /// The wire form of `task`, which also says what its run asks, and when it waits for another machine than this one.

@@ -98,7 +98,10 @@ impl From<Error> for ApiError {
         if std::error::Error::source(&error).is_some() {
             tracing::warn!(error = %ccm_core::chain(&error), code = code.as_str(), "a request was refused");
         }
-        let answer = Self::new(code, error.to_string());
+        let answer = match error.part() {
+            Some(part) => Self::part(code, part, error.to_string()),
+            None => Self::new(code, error.to_string()),
+        };
         match code {
             ProblemCode::QueueFull => answer.retry_after(10),
             ProblemCode::Unavailable => answer.retry_after(5),

@@ -10,6 +10,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
 use ccm_core::api::{IDEMPOTENCY_KEY, ProblemCode};
+use ccm_core::id::{ProjectId, RunId};
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, de};
@@ -18,7 +19,9 @@ use utoipa::IntoParams;
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::{Ref, Required};
 
+use super::auth::elsewhere;
 use super::error::ApiError;
+use crate::access::Principal;
 
 /// The largest body: a task's text of 1 MiB of which every byte is written as `\u00XX`, and room for the rest.
 pub(crate) const MAX_BODY_BYTES: usize = 6 * 1024 * 1024 + 64 * 1024;
@@ -186,7 +189,34 @@ where
     }
 }
 
-/// Who asks, as the client calls itself in `X-CCM-Client`; `api` if it does not.
+/// Who asks, as far as handlers have to know.
+#[derive(Debug)]
+pub(crate) struct Caller(pub(crate) Principal);
+
+impl Caller {
+    /// Which project to look at when the caller asks for `wanted`: an agent sees its own alone.
+    pub(crate) fn project(&self, wanted: Option<ProjectId>) -> Result<Option<ProjectId>, ApiError> {
+        match (self.0.scope(), wanted) {
+            (Some(own), Some(wanted)) if own != wanted => Err(elsewhere(own)),
+            (Some(own), _) => Ok(Some(own)),
+            (None, wanted) => Ok(wanted),
+        }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        parts.extensions.get().cloned().map(Self).ok_or_else(|| {
+            // A route that answers whoever asks has no caller to ask for.
+            ApiError::new(ProblemCode::Unauthorized, "it is not known who asks")
+        })
+    }
+}
+
+/// Who asks, as it is written down: the client's own word in `X-CCM-Client`, `api` without one. Browsers and agents have
+/// no choice.
 #[derive(Debug)]
 pub(crate) struct Client(pub(crate) String);
 
@@ -194,26 +224,46 @@ impl<S: Sync> FromRequestParts<S> for Client {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
-        let Some(value) = parts.headers.get("x-ccm-client") else {
-            return Ok(Self("api".to_owned()));
-        };
-        let fits = |text: &&str| {
-            (1..=64).contains(&text.len())
-                && text
-                    .bytes()
-                    .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b':' | b'_' | b'-'))
-        };
-        match value.to_str().ok().filter(fits) {
-            Some(text) => Ok(Self(text.to_owned())),
-            None => Err(ApiError::part(
-                ProblemCode::BadRequest,
-                "x-ccm-client",
-                "X-CCM-Client must be 1 to 64 of a-z, 0-9, ':', '_' and '-'",
-            )),
-        }
+        let chosen = client_name(&parts.headers)?;
+        let principal = parts.extensions.get::<Principal>();
+        Ok(Self(
+            principal.and_then(Principal::own_name).unwrap_or(chosen),
+        ))
     }
 }
 
+/// What a client calls itself.
+pub(super) fn client_name(headers: &HeaderMap) -> Result<String, ApiError> {
+    let Some(value) = headers.get("x-ccm-client") else {
+        return Ok("api".to_owned());
+    };
+    let fits = |text: &&str| {
+        (1..=64).contains(&text.len())
+            && text
+                .bytes()
+                .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b':' | b'_' | b'-'))
+    };
+    match value.to_str().ok().filter(fits) {
+        Some(text) => Ok(text.to_owned()),
+        None => Err(ApiError::part(
+            ProblemCode::BadRequest,
+            "x-ccm-client",
+            "X-CCM-Client must be 1 to 64 of a-z, 0-9, ':', '_' and '-'",
+        )),
+    }
+}
+
+/// A caller's name for a request that creates something.
+#[derive(Debug, Clone)]
+pub(crate) struct Keyed {
+    /// The run whose agent the caller is; `None` for the machine's owner. Their keys don't meet.
+    pub(crate) run: Option<RunId>,
+    /// The name.
+    pub(crate) key: String,
+}
+
+/// The caller's name for this request, if it has one.
+pub(crate) struct Key(pub(crate) Option<Keyed>);
 impl IntoParams for Client {
     fn into_params(_place: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         vec![header_parameter(
@@ -223,9 +273,6 @@ impl IntoParams for Client {
         )]
     }
 }
-
-/// The caller's name for a request that creates something.
-pub(crate) struct Key(pub(crate) Option<String>);
 
 impl<S: Sync> FromRequestParts<S> for Key {
     type Rejection = ApiError;
@@ -240,7 +287,10 @@ impl<S: Sync> FromRequestParts<S> for Key {
             (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
         };
         match value.to_str().ok().filter(fits) {
-            Some(text) if further.is_none() => Ok(Self(Some(text.to_owned()))),
+            Some(text) if further.is_none() => Ok(Self(Some(Keyed {
+                run: parts.extensions.get().and_then(Principal::run),
+                key: text.to_owned(),
+            }))),
             _ => Err(ApiError::part(
                 ProblemCode::BadRequest,
                 IDEMPOTENCY_KEY,

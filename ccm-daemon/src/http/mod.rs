@@ -2,13 +2,17 @@
 
 mod auth;
 mod error;
+mod etag;
 mod extract;
+mod listen;
+mod observe;
 mod openapi;
 mod page;
 mod reference;
 mod routes;
 mod serve;
 mod sse;
+mod terminal;
 mod web;
 
 use std::sync::Arc;
@@ -18,12 +22,16 @@ use axum::extract::Request;
 use axum::http::{HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::routing::get;
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub use auth::AllowedHosts;
+pub(crate) use extract::Keyed;
+pub use listen::Listeners;
 pub use openapi::{OPENAPI_PATH, document};
-pub use serve::{MAX_CONNECTIONS, serve};
+pub(crate) use serve::DESCRIPTORS;
+pub use serve::{Capacity, serve};
+pub(crate) use sse::Streams;
+pub(crate) use web::SIGN_IN as SIGN_IN_PATH;
 
 use crate::app::App;
 
@@ -31,16 +39,14 @@ use crate::app::App;
 pub fn router(app: Arc<App>) -> Router {
     let (routes, _) = openapi::routes().split_for_parts();
     routes
-        .route(web::PATH, get(web::page))
-        .route(reference::PATH, get(reference::reference))
-        .route(reference::PROBLEMS_PATH, get(reference::problems))
-        .route(reference::STYLE_PATH, get(reference::style))
+        .merge(web::routes())
+        .merge(reference::routes())
         .fallback(error::no_such_path)
         .method_not_allowed_fallback(error::no_such_method)
         // The last layer is the first that a request meets.
         .layer(middleware::from_fn_with_state(
             Arc::clone(&app),
-            auth::check_token,
+            auth::identify,
         ))
         .layer(middleware::from_fn_with_state(
             Arc::clone(&app),
@@ -48,6 +54,10 @@ pub fn router(app: Arc<App>) -> Router {
         ))
         .layer(middleware::from_fn(harden))
         .layer(CatchPanicLayer::custom(error::panicked))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&app),
+            observe::observe,
+        ))
         .with_state(app)
 }
 

@@ -39,8 +39,8 @@ pub const OPENAPI_PATH: &str = "/api/v1/openapi.json";
     ),
     servers((url = "http://127.0.0.1:8765", description = "The local daemon of this machine, at its usual address")),
     components(schemas(
-        api::Problem, api::Event, api::EventKind, api::Stream, api::TaskStateName, shapes::ClientName,
-        shapes::EventId, shapes::IdempotencyKey, shapes::PageToken,
+        api::Problem, api::Event, api::EventKind, api::Stream, api::TaskStateName, api::TerminalMessage,
+        api::TerminalInput, shapes::ClientName, shapes::EventId, shapes::IdempotencyKey, shapes::PageToken,
     )),
     modifiers(&Bearer),
     tags(
@@ -51,6 +51,7 @@ pub const OPENAPI_PATH: &str = "/api/v1/openapi.json";
         (name = "asks", description = "Questions of running agents to people."),
         (name = "events", description = "The log of everything."),
         (name = "systems", description = "Machines."),
+        (name = "access", description = "Browsers that are signed in, and who did what."),
         (name = "daemon", description = "The daemon itself."),
     ),
 )]
@@ -60,17 +61,21 @@ struct Api;
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     let v1 = OpenApiRouter::new()
         .merge(routes::status::routes())
+        .merge(routes::access::routes())
         .merge(routes::systems::routes())
         .merge(routes::projects::routes())
         .merge(routes::trust::routes())
         .merge(routes::agents::routes())
+        .merge(routes::terminal::routes())
         .merge(routes::asks::routes())
         .merge(routes::tasks::routes())
+        .merge(routes::bulk::routes())
         .merge(routes::runs::routes())
         .merge(routes::events::routes())
         .routes(routes!(openapi));
     OpenApiRouter::with_openapi(Api::openapi())
         .merge(routes::health::routes())
+        .merge(routes::metrics::routes())
         .nest("/api/v1", v1)
 }
 
@@ -143,6 +148,7 @@ impl Modify for Common {
                     operation.security = Some(vec![SecurityRequirement::default()]);
                 } else {
                     describe(operation, Unauthorized::responses());
+                    describe(operation, TooManyAttempts::responses());
                 }
                 describe(operation, Forbidden::responses());
                 describe(operation, Internal::responses());
@@ -197,15 +203,19 @@ macro_rules! problems {
 problems! {
     BadRequest = "400", false, "A parameter, a header or the JSON can't be read.";
     Unauthorized = "401", false, "The token is missing or wrong.";
-    Forbidden = "403", false, "`Host` or `Origin` is not one that this daemon answers to.";
+    Forbidden = "403", false, "The caller may not do this, or `Host` or `Origin` is not one that this daemon answers to.";
     NotFound = "404", false, "The object is not there.";
     Timeout = "408", false, "The body did not come in time.";
     Conflict = "409", false, "The object's state does not allow it, or the name or path is taken.";
     Gone = "410", false, "The place in the log is gone or belongs to another log: read the state anew.";
+    Stale = "412", false, "The object was changed meanwhile: look at it again.";
     TooLarge = "413", false, "The body is too large.";
     UnsupportedMediaType = "415", false, "The body is not `application/json`.";
     Invalid = "422", false, "A value is not allowed; `errors` says which.";
-    QueueFull = "429", true, "The queue is full.";
+    PreconditionRequired = "428", false, "The request must have `If-Match` with the object's `ETag`.";
+    QueueFull = "429", true, "The queue is full, or somebody tried too many wrong tokens.";
+    TooManyAttempts = "429", true, "Somebody tried too many wrong tokens, and this one is wrong, too.";
+    TooManyViewers = "429", true, "As many look at it as may at once, or somebody tried too many wrong tokens.";
     Internal = "500", false, "Something went wrong inside; the daemon's log says what.";
     Unsupported = "501", false, "This daemon can't do it as it is set up.";
     Unavailable = "503", true, "Something that this needs is not reachable now.";

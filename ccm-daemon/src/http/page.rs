@@ -3,7 +3,9 @@
 use std::str::FromStr;
 
 use ccm_core::api;
+use ccm_core::id::TaskId;
 use ccm_core::store;
+use ccm_core::task::{Rank, Spot};
 use serde::{Deserialize, Deserializer, de};
 
 /// How many objects a part of a list has.
@@ -41,6 +43,45 @@ impl<'de, T: FromStr> Deserialize<'de> for PageToken<T> {
         id.map(Self).ok_or_else(|| {
             de::Error::custom("page_token must be the next_page_token of the part before")
         })
+    }
+}
+
+/// Where a list of tasks goes on, in either of its orders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TaskPlace {
+    /// Newest first: after this one.
+    Newest(TaskId),
+    /// In the order of a queue: after this place.
+    Queue(Spot),
+}
+
+impl TaskPlace {
+    /// The token for a place in a queue.
+    pub(crate) fn of_queue(spot: &Spot) -> String {
+        format!("{}_{}_{}", spot.priority, spot.rank.as_number(), spot.task)
+    }
+}
+
+impl FromStr for TaskPlace {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let part = |part: Option<&str>| part.map(str::to_owned).ok_or(());
+        let mut parts = text.split('_');
+        let first = part(parts.next())?;
+        if let Ok(id) = first.parse() {
+            return parts.next().is_none().then_some(Self::Newest(id)).ok_or(());
+        }
+        let spot = Spot {
+            priority: first.parse().map_err(drop)?,
+            rank: Rank::from_number(part(parts.next())?.parse().map_err(drop)?),
+            task: part(parts.next())?.parse().map_err(drop)?,
+        };
+        parts
+            .next()
+            .is_none()
+            .then_some(Self::Queue(spot))
+            .ok_or(())
     }
 }
 

@@ -151,6 +151,16 @@ impl Home {
         self.dir.join("token")
     }
 
+    /// Browsers that are signed in.
+    pub fn sessions_file(&self) -> PathBuf {
+        self.dir.join("sessions.json")
+    }
+
+    /// Who did what.
+    pub fn audit_file(&self) -> PathBuf {
+        self.logs_dir().join("audit.log")
+    }
+
     /// Data of runs, one folder each.
     pub fn runs_dir(&self) -> PathBuf {
         self.dir.join("runs")

@@ -23,6 +23,9 @@ pub struct DaemonInfo {
     /// Whether it speaks TLS there.
     #[serde(default)]
     pub tls: bool,
+    /// The unix socket at which it listens besides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub socket: Option<PathBuf>,
     /// Whether it serves the web UI there.
     #[serde(default)]
     pub web_ui: bool,
@@ -57,6 +60,14 @@ impl DaemonInfo {
     pub fn url(&self) -> String {
         let scheme = if self.tls { "https" } else { "http" };
         format!("{scheme}://{}", self.address)
+    }
+
+    /// Where programs of this machine ask it: at its address, or, where TLS is for other machines' names, at its socket.
+    pub fn local_url(&self) -> String {
+        match &self.socket {
+            Some(socket) if self.tls => format!("unix:{}", socket.display()),
+            _ => self.url(),
+        }
     }
 
     /// What a browser on this machine opens, if the web UI is served.

@@ -13,7 +13,7 @@ use ccm_core::testing::memory::{MemoryRuntime, MemoryStore, Step};
 use ccm_core::time::{Clock, SystemClock};
 use ccm_core::{AgentRuntime, Store};
 use ccm_daemon::app::{App, AppParts, Facts};
-use ccm_daemon::http;
+use ccm_daemon::http::{self, Capacity};
 use ccm_daemon::machine::{Home, WebUi};
 use ccm_daemon::settings::Settings;
 use reqwest::{Method, StatusCode, header};
@@ -38,6 +38,7 @@ pub(crate) struct Server {
     pub(crate) home: tempfile::TempDir,
     system: System,
     limits: EngineLimits,
+    capacity: Capacity,
     client: reqwest::Client,
     serving: JoinHandle<()>,
 }
@@ -68,7 +69,14 @@ impl Server {
             tags: vec!["gpu".to_owned()],
         };
         let home = tempfile::tempdir().unwrap();
-        Self::over(MemoryStore::new(), runtime, system, home, limits).await
+        let capacity = Capacity::of_process();
+        Self::over(MemoryStore::new(), runtime, system, home, limits, capacity).await
+    }
+
+    /// The next daemon over the same data, with room for so many streams.
+    pub(crate) async fn restart_with_streams(mut self, streams: usize) -> Self {
+        self.capacity.streams = streams;
+        self.restart().await
     }
 
     async fn over(
@@ -77,6 +85,7 @@ impl Server {
         system: System,
         home_dir: tempfile::TempDir,
         limits: EngineLimits,
+        capacity: Capacity,
     ) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let home = Home::at(home_dir.path().join("ccm"));
@@ -112,10 +121,12 @@ impl Server {
             token: token.clone(),
             windows: None,
             database: None,
+            capacity,
             facts: Facts {
                 address,
-                web_ui: WebUi::Minimal,
-                web_ui_url: None,
+                tls: false,
+                web_ui: WebUi::Served,
+                web_ui_url: Some(format!("http://localhost:{}", address.port())),
                 profile: "full".to_owned(),
                 runtime: "memory".to_owned(),
                 epoch,
@@ -123,7 +134,7 @@ impl Server {
             },
         }));
         let serving = tokio::spawn(http::serve(
-            listener,
+            http::Listeners::at(listener).unwrap(),
             http::router(Arc::clone(&app)),
             app.stopping().clone(),
         ));
@@ -136,9 +147,15 @@ impl Server {
             home: home_dir,
             system,
             limits,
+            capacity,
             client: reqwest::Client::new(),
             serving,
         }
+    }
+
+    /// The store as the daemon has it.
+    pub(crate) fn store_handle(&self) -> &Arc<dyn Store> {
+        self.app.engine().store()
     }
 
     /// The next daemon over the same data.
@@ -151,6 +168,7 @@ impl Server {
             self.system,
             self.home,
             self.limits,
+            self.capacity,
         )
         .await
     }
@@ -221,7 +239,7 @@ impl Server {
                 );
             }
         }
-        if !status.is_success() {
+        if status.is_client_error() || status.is_server_error() {
             assert_eq!(
                 headers[header::CONTENT_TYPE],
                 "application/problem+json",

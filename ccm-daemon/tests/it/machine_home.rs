@@ -126,6 +126,7 @@ fn info(port: u16) -> DaemonInfo {
     DaemonInfo {
         address: ([127, 0, 0, 1], port).into(),
         tls: false,
+        socket: None,
         web_ui: false,
         pid: 4711,
         epoch: Epoch(3),

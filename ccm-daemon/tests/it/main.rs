@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails here says where")]
 
+mod access;
 mod agents;
 mod asks;
 mod bounds;
@@ -10,6 +11,7 @@ mod doctor;
 mod events;
 mod harness;
 mod json_schema;
+mod listen;
 mod lists;
 mod machine_config;
 mod machine_draft;
@@ -18,11 +20,15 @@ mod machine_home;
 mod machine_project;
 mod machine_show;
 mod machine_trust;
+mod metrics;
 mod openapi;
 mod problems;
 mod program;
 mod projects;
+mod queue;
+mod readers;
 mod reference;
 mod reload;
 mod security;
 mod tasks;
+mod terminal;

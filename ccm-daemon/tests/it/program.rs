@@ -40,14 +40,14 @@ fn program(home: &Path, arguments: &[&str]) -> Command {
 }
 
 /// A machine home with a config.
-struct Machine {
+pub(crate) struct Machine {
     dir: tempfile::TempDir,
 }
 
-const CONFIG: &str = "web_ui:\n  port: 0\nagents:\n  runtime: process\n";
+pub(crate) const CONFIG: &str = "web_ui:\n  port: 0\nagents:\n  runtime: process\n";
 
 impl Machine {
-    fn new(config: &str) -> Self {
+    pub(crate) fn new(config: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("ccm")).unwrap();
         let machine = Self { dir };
@@ -59,16 +59,16 @@ impl Machine {
         self.home().config_file().to_owned()
     }
 
-    fn home(&self) -> Home {
+    pub(crate) fn home(&self) -> Home {
         Home::at(self.dir.path().join("ccm"))
     }
 
-    fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         program(self.dir.path(), arguments).output().unwrap()
     }
 
     /// A daemon that is up.
-    fn start(&self) -> Daemon {
+    pub(crate) fn start(&self) -> Daemon {
         let mut child = program(self.dir.path(), &[]).spawn().unwrap();
         let begun = Instant::now();
         loop {
@@ -90,19 +90,19 @@ impl Machine {
     }
 }
 
-struct Daemon {
+pub(crate) struct Daemon {
     child: Child,
-    info: DaemonInfo,
+    pub(crate) info: DaemonInfo,
 }
 
 impl Daemon {
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).unwrap();
         kill(Pid::from_raw(pid), signal).unwrap();
     }
 
     /// Its exit code and what it said on standard error.
-    fn end(mut self) -> (i32, String) {
+    pub(crate) fn end(mut self) -> (i32, String) {
         let begun = Instant::now();
         while self.child.try_wait().unwrap().is_none() {
             assert!(begun.elapsed() < PATIENCE, "the daemon does not end");
@@ -292,7 +292,7 @@ async fn the_full_profile_has_a_page_if_it_was_built_in() {
             body.contains(&format!("CCM {}", env!("CARGO_PKG_VERSION"))),
             "{body}"
         );
-        assert!(body.contains("/api/v1/openapi.json"), "{body}");
+        assert!(body.contains("/api/v1/reference"), "{body}");
         assert!(!body.contains(token.reveal()), "{body}");
         assert_eq!(daemon.info.web_ui_url(), Some(localhost.clone()));
         assert_eq!(told["web_ui"], localhost);

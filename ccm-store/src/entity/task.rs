@@ -45,8 +45,12 @@ pub struct Model {
     pub blocked_by: Vec<u8>,
     pub created_by: String,
     pub title: String,
+    /// Its place among those of its priority.
+    pub rank: i64,
     pub text: String,
     pub result: Option<String>,
+    /// What it asked for when it was accepted, if that was changed, JSON.
+    pub first_spec: Option<String>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -22,6 +22,17 @@ const PROMOTED_AT_ONCE: i64 = 1000;
 /// How many blockers one statement tells those that wait for them of.
 const BLOCKERS_AT_ONCE: usize = 10_000;
 
+/// How many tasks one statement gives another rank.
+const RANKS_AT_ONCE: usize = 10_000;
+
+/// Gives `count` tasks another rank.
+pub(crate) fn shift(count: usize) -> String {
+    format!(
+        "UPDATE task SET rank = new.column2 FROM (VALUES {}) AS new WHERE task.id = new.column1",
+        vec!["(?, ?)"; count].join(", ")
+    )
+}
+
 /// Adds a number to the open blockers of everything that waits for one of `count` blockers.
 pub(crate) fn unblock(count: usize) -> String {
     format!(
@@ -196,8 +207,8 @@ impl Work {
             .collect();
         if !changed.is_empty() {
             use task::Column as C;
-            // Not what was asked for, which never changes, nor whether it fits, which changes with the machine, and not
-            // the blockers, which change by what is added.
+            // Not what was asked for, which an edit changes, nor whether it fits, which changes with the machine, and
+            // not the blockers, which change by what is added.
             let columns = [
                 C::State,
                 C::DueAt,
@@ -219,8 +230,50 @@ impl Work {
             ];
             script.update::<task::Entity>(C::Id, &columns, &changed);
         }
+        self.edited_tasks(script);
         for abandoned in &self.abandoned {
             abandon(script, abandoned);
+        }
+    }
+
+    fn edited_tasks(&self, script: &mut Script) {
+        for (blocker, task) in &self.cut_edges {
+            script.push(
+                "DELETE FROM task_blocker WHERE blocker_id = ? AND task_id = ?",
+                [blocker.bytes().into(), task.bytes().into()],
+            );
+        }
+        let edited: Vec<task::Model> = self
+            .edited
+            .iter()
+            .filter_map(|id| self.tasks.get(id))
+            .map(|row| row.get().model())
+            .collect();
+        if !edited.is_empty() {
+            use task::Column as C;
+            let columns = [
+                C::Priority,
+                C::OpenBlockers,
+                C::Fits,
+                C::NotBefore,
+                C::MaxRetries,
+                C::Timeout,
+                C::Session,
+                C::Tags,
+                C::SystemType,
+                C::BlockedBy,
+                C::Title,
+                C::Rank,
+                C::Text,
+                C::FirstSpec,
+            ];
+            script.update::<task::Entity>(C::Id, &columns, &edited);
+        }
+        for chunk in self.ranks.chunks(RANKS_AT_ONCE) {
+            let values = chunk.iter().flat_map(|(task, rank)| {
+                [Value::from(task.bytes()), Value::from(rank.as_number())]
+            });
+            script.push(&shift(chunk.len()), values);
         }
     }
 

@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 
 use ccm_core::id::{AgentId, AskId, InputId, ProjectId, RunId, TaskId};
+use ccm_core::store::TaskMove;
 use sea_orm::sqlx::Sqlite;
 use sea_orm::sqlx::pool::PoolConnection;
 use sea_orm::{FromQueryResult, QueryResult};
 
 use super::Trouble;
+use super::gap;
 use super::script::Script;
 use super::work::{KeyName, Tracked, Work};
 use crate::entity::{idempotency_key, meta, system};
@@ -54,6 +56,8 @@ pub(crate) struct Needs {
     inputs: BTreeSet<InputId>,
     open_inputs_of: BTreeSet<RunId>,
     keys: Vec<KeyName>,
+    circles: Option<(TaskId, Vec<TaskId>)>,
+    gap: Option<TaskMove>,
 }
 
 impl Needs {
@@ -86,6 +90,22 @@ impl Needs {
     /// Whether a task exists and has succeeded.
     pub(crate) fn known_task(&mut self, id: TaskId) {
         self.known_tasks.insert(id);
+    }
+
+    /// Which of `blockers` wait for `task` themselves, be it through others. One task a group.
+    pub(crate) fn circles(&mut self, task: TaskId, blockers: &[TaskId]) {
+        if !blockers.is_empty() {
+            self.circles = Some((task, blockers.to_vec()));
+        }
+    }
+
+    /// Where a task would be moved to. One task a group.
+    pub(crate) fn gap(&mut self, wish: &TaskMove) {
+        self.task(wish.id);
+        if let Some((other, _)) = wish.place.neighbour() {
+            self.task(other);
+        }
+        self.gap = Some(wish.clone());
     }
 
     /// A run and its task.
@@ -172,6 +192,9 @@ impl Work {
                 work.take(row)?;
             }
         }
+        if let Some(wish) = &needs.gap {
+            work.gap = gap::look(&work, wish, connection).await?;
+        }
         Ok(work)
     }
 
@@ -215,6 +238,10 @@ impl Work {
                     key: model.key.clone(),
                 };
                 self.keys.insert(name, Tracked::read(model));
+            }
+            "circle" => {
+                let id: Vec<u8> = row.try_get("", "id").map_err(from_db)?;
+                self.circles.insert(TaskId::read(&id)?);
             }
             "known_task" => {
                 let id: Vec<u8> = row.try_get("", "id").map_err(from_db)?;
@@ -298,6 +325,10 @@ impl Needs {
             );
             script.push(&sql, chunk);
         }
+        if let Some((task, blockers)) = &self.circles {
+            let values = std::iter::once(task).chain(blockers);
+            script.push(&circles(blockers.len()), values.map(|id| id.bytes().into()));
+        }
         self.write_asks_and_inputs(script);
         for KeyName {
             principal,
@@ -341,6 +372,16 @@ impl Needs {
         }
         select_in(script, OPEN_INPUTS_OF, &self.open_inputs_of);
     }
+}
+
+/// Those of `count` tasks that wait for one task, be it through others: from that one along the edges.
+pub(crate) fn circles(count: usize) -> String {
+    format!(
+        "WITH RECURSIVE waiting (id) AS (VALUES (?) UNION SELECT edge.task_id FROM waiting \
+         CROSS JOIN task_blocker AS edge ON edge.blocker_id = waiting.id) \
+         SELECT 'circle' AS kind_, id FROM waiting WHERE id IN ({})",
+        placeholders(count)
+    )
 }
 
 /// The runs of `count` asks or inputs.

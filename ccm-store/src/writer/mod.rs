@@ -6,13 +6,16 @@
 //! change that is refused leaves nothing behind: it checks before it changes.
 
 mod flush;
+mod gap;
 mod load;
+mod observer;
 mod reserve;
 mod script;
 mod work;
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use ccm_core::id::{Epoch, Seq};
 use ccm_core::{Error, ErrorKind, Result};
@@ -25,10 +28,16 @@ use crate::error::Failure;
 use crate::values::column;
 
 #[cfg(test)]
-pub(crate) use flush::{PROMOTE, unblock};
+pub(crate) use flush::{PROMOTE, shift, unblock};
+#[cfg(test)]
+pub(crate) use gap::{Look, oldest, statement as along_queue};
 pub(crate) use load::Needs;
 #[cfg(test)]
-pub(crate) use load::{OPEN_ASKS_OF, OPEN_INPUTS_OF, OPEN_RUNS_OF, asks_of_requests, run_of};
+pub(crate) use load::{
+    OPEN_ASKS_OF, OPEN_INPUTS_OF, OPEN_RUNS_OF, asks_of_requests, circles, run_of,
+};
+pub use observer::Commit;
+pub(crate) use observer::Observer;
 pub(crate) use reserve::Reserve;
 pub(crate) use script::Script;
 pub(crate) use work::{About, KeyName, Tracked, Work};
@@ -192,6 +201,7 @@ impl Writer {
         connection: PoolConnection<Sqlite>,
         reserve: Option<Reserve>,
         head: watch::Sender<Seq>,
+        observer: Observer,
     ) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE);
         let body = Loop {
@@ -199,6 +209,7 @@ impl Writer {
             reserve,
             epoch: None,
             head,
+            observer,
         };
         Self {
             queue: Mutex::new(Some(queue)),
@@ -263,6 +274,7 @@ struct Loop {
     reserve: Option<Reserve>,
     epoch: Option<Epoch>,
     head: watch::Sender<Seq>,
+    observer: Observer,
 }
 
 impl Loop {
@@ -349,6 +361,7 @@ impl Loop {
                 "this store was not taken over yet; begin first",
             ));
         }
+        let begun = Instant::now();
         let mut needs = Needs::default();
         for one in group.iter() {
             one.needs(&mut needs);
@@ -365,6 +378,10 @@ impl Loop {
         match work.flush() {
             Some(script) => {
                 script.run(&mut self.connection).await?;
+                self.observer.committed(Commit {
+                    changes: group.len(),
+                    took: begun.elapsed(),
+                });
             }
             None => self.roll_back().await,
         }

@@ -1,6 +1,6 @@
 //! The rows of one group, and what becomes of them.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use ccm_core::agent::Agent;
 use ccm_core::ask::Ask;
@@ -8,8 +8,8 @@ use ccm_core::event::EventKind;
 use ccm_core::id::{AgentId, AskId, InputId, ProjectId, RunId, TaskId};
 use ccm_core::input::Input;
 use ccm_core::run::Run;
-use ccm_core::scheduler::Machine;
-use ccm_core::task::{Task, TaskStateName};
+use ccm_core::scheduler::{Machine, Wants};
+use ccm_core::task::{Gap, Rank, Task, TaskStateName};
 use ccm_core::time::Timestamp;
 use ccm_core::{Error, Result};
 use serde_json::Value;
@@ -18,7 +18,7 @@ use crate::entity::{event, idempotency_key, meta, system};
 use crate::error::corrupt;
 use crate::projects::ProjectRecord;
 use crate::tasks::TaskRecord;
-use crate::values::{Id, column, from_json};
+use crate::values::{Id, column, from_json, to_json};
 
 /// Everything that a group of changes looks at and leaves behind.
 #[derive(Debug)]
@@ -35,8 +35,18 @@ pub(crate) struct Work {
     /// Tasks that are known to exist, and whether they have succeeded.
     pub(crate) known_tasks: HashMap<TaskId, bool>,
     pub(crate) known_runs: HashSet<RunId>,
-    /// (blocker, blocked) of tasks that are new.
+    /// Tasks that wait, be it through others, for the one whose blockers are to change.
+    pub(crate) circles: HashSet<TaskId>,
+    /// Where the task that is to be moved would go.
+    pub(crate) gap: Option<Gap>,
+    /// (blocker, blocked) that are new.
     pub(super) edges: Vec<(TaskId, TaskId)>,
+    /// (blocker, blocked) that are no more.
+    pub(super) cut_edges: Vec<(TaskId, TaskId)>,
+    /// Tasks that ask for something else than before.
+    pub(super) edited: BTreeSet<TaskId>,
+    /// Tasks that get another rank and are otherwise not looked at.
+    pub(super) ranks: Vec<(TaskId, Rank)>,
     /// Blockers whose success came or went, in order.
     pub(super) unblocked: Vec<(TaskId, i64)>,
     pub(super) loads: BTreeMap<ProjectId, Load>,
@@ -183,7 +193,12 @@ impl Work {
             keys: HashMap::new(),
             known_tasks: HashMap::new(),
             known_runs: HashSet::new(),
+            circles: HashSet::new(),
+            gap: None,
             edges: Vec::new(),
+            cut_edges: Vec::new(),
+            edited: BTreeSet::new(),
+            ranks: Vec::new(),
             unblocked: Vec::new(),
             loads: BTreeMap::new(),
             abandoned: Vec::new(),
@@ -258,6 +273,35 @@ impl Work {
         self.known_tasks.insert(id, false);
         let record = TaskRecord::accepted(task, column(open as u64), machine);
         self.tasks.insert(id, Tracked::new(record));
+    }
+
+    /// Keeps a waiting task that asks for something else now, or has another place. Its blockers must be known, and
+    /// nothing else may be in the group.
+    pub(crate) fn replace_task(&mut self, task: Task, machine: &Machine) -> Result<()> {
+        let id = task.id;
+        let old = &self.task(id)?.get().task.spec;
+        let was: HashSet<TaskId> = old.blocked_by.iter().copied().collect();
+        let is: HashSet<TaskId> = task.spec.blocked_by.iter().copied().collect();
+        let open = (was != is).then(|| is.iter().filter(|id| !self.has_succeeded(id)).count());
+        let edge = |blocker: &TaskId| (*blocker, id);
+        self.cut_edges.extend(was.difference(&is).map(edge));
+        self.edges.extend(is.difference(&was).map(edge));
+        let record = self.task(id)?.change();
+        if record.first_spec.is_none() && record.task.spec != task.spec {
+            record.first_spec = Some(to_json(&record.task.spec));
+        }
+        if let Some(open) = open {
+            record.open_blockers = column(open as u64);
+        }
+        record.fits = Wants::from(&task.spec).met_by(machine);
+        record.task = task;
+        self.edited.insert(id);
+        Ok(())
+    }
+
+    /// Gives waiting tasks other ranks.
+    pub(crate) fn shift(&mut self, ranks: Vec<(TaskId, Rank)>) {
+        self.ranks.extend(ranks);
     }
 
     fn has_succeeded(&self, id: &TaskId) -> bool {

@@ -13,10 +13,13 @@ use ccm_core::id::{AgentId, AskId, InputId, ProjectId, RunId, SystemId, TaskId};
 use ccm_core::input::InputState;
 use ccm_core::run::{Checkpoint, Observation, Parking, ParserState, Stream, Usage, Verdict};
 use ccm_core::store::{
-    AskQuery, Claim, EventQuery, Finish, Intake, NewProject, Reply, RunQuery, TaskQuery,
+    AskQuery, Claim, EventQuery, Finish, Intake, NewProject, QueueQuery, Reply, RunQuery, TaskEdit,
+    TaskMove, TaskQuery,
 };
 use ccm_core::system::{System, SystemKind};
-use ccm_core::task::{SessionMode, Setback, StopIntent, Title};
+use ccm_core::task::{
+    Place as QueuePlace, SessionMode, Setback, SpecEdit, StopIntent, TaskText, Title,
+};
 use ccm_core::{ErrorKind, Reason, Store};
 use ccm_store::{SqliteOptions, SqliteStore};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
@@ -25,7 +28,7 @@ use uuid::Uuid;
 use crate::support::{Place, at, done, key, request, spec};
 
 /// The present schema. Every one up to it has a file.
-const SCHEMA: u32 = 3;
+const SCHEMA: u32 = 4;
 
 const fn uuid(number: u128) -> Uuid {
     Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0000 + number)
@@ -53,6 +56,32 @@ pub(crate) async fn seed(store: &dyn Store, version: u32) {
     if version >= 3 {
         seed_3(store).await;
     }
+    if version >= 4 {
+        seed_4(store).await;
+    }
+}
+
+/// A task that was edited, and one that was moved.
+async fn seed_4(store: &dyn Store) {
+    let edit = TaskEdit {
+        id: task_id(20),
+        revision: None,
+        edit: SpecEdit {
+            text: Some(TaskText::new("something else").unwrap()),
+            priority: Some(4),
+            ..SpecEdit::default()
+        },
+        by: "mé".to_owned(),
+        now: at(50),
+    };
+    store.edit_task(edit).await.unwrap();
+    let wish = TaskMove {
+        id: task_id(6),
+        place: QueuePlace::First,
+        by: "me".to_owned(),
+        now: at(51),
+    };
+    store.move_task(wish).await.unwrap();
 }
 
 /// An agent that someone stopped.
@@ -315,9 +344,18 @@ async fn everything(store: &dyn Store) -> String {
     for run in &runs {
         inputs.extend(store.inputs(run.id).await.unwrap());
     }
+    let mut queues = Vec::new();
+    for project in store.projects().await.unwrap() {
+        let query = QueueQuery {
+            project: project.id,
+            after: None,
+            limit: 100,
+        };
+        queues.extend(store.queue(&query).await.unwrap().items);
+    }
     let texts: Vec<&str> = tasks.iter().map(|task| task.spec.text.as_str()).collect();
     format!(
-        "{:#?}\n{:#?}\n{texts:#?}\n{tasks:#?}\n{runs:#?}\n{:#?}\n{inputs:#?}\n{:#?}\n{:#?}\n{:#?}",
+        "{:#?}\n{:#?}\n{texts:#?}\n{tasks:#?}\n{runs:#?}\n{:#?}\n{inputs:#?}\n{queues:#?}\n{:#?}\n{:#?}\n{:#?}",
         store.projects().await.unwrap(),
         store.agents().await.unwrap(),
         store.asks(&asks).await.unwrap().items,
@@ -375,6 +413,7 @@ async fn every_released_schema_is_brought_up_to_date() {
         let replay = store.create_tasks(again).await.unwrap();
         assert!(replay.replayed);
         assert_eq!(replay.tasks.len(), 7);
+        assert_eq!(replay.tasks[6].spec.priority, -3, "as it was created");
         store.retry_task(task_id(2), "me", at(2001)).await.unwrap();
         let claim = |number| Claim {
             task: task_id(number),

@@ -3,7 +3,9 @@
 use ccm_core::agent::{AgentState, Evidence, Want};
 use ccm_core::id::{AgentId, AskId, FencingToken, LogId, ProjectId, RunId, TaskId};
 use ccm_core::input::InputState;
-use ccm_core::store::{Claim, CreateTasks, Finish, Intake, Message, NewProject, Reply};
+use ccm_core::store::{
+    Claim, CreateTasks, Finish, Intake, Message, NewProject, Reply, TaskEdit, TaskMove,
+};
 use ccm_core::system::System;
 use ccm_core::task::{Setback, StopIntent};
 use ccm_core::testing::memory::MemoryStore;
@@ -25,6 +27,8 @@ pub(crate) enum Entry {
     ObserveAgent { id: AgentId, state: AgentState, evidence: Evidence },
     WantAgent { id: AgentId, want: Want },
     CreateTasks(CreateTasks),
+    EditTask(TaskEdit),
+    MoveTask(TaskMove),
     CancelTask { id: TaskId, by: String, now: Timestamp },
     RetryTask { id: TaskId, by: String, now: Timestamp },
     Claim(Claim),
@@ -54,6 +58,8 @@ impl Entry {
             Self::ObserveAgent { id, state, evidence } => to.observe_agent(id, state, evidence).await,
             Self::WantAgent { id, want } => to.want_agent(id, want).await.map(drop),
             Self::CreateTasks(request) => to.create_tasks(request).await.map(drop),
+            Self::EditTask(edit) => to.edit_task(edit).await.map(drop),
+            Self::MoveTask(wish) => to.move_task(wish).await.map(drop),
             Self::CancelTask { id, by, now } => to.cancel_task(id, &by, now).await.map(drop),
             Self::RetryTask { id, by, now } => to.retry_task(id, &by, now).await.map(drop),
             Self::Claim(claim) => to.claim(claim).await.map(drop),

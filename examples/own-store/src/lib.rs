@@ -30,7 +30,8 @@ use ccm_core::project::Project;
 use ccm_core::run::Run;
 use ccm_core::store::{
     AskQuery, Claim, Claimed, Counts, CreateTasks, Created, EventQuery, Finish, Intake, LogRange,
-    Message, NewProject, Page, Ready, Registered, Reply, ReplyEffect, RunQuery, TaskQuery,
+    Message, NewProject, Page, QueueQuery, Ready, Registered, Reply, ReplyEffect, RunQuery,
+    TaskEdit, TaskMove, TaskQuery,
 };
 use ccm_core::system::System;
 use ccm_core::task::{CancelEffect, Setback, StopIntent, Task};
@@ -160,6 +161,18 @@ impl Store for JournalStore {
         let turn = self.turn().await?;
         let created = turn.memory.create_tasks(request.clone()).await;
         turn.keep(Entry::CreateTasks(request), created).await
+    }
+
+    async fn edit_task(&self, edit: TaskEdit) -> Result<Task> {
+        let turn = self.turn().await?;
+        let task = turn.memory.edit_task(edit.clone()).await;
+        turn.keep(Entry::EditTask(edit), task).await
+    }
+
+    async fn move_task(&self, wish: TaskMove) -> Result<Task> {
+        let turn = self.turn().await?;
+        let task = turn.memory.move_task(wish.clone()).await;
+        turn.keep(Entry::MoveTask(wish), task).await
     }
 
     async fn cancel_task(
@@ -341,6 +354,10 @@ impl Store for JournalStore {
 
     async fn tasks(&self, query: &TaskQuery) -> Result<Page<Task>> {
         self.look().await?.memory.tasks(query).await
+    }
+
+    async fn queue(&self, query: &QueueQuery) -> Result<Page<Task>> {
+        self.look().await?.memory.queue(query).await
     }
 
     async fn counts(&self) -> Result<Counts> {

@@ -239,13 +239,33 @@ fn tell_end(daemon: Option<&DaemonInfo>, fresh: bool, context: &Context) {
     printer.note(printer.paint(Colour::Green, &format!("{mark}Setup complete")));
     match daemon {
         Some(info) => match info.web_ui_url() {
-            Some(url) => printer.note(format!("Web UI: {url}")),
+            Some(url) => {
+                printer.note(format!("Web UI: {url}"));
+                tell_sign_in(context);
+            }
             None => printer.note(format!("API: {}", info.url())),
         },
         None => printer.note("Start the daemon with `ccm-orchestrator daemon start`."),
     }
     if fresh {
         printer.note("Next: `ccm init` in the folder of a project.");
+    }
+}
+
+/// Somebody who sits there can open the page right away; a log must not have a code that opens anything.
+fn tell_sign_in(context: &Context) {
+    if !context.printer.is_terminal() {
+        return;
+    }
+    let code = context
+        .client()
+        .and_then(|client| context.block_on(async { Ok(client.sign_in_code().await?) }));
+    // Without a code there is `ccm ui`, which also says what is wrong.
+    if let Ok(code) = code {
+        context.printer.note(format!(
+            "Signs a browser in for the next ten minutes: {}",
+            code.url
+        ));
     }
 }
 

@@ -29,6 +29,7 @@ pub(crate) struct Stop {
 }
 
 pub(super) fn run(args: &Stop, context: &Context) -> Outcome {
+    context.not_for_agents("stop the daemon that runs it")?;
     let daemon = context.daemon()?;
     let service = managed(context, daemon.as_ref())?;
     let report = match (&daemon, &service) {
@@ -86,6 +87,7 @@ pub(super) fn run(args: &Stop, context: &Context) -> Outcome {
 
 /// Stops the daemon and its agents, however it runs. Returns how many runs that cut.
 pub(crate) fn stop_all(context: &Context) -> Result<u64, Failure> {
+    context.not_for_agents("stop the daemon that runs it")?;
     let daemon = context.daemon()?;
     let report = match (managed(context, daemon.as_ref())?, &daemon) {
         (Some(service), daemon) => stop_service(context, &service, daemon.as_ref(), true)?,
@@ -141,6 +143,7 @@ fn stop_service(
 }
 
 pub(super) fn restart(context: &Context) -> Outcome {
+    context.not_for_agents("stop the daemon that runs it")?;
     let running = context.daemon()?;
     if running.is_some() {
         // What runs is not given up for something that can't start.

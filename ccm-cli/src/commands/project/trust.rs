@@ -31,6 +31,7 @@ enum Subject {
 }
 
 pub(super) fn run(args: &Trust, context: &Context) -> Outcome {
+    context.not_for_agents("trust settings that it could have written itself")?;
     let subject = subject(args, context)?;
     let settings = subject.look(context)?;
     if settings.trusted {

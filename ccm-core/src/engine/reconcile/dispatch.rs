@@ -57,6 +57,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
 }
 
 /// Starts what may start now. Returns how long nothing can become ready by time alone; `None` for ever.
+#[tracing::instrument(name = "dispatch", level = "debug", skip_all)]
 async fn reconcile(shared: &Arc<Shared>) -> Result<Option<Duration>> {
     let parts = &shared.parts;
     let now = parts.clock.now();

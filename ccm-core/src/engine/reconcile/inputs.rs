@@ -27,7 +27,7 @@ impl Actor {
                 Err(error)
                     if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::Corrupt) =>
                 {
-                    tracing::info!(run = %self.run.id, error = chain(&error), "an input is refused");
+                    tracing::info!(error = chain(&error), "an input is refused");
                     InputState::TooLate
                 }
                 Err(error) => return Err(error),

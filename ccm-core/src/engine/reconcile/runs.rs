@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tracing::Instrument;
 
 use super::Shared;
 use crate::agent::AgentState;
@@ -137,7 +138,17 @@ fn spawn_noting(
         input_closed: false,
         said: None,
     };
-    shared.tasks.spawn(actor.run(profile));
+    // For as long as the run goes on, whoever began it.
+    let span = tracing::info_span!(
+        parent: None,
+        "run",
+        run = %actor.run.id,
+        task = %actor.run.task_id,
+        project = %actor.run.project_id,
+        agent = %actor.run.agent_id,
+        attempt = actor.run.attempt,
+    );
+    shared.tasks.spawn(actor.run(profile).instrument(span));
     true
 }
 
@@ -222,7 +233,9 @@ impl Actor {
         }
     }
 
+    #[tracing::instrument(name = "launch", skip_all)]
     async fn launch(&mut self, profile: Profile) {
+        tracing::info!(driver = profile.agent.driver, "the run begins");
         crate::barrier!("launch.1.placing");
         let shared = Arc::clone(&self.shared);
         // An agent that is just being put to sleep or given a new place is not to be launched into.
@@ -238,7 +251,7 @@ impl Actor {
         match self.order(profile).await {
             Ok(order) => {
                 if let Err(error) = self.shared.parts.runtime.launch(&order).await {
-                    tracing::warn!(run = %self.run.id, error = chain(&error), "the launch failed");
+                    tracing::warn!(error = chain(&error), "the launch failed");
                     self.launch_error = Some(error);
                 }
             }
@@ -331,10 +344,12 @@ impl Actor {
             .mark_started(self.run.id, self.run.token, started_at, parts.clock.now())
             .await?;
         self.started_at = Some(started_at);
+        tracing::info!("its program runs");
         Ok(())
     }
 
     /// Takes in everything that is there now.
+    #[tracing::instrument(name = "take_in", level = "debug", skip_all)]
     async fn take_in(&mut self, end: Option<&RunEnd>) -> Result<Taken> {
         let parts = &self.shared.parts;
         loop {
@@ -409,7 +424,7 @@ impl Actor {
     async fn hold(&mut self, pids: &[u32]) -> Result<Next> {
         let parts = &self.shared.parts;
         let detail = format!("processes {pids:?} of run {} can't be ended", self.run.id);
-        tracing::error!(run = %self.run.id, "{detail}");
+        tracing::error!("{detail}");
         parts
             .store
             .mark_held(
@@ -426,6 +441,7 @@ impl Actor {
         Ok(Next::WaitHeld)
     }
 
+    #[tracing::instrument(name = "finish", skip_all)]
     async fn finish(
         &mut self,
         end: &RunEnd,
@@ -480,12 +496,19 @@ impl Actor {
             self.say(state.clone(), source).await;
         }
         crate::barrier!("launch.8.finishing");
-        self.shared
+        let exit_code = finish.outcome.exit_code;
+        let reason = match &finish.outcome.verdict {
+            Verdict::Succeeded => None,
+            verdict => Some(verdict.setback().reason.as_str()),
+        };
+        let task = self
+            .shared
             .parts
             .store
             .finish(self.run.id, self.run.token, finish, now)
             .await?;
         crate::barrier!("launch.8.finished");
+        tracing::info!(task_state = %task.state.name(), reason, exit_code, "the run is over");
         self.shared.problems.clear(&format!("held {}", self.run.id));
         self.say(state, source).await;
         Ok(())
@@ -521,7 +544,7 @@ impl Actor {
             changed = parts.runtime.changed(self.run.id) => match changed {
                 Ok(()) => true,
                 Err(error) => {
-                    tracing::warn!(run = %self.run.id, error = chain(&error), "can't watch the run");
+                    tracing::warn!(error = chain(&error), "can't watch the run");
                     self.shared.pause(RETRY).await
                 }
             },
@@ -545,7 +568,7 @@ impl Actor {
     /// Decides what an error means. Returns whether the actor goes on.
     async fn recover(&mut self, error: Error) -> bool {
         if error.kind() != ErrorKind::Superseded {
-            tracing::warn!(run = %self.run.id, error = chain(&error), "looking after the run failed");
+            tracing::warn!(error = chain(&error), "looking after the run failed");
             // What is shown of the run may be old until this has passed.
             self.shared.problems.set(
                 &self.trouble(),

@@ -7,6 +7,7 @@ use super::random::Random;
 use crate::id::{ProjectId, TaskId};
 use crate::scheduler::{Candidate, Machine, Plan, ProjectLoad, Scheduler, Snapshot, Wants};
 use crate::system::SystemKind;
+use crate::task::Rank;
 use crate::time::Timestamp;
 
 /// Makes one `#[test]` of every case of the scheduler suite. The argument is an expression that makes a scheduler.
@@ -108,7 +109,7 @@ fn fresh(priority: i32, created_at: Timestamp) -> Candidate {
     Candidate {
         task: TaskId::new(),
         priority,
-        created_at,
+        rank: Rank::of(created_at),
         due_at: None,
         wants: Wants::default(),
     }
@@ -285,10 +286,10 @@ impl Queue {
     fn load(&self) -> ProjectLoad {
         const SHOWN: usize = 4;
         let mut shown: Vec<&Candidate> = self.tasks.iter().collect();
-        shown.sort_by_key(|task| (std::cmp::Reverse(task.priority), task.created_at, task.task));
+        shown.sort_by_key(|task| (std::cmp::Reverse(task.priority), task.rank, task.task));
         shown.truncate(SHOWN);
         let mut oldest: Vec<&Candidate> = self.tasks.iter().collect();
-        oldest.sort_by_key(|task| (task.created_at, task.task));
+        oldest.sort_by_key(|task| (task.rank, task.task));
         for task in oldest.into_iter().take(SHOWN) {
             if !shown.iter().any(|other| other.task == task.task) {
                 shown.push(task);

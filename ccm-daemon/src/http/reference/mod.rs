@@ -11,8 +11,10 @@ mod schemas;
 
 use std::sync::LazyLock;
 
+use axum::Router;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 
 /// Where the reference is.
 pub(super) const PATH: &str = "/api/v1/reference";
@@ -24,17 +26,24 @@ pub(super) const STYLE_PATH: &str = "/api/v1/reference.css";
 /// No script, nothing from elsewhere, no frame around it.
 const POLICY: &str = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-pub(super) async fn reference() -> Response {
+pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    Router::new()
+        .route(PATH, get(reference))
+        .route(PROBLEMS_PATH, get(problems))
+        .route(STYLE_PATH, get(style))
+}
+
+async fn reference() -> Response {
     static PAGE: LazyLock<String> = LazyLock::new(|| page::reference(&super::document()));
     answer(&PAGE)
 }
 
-pub(super) async fn problems() -> Response {
+async fn problems() -> Response {
     static PAGE: LazyLock<String> = LazyLock::new(problems::page);
     answer(&PAGE)
 }
 
-pub(super) async fn style() -> Response {
+async fn style() -> Response {
     const TYPE: [(header::HeaderName, &str); 1] =
         [(header::CONTENT_TYPE, "text/css; charset=utf-8")];
     (TYPE, include_str!("style.css")).into_response()

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::routes;
 
-use super::{Answer, App, Client, Id, Json as Body, Query, Routes, openapi, whole};
+use super::{Answer, App, Caller, Client, Id, Json as Body, Query, Routes, openapi, whole};
 
 pub(crate) fn routes() -> Routes {
     Routes::new()
@@ -45,9 +45,11 @@ struct Filter {
 )]
 async fn list_agents(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Query(filter): Query<Filter>,
 ) -> Answer<Json<Page<Agent>>> {
-    Ok(Json(whole(app.agents(filter.project_id).await?)))
+    let project = caller.project(filter.project_id)?;
+    Ok(Json(whole(app.agents(project).await?)))
 }
 
 /// One agent

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
-use super::{Answer, App, Client, Id, Json as Body, Query, Routes, openapi};
+use super::{Answer, App, Caller, Client, Id, Json as Body, Query, Routes, openapi};
 use crate::http::page::{PageSize, PageToken, page};
 use ccm_core::api::shapes::PageToken as PageTokenText;
 
@@ -67,10 +67,11 @@ enum Which {
 )]
 async fn list_asks(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Query(filter): Query<Filter>,
 ) -> Answer<Json<Page<Ask>>> {
     let query = AskQuery {
-        project: filter.project_id,
+        project: caller.project(filter.project_id)?,
         task: filter.task_id,
         run: filter.run_id,
         open: filter.state == Which::Open,

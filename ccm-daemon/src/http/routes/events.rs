@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, de};
 use utoipa::IntoParams;
 use utoipa_axum::routes;
 
-use super::{Answer, App, CommaList, Query, Routes, openapi};
+use super::{Answer, App, Caller, CommaList, Query, Routes, openapi};
 use crate::http::sse;
 
 pub(crate) fn routes() -> Routes {
@@ -67,13 +67,14 @@ fn place<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cursor>, D
 )]
 async fn stream_events(
     State(app): State<Arc<App>>,
+    caller: Caller,
     headers: HeaderMap,
     Query(filter): Query<Filter>,
 ) -> Answer<Response> {
     let wanted = sse::Wanted {
         after: sse::last_event_id(&headers)?.or(filter.after),
         query: EventQuery {
-            project: filter.project_id,
+            project: caller.project(filter.project_id)?,
             task: filter.task_id,
             run: filter.run_id,
             kinds: filter.kind.0,

@@ -1,14 +1,18 @@
 //! One file a resource: each route's description and its handler.
 
+pub(super) mod access;
 pub(super) mod agents;
 pub(super) mod asks;
+pub(super) mod bulk;
 pub(super) mod events;
 pub(super) mod health;
+pub(super) mod metrics;
 pub(super) mod projects;
 pub(super) mod runs;
 pub(super) mod status;
 pub(super) mod systems;
 pub(super) mod tasks;
+pub(super) mod terminal;
 pub(super) mod trust;
 
 use std::sync::Arc;
@@ -17,7 +21,7 @@ use ccm_core::api::Page;
 use utoipa_axum::router::OpenApiRouter;
 
 use super::error::Answer;
-use super::extract::{Client, CommaList, Id, Json, Key, Offset, Query};
+use super::extract::{Caller, Client, CommaList, Id, Json, Key, Offset, Query};
 use super::openapi;
 use crate::app::App;
 

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::routes;
 
-use super::{Answer, App, Client, Id, Json as Body, Query, Routes, openapi, whole};
+use super::{Answer, App, Caller, Client, Id, Json as Body, Query, Routes, openapi, whole};
 use crate::http::error::ApiError;
 
 /// The longest text that is looked for among the names: clients ask about what may be a folder as well.
@@ -50,6 +50,7 @@ struct Filter {
 )]
 async fn list_projects(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Query(filter): Query<Filter>,
 ) -> Answer<Json<Page<Project>>> {
     let name = filter.name.as_deref();
@@ -58,7 +59,10 @@ async fn list_projects(
             "name has more than {MOST_NAME} characters"
         )));
     }
-    Ok(Json(whole(app.projects(name).await?)))
+    let own = caller.project(None)?;
+    let mut projects = app.projects(name).await?;
+    projects.retain(|project| own.is_none_or(|own| project.id == own));
+    Ok(Json(whole(projects)))
 }
 
 /// Register a folder

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::routes;
 
-use super::{Answer, App, Id, Offset, Query, Routes, openapi, whole};
+use super::{Answer, App, Caller, Id, Offset, Query, Routes, openapi, whole};
 use crate::http::error::ApiError;
 use crate::http::page::{PageSize, PageToken, page};
 use ccm_core::api::shapes::PageToken as PageTokenText;
@@ -67,8 +67,22 @@ struct Filter {
 )]
 async fn list_runs(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Query(filter): Query<Filter>,
 ) -> Answer<Json<Page<Run>>> {
+    if let Some(own) = caller.0.scope() {
+        // Runs are listed by what they belong to, and that tells the project.
+        let project = match (filter.task_id, filter.agent_id) {
+            (Some(task), _) => app.engine().store().task(task).await?.project_id,
+            (None, Some(agent)) => app.engine().store().agent(agent).await?.project_id,
+            (None, None) => {
+                return Err(ApiError::bad_request(
+                    "an agent has to say whose runs it wants: task_id or agent_id",
+                ));
+            }
+        };
+        caller.project(Some(project).filter(|project| *project != own))?;
+    }
     let query = RunQuery {
         task: filter.task_id,
         agent: filter.agent_id,

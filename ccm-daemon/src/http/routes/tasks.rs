@@ -3,28 +3,46 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use ccm_core::api::{CancelAnswer, CreateTask, Input, Page, SendMessage, Task, TaskStateName};
+use axum::response::{AppendHeaders, IntoResponse, Response};
+use ccm_core::api::{
+    CancelAnswer, CreateTask, EditTask, Input, MoveTask, Page, SendMessage, Task, TaskStateName,
+};
 use ccm_core::id::{ProjectId, TaskId};
-use ccm_core::store::TaskQuery;
+use ccm_core::store::{QueueQuery, TaskQuery};
 use serde::Deserialize;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
-use super::{Answer, App, Client, CommaList, Id, Json as Body, Key, Query, Routes, openapi};
-use crate::http::page::{PageSize, PageToken, page};
+use super::{
+    Answer, App, Caller, Client, CommaList, Id, Json as Body, Key, Query, Routes, openapi,
+};
+use crate::http::error::ApiError;
+use crate::http::etag::{self, IfMatch, IfNoneMatch};
+use crate::http::page::{PageSize, PageToken, TaskPlace, page};
 use ccm_core::api::shapes::PageToken as PageTokenText;
 
 /// Says that an answer is that of an earlier request.
-const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 pub(crate) fn routes() -> Routes {
     Routes::new()
         .routes(routes!(list_tasks, create_task))
-        .routes(routes!(get_task))
+        .routes(routes!(get_task, edit_task))
+        .routes(routes!(move_task))
         .routes(routes!(cancel_task))
         .routes(routes!(retry_task))
         .routes(routes!(send_message))
+}
+
+/// In which order tasks are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum TaskOrder {
+    /// The newest first.
+    #[default]
+    Newest,
+    /// The waiting tasks of one project as its queue has them: by priority, then by place.
+    Queue,
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -37,18 +55,23 @@ struct Filter {
     #[serde(default)]
     #[param(value_type = Option<Vec<TaskStateName>>, min_items = 1, max_items = 64, style = Form, explode = false)]
     state: CommaList<TaskStateName>,
+    /// In which order. `queue` needs a `project_id`, and lists what is queued.
+    #[serde(default)]
+    #[param(value_type = Option<TaskOrder>, inline)]
+    order: TaskOrder,
     /// At most so many.
     #[serde(default)]
     #[param(value_type = Option<u32>, minimum = 1, maximum = 200, default = 50)]
     page_size: PageSize,
     /// The `next_page_token` of the part before.
     #[param(value_type = Option<PageTokenText>)]
-    page_token: Option<PageToken<TaskId>>,
+    page_token: Option<PageToken<TaskPlace>>,
 }
 
-/// Tasks, newest first
+/// Tasks, newest first, or in the order of a queue
 ///
-/// A part at a time; no task comes twice, however many are created meanwhile.
+/// A part at a time; no task comes twice, however many are created meanwhile. In the order of a queue, the first of the
+/// same age that may start is next; what has waited longer can come before a higher priority.
 #[utoipa::path(
     get,
     path = "/tasks",
@@ -62,16 +85,59 @@ struct Filter {
 )]
 async fn list_tasks(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Query(filter): Query<Filter>,
 ) -> Answer<Json<Page<Task>>> {
-    let query = TaskQuery {
-        project: filter.project_id,
-        states: filter.state.0,
-        before: filter.page_token.map(|token| token.0),
-        limit: filter.page_size.0,
-    };
-    let tasks = app.tasks(&query).await?;
-    Ok(Json(page(tasks, |task| task.id.to_string(), |task| task)))
+    let place = filter.page_token.map(|token| token.0);
+    match filter.order {
+        TaskOrder::Newest => {
+            let before = match place {
+                None => None,
+                Some(TaskPlace::Newest(id)) => Some(id),
+                Some(TaskPlace::Queue(_)) => return Err(other_order()),
+            };
+            let query = TaskQuery {
+                project: caller.project(filter.project_id)?,
+                states: filter.state.0,
+                before,
+                limit: filter.page_size.0,
+            };
+            let tasks = app.tasks(&query).await?;
+            Ok(Json(page(tasks, |task| task.id.to_string(), |task| task)))
+        }
+        TaskOrder::Queue => {
+            let project = caller.project(filter.project_id)?.ok_or_else(|| {
+                ApiError::bad_request("order=queue is of one project: say which with project_id")
+            })?;
+            if filter
+                .state
+                .0
+                .iter()
+                .any(|state| *state != TaskStateName::Queued)
+            {
+                return Err(ApiError::bad_request(
+                    "order=queue lists only what is queued: leave state out",
+                ));
+            }
+            let after = match place {
+                None => None,
+                Some(TaskPlace::Queue(spot)) => Some(spot),
+                Some(TaskPlace::Newest(_)) => return Err(other_order()),
+            };
+            let query = QueueQuery {
+                project,
+                after,
+                limit: filter.page_size.0,
+            };
+            let tasks = app.queue(&query).await?;
+            let token = |(spot, _): &_| TaskPlace::of_queue(spot);
+            Ok(Json(page(tasks, token, |(_, task)| task)))
+        }
+    }
+}
+
+fn other_order() -> ApiError {
+    ApiError::bad_request("the page_token is of a list in another order")
 }
 
 /// Put a task in the queue
@@ -87,6 +153,7 @@ async fn list_tasks(
     responses(
         (status = 201, description = "The task, accepted", body = Task, headers(
             ("Location" = String, description = "The task's path"),
+            ("ETag" = String, description = "What `If-Match` of an edit wants"),
             ("Idempotency-Replayed" = bool, description = "There, and true, for the answer to a repeated request"),
         )),
         openapi::BadRequest, openapi::NotFound, openapi::Timeout, openapi::Conflict, openapi::TooLarge,
@@ -95,13 +162,16 @@ async fn list_tasks(
 )]
 async fn create_task(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Client(by): Client,
     Key(key): Key,
     Body(request): Body<CreateTask>,
 ) -> Answer<Response> {
+    caller.project(Some(request.project_id))?;
     let (task, replayed) = app.create_task(request, &by, key).await?;
     let location = format!("/api/v1/tasks/{}", task.id);
-    let mut response = (StatusCode::CREATED, Json(task)).into_response();
+    let etag = AppendHeaders([etag::header(&task)]);
+    let mut response = (StatusCode::CREATED, etag, Json(task)).into_response();
     let headers = response.headers_mut();
     if let Ok(location) = HeaderValue::try_from(location) {
         headers.insert(header::LOCATION, location);
@@ -120,14 +190,96 @@ async fn create_task(
     path = "/tasks/{id}",
     operation_id = "get_task",
     tag = "tasks",
-    params(("id" = TaskId, Path, description = "The task's id")),
+    params(
+        ("id" = TaskId, Path, description = "The task's id"),
+        ("If-None-Match" = Option<String>, Header, description = "The `ETag` of the answer that is known already."),
+    ),
     responses(
-        (status = 200, description = "The task", body = Task),
+        (status = 200, description = "The task", body = Task, headers(
+            ("ETag" = String, description = "What `If-Match` of an edit wants"),
+        )),
+        (status = 304, description = "It is still what `If-None-Match` names", headers(
+            ("ETag" = String, description = "The same again"),
+        )),
         openapi::BadRequest, openapi::NotFound, openapi::Unavailable,
     ),
 )]
-async fn get_task(State(app): State<Arc<App>>, Id(id): Id<TaskId>) -> Answer<Json<Task>> {
-    Ok(Json(app.task(id).await?))
+async fn get_task(
+    State(app): State<Arc<App>>,
+    Id(id): Id<TaskId>,
+    known: IfNoneMatch,
+) -> Answer<Response> {
+    let task = app.task(id).await?;
+    let etag = AppendHeaders([etag::header(&task)]);
+    Ok(if known.has(&etag::of_task(&task)) {
+        (StatusCode::NOT_MODIFIED, etag).into_response()
+    } else {
+        (etag, Json(task)).into_response()
+    })
+}
+
+/// Change what a waiting task asks for
+///
+/// What is left out stays, and `null` unsets. `If-Match` must name what the editor saw; of two editors the second has to
+/// look again, and a task that was started meanwhile is no longer edited.
+#[utoipa::path(
+    patch,
+    path = "/tasks/{id}",
+    operation_id = "edit_task",
+    tag = "tasks",
+    request_body = EditTask,
+    params(
+        ("id" = TaskId, Path, description = "The task's id"),
+        ("If-Match" = String, Header, description = "The `ETag` of the task as the editor saw it, or `*`."),
+    ),
+    responses(
+        (status = 200, description = "The task as it is now", body = Task, headers(
+            ("ETag" = String, description = "What `If-Match` of the next edit wants"),
+        )),
+        openapi::BadRequest, openapi::NotFound, openapi::Timeout, openapi::Conflict, openapi::Stale, openapi::TooLarge,
+        openapi::UnsupportedMediaType, openapi::Invalid, openapi::PreconditionRequired, openapi::Unavailable,
+        openapi::DiskFull,
+    ),
+)]
+async fn edit_task(
+    State(app): State<Arc<App>>,
+    Client(by): Client,
+    Id(id): Id<TaskId>,
+    seen: IfMatch,
+    Body(edit): Body<EditTask>,
+) -> Answer<Response> {
+    let seen = |present| seen.revision(present);
+    let task = app.edit_task(id, seen, edit, &by).await?;
+    Ok((AppendHeaders([etag::header(&task)]), Json(task)).into_response())
+}
+
+/// Give a waiting task another place in the queue
+///
+/// Among the waiting tasks of its project: next to another, or at an end. It gets the priority of its place, and counts as
+/// waiting as long as those beside it.
+#[utoipa::path(
+    post,
+    path = "/tasks/{id}/move",
+    operation_id = "move_task",
+    tag = "tasks",
+    request_body = MoveTask,
+    params(("id" = TaskId, Path, description = "The task's id")),
+    responses(
+        (status = 200, description = "The task as it is now", body = Task, headers(
+            ("ETag" = String, description = "What `If-Match` of an edit wants"),
+        )),
+        openapi::BadRequest, openapi::NotFound, openapi::Timeout, openapi::Conflict, openapi::TooLarge,
+        openapi::UnsupportedMediaType, openapi::Invalid, openapi::Unavailable, openapi::DiskFull,
+    ),
+)]
+async fn move_task(
+    State(app): State<Arc<App>>,
+    Client(by): Client,
+    Id(id): Id<TaskId>,
+    Body(to): Body<MoveTask>,
+) -> Answer<Response> {
+    let task = app.move_task(id, to, &by).await?;
+    Ok((AppendHeaders([etag::header(&task)]), Json(task)).into_response())
 }
 
 /// Call a task off

@@ -41,7 +41,7 @@ pub async fn ready_tells_all_of_a_candidate(place: &dyn StorePlace) {
     let want = Candidate {
         task: task.id,
         priority: -3,
-        created_at: task.created_at,
+        rank: task.rank,
         due_at: Some(at(5)),
         wants: Wants {
             tags: vec!["gpu".to_owned()],

@@ -7,6 +7,7 @@ mod finish;
 mod inputs;
 mod log;
 mod projects;
+mod queue;
 mod runs;
 mod tasks;
 
@@ -23,6 +24,7 @@ pub use finish::*;
 pub use inputs::*;
 pub use log::*;
 pub use projects::*;
+pub use queue::*;
 pub use runs::*;
 pub use tasks::*;
 
@@ -103,6 +105,20 @@ macro_rules! for_each_store_case {
             retry_queues_an_ended_task
             retry_keeps_not_before
             retry_refuses_what_is_open
+            edit_changes_what_it_says
+            edit_of_nothing_changes_nothing
+            edit_compares_the_revision
+            edit_refuses_what_does_not_wait
+            edit_refuses_blockers_that_wait_for_it
+            edit_decides_what_is_ready
+            edits_and_claims_exclude_each_other
+            an_edited_creation_is_replayed_as_it_was
+            a_queue_has_an_order
+            move_reaches_every_place
+            move_to_where_it_is_changes_nothing
+            move_refuses_places_that_are_none
+            moves_keep_the_order
+            a_moved_task_has_its_turn_there
             ready_tells_all_of_a_candidate
             ready_is_bounded_per_project
             ready_respects_dates

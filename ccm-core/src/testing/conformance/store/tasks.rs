@@ -8,7 +8,7 @@ use crate::id::Revision;
 use crate::reason::Reason;
 use crate::store::IdempotencyKey;
 use crate::task::{
-    CancelEffect, MAX_TEXT_BYTES, SessionMode, Setback, TaskState, TaskStateName, Title,
+    CancelEffect, MAX_TEXT_BYTES, Rank, SessionMode, Setback, TaskState, TaskStateName, Title,
 };
 
 /// A key of the suite.
@@ -48,6 +48,7 @@ pub async fn create_keeps_every_field(place: &dyn StorePlace) {
         project_id: project.id,
         project: "p".to_owned(),
         due_at: wish.not_before,
+        rank: Rank::of(at(2)),
         spec: wish,
         state: TaskState::Queued { last: None },
         attempts: 0,
@@ -125,8 +126,11 @@ pub async fn create_refuses_an_unknown_blocker(place: &dyn StorePlace) {
     let mut new = new_task(project.id, spec("blocked"));
     for blocker in [TaskId::new(), new.id] {
         new.spec.blocked_by = vec![blocker];
-        let kind = refused(bench.store.create_tasks(order(vec![new.clone()])).await);
-        assert_eq!(kind, ErrorKind::NotFound(Noun::Task));
+        let good = new_task(project.id, spec("good"));
+        let both = order(vec![good, new.clone()]);
+        let error = bench.store.create_tasks(both).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound(Noun::Task));
+        assert_eq!(error.part(), Some("/tasks/1/blocked_by/0"));
     }
     assert_eq!(bench.head().await, before);
 }

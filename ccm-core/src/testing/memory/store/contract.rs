@@ -15,7 +15,8 @@ use crate::reason::Reason;
 use crate::run::Run;
 use crate::store::{
     AskQuery, Claim, Claimed, Counts, CreateTasks, Created, EventQuery, Finish, Intake, LogRange,
-    Message, NewProject, Page, Ready, Registered, Reply, ReplyEffect, RunQuery, Store, TaskQuery,
+    Message, NewProject, Page, QueueQuery, Ready, Registered, Reply, ReplyEffect, RunQuery, Store,
+    TaskEdit, TaskMove, TaskQuery,
 };
 use crate::system::System;
 use crate::task::{CancelEffect, Setback, StopIntent, Task};
@@ -128,6 +129,18 @@ impl Store for MemoryStore {
 
     async fn retry_task(&self, id: TaskId, by: &str, now: Timestamp) -> Result<Task> {
         self.write(|state| state.retry(id, by, now))
+    }
+
+    async fn edit_task(&self, edit: TaskEdit) -> Result<Task> {
+        self.write(|state| state.edit(edit))
+    }
+
+    async fn move_task(&self, wish: TaskMove) -> Result<Task> {
+        self.write(|state| state.relocate(&wish))
+    }
+
+    async fn queue(&self, query: &QueueQuery) -> Result<Page<Task>> {
+        Ok(self.lock().queue(query))
     }
 
     async fn counts(&self) -> Result<Counts> {

@@ -3,6 +3,7 @@
 mod asks;
 mod contract;
 mod projects;
+mod queue;
 mod reads;
 mod runs;
 mod tasks;
@@ -24,7 +25,7 @@ use crate::input::Input;
 use crate::project::Project;
 use crate::run::Run;
 use crate::system::System;
-use crate::task::Task;
+use crate::task::{Task, TaskSpec};
 use crate::time::Timestamp;
 use crate::{Error, ErrorKind, Result};
 
@@ -66,6 +67,8 @@ struct ProjectRow {
 struct TaskRow {
     task: Task,
     token: FencingToken,
+    /// What it asked for when it was accepted, if that was changed.
+    first: Option<TaskSpec>,
 }
 
 #[derive(PartialEq, Eq, Hash)]

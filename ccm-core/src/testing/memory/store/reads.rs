@@ -76,9 +76,10 @@ impl State {
     }
 
     pub(super) fn events(&self, query: &EventQuery) -> Vec<Event> {
-        let wanted = self.events.iter().filter(|event| {
-            event.seq > query.after
-                && (query.project.is_none() || query.project == event.project_id)
+        // The first event has number 1, and there are no gaps.
+        let after = usize::try_from(query.after.0).unwrap_or(usize::MAX);
+        let wanted = self.events.iter().skip(after).filter(|event| {
+            (query.project.is_none() || query.project == event.project_id)
                 && (query.task.is_none() || query.task == event.task_id)
                 && (query.run.is_none() || query.run == event.run_id)
                 && (query.kinds.is_empty() || query.kinds.contains(&event.kind))
@@ -145,9 +146,9 @@ impl State {
 
 /// The first by priority, then those of the oldest that are not among them.
 fn candidates(mut tasks: Vec<&Task>, per_project: usize) -> Vec<Candidate> {
-    tasks.sort_by_key(|task| (task.created_at, task.id));
+    tasks.sort_by_key(|task| (task.rank, task.id));
     let oldest: Vec<&Task> = tasks.iter().take(per_project).copied().collect();
-    // The sort is stable: within a priority the oldest stays first.
+    // The sort is stable: within a priority the lowest rank stays first.
     tasks.sort_by_key(|task| std::cmp::Reverse(task.spec.priority));
     tasks.truncate(per_project);
     for task in oldest {
@@ -162,13 +163,13 @@ fn candidate(task: &Task) -> Candidate {
     Candidate {
         task: task.id,
         priority: task.spec.priority,
-        created_at: task.created_at,
+        rank: task.rank,
         due_at: task.due_at,
         wants: Wants::from(&task.spec),
     }
 }
 
-fn page<'a, T: Clone + 'a>(items: impl Iterator<Item = &'a T>, limit: u32) -> Page<T> {
+pub(super) fn page<'a, T: Clone + 'a>(items: impl Iterator<Item = &'a T>, limit: u32) -> Page<T> {
     let limit = limit as usize;
     let mut items: Vec<T> = items.take(limit + 1).cloned().collect();
     let more = items.len() > limit;

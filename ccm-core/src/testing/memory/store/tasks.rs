@@ -6,7 +6,7 @@ use super::{About, KeyName, KeyRow, State, TaskRow, touch};
 use crate::event::EventKind;
 use crate::id::{FencingToken, Revision, TaskId};
 use crate::store::{CreateTasks, Created};
-use crate::task::{CancelEffect, Task, TaskState};
+use crate::task::{CancelEffect, Rank, Task, TaskState};
 use crate::time::Timestamp;
 use crate::{Error, ErrorKind, Noun, Result};
 
@@ -33,13 +33,17 @@ impl State {
             ));
         }
         let mut tasks: Vec<Task> = Vec::with_capacity(request.tasks.len());
-        for new in request.tasks {
-            let project = self.project_row(new.project_id)?.project.name.clone();
-            let unknown = new.spec.blocked_by.iter().find(|id| {
+        for (number, new) in request.tasks.into_iter().enumerate() {
+            let project = self.project_row(new.project_id);
+            let project = project.map_err(|error| error.at(format!("/tasks/{number}/project_id")));
+            let project = project?.project.name.clone();
+            let mut blockers = (0..).zip(&new.spec.blocked_by);
+            let unknown = blockers.find(|(_, id)| {
                 !self.tasks.contains_key(*id) && !tasks.iter().any(|task| task.id == **id)
             });
-            if let Some(unknown) = unknown {
-                return Err(Error::no_task(*unknown));
+            if let Some((place, unknown)) = unknown {
+                let place = format!("/tasks/{number}/blocked_by/{place}");
+                return Err(Error::no_task(*unknown).at(place));
             }
             if self.tasks.contains_key(&new.id) || tasks.iter().any(|task| task.id == new.id) {
                 return Err(Error::new(
@@ -53,6 +57,7 @@ impl State {
                 project,
                 state: TaskState::Queued { last: None },
                 due_at: new.spec.not_before,
+                rank: Rank::of(request.now),
                 spec: new.spec,
                 attempts: 0,
                 false_starts: 0,
@@ -73,6 +78,7 @@ impl State {
             let row = TaskRow {
                 task: task.clone(),
                 token: FencingToken(0),
+                first: None,
             };
             self.tasks.insert(task.id, row);
             let data = json!({ "title": task.spec.title, "priority": task.spec.priority });
@@ -93,7 +99,9 @@ impl State {
         }
         let tasks = used.tasks.iter().filter_map(|id| self.tasks.get(id));
         Ok(Created {
-            tasks: tasks.map(|row| row.task.clone().as_created()).collect(),
+            tasks: tasks
+                .map(|row| row.task.clone().as_created(row.first.clone()))
+                .collect(),
             replayed: true,
         })
     }

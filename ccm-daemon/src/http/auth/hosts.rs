@@ -1,31 +1,18 @@
-//! Who may ask: the right `Host`, no foreign `Origin`, and the token.
-//!
-//! Both checks stand before routing, so that no route can forget them.
+//! Which requests are meant for this daemon: those with a `Host` of its own and no foreign `Origin`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, header};
+use axum::http::header;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use ccm_core::api::ProblemCode;
-use subtle::ConstantTimeEq;
 
-use super::error::ApiError;
-use super::{reference, web};
+use super::{Single, single};
+use crate::access::Principal;
 use crate::app::App;
-
-/// The one path of the API that answers without a token.
-pub(crate) const OPEN_PATH: &str = "/health";
-/// Every path that does.
-const OPEN_PATHS: [&str; 5] = [
-    OPEN_PATH,
-    web::PATH,
-    reference::PATH,
-    reference::PROBLEMS_PATH,
-    reference::STYLE_PATH,
-];
+use crate::http::error::ApiError;
 
 /// The names under which this daemon may be asked, each as it has to stand in `Host`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,11 +27,16 @@ impl AllowedHosts {
             SocketAddr::V4(address) => address.ip().to_string(),
             SocketAddr::V6(address) => format!("[{}]", address.ip()),
         };
+        let mut names = vec!["127.0.0.1", "localhost", "[::1]"];
+        // "Every address" is the name of none, and some browsers take pages of everybody's there.
+        if !address.ip().is_unspecified() {
+            names.push(&listening);
+        }
         let mut hosts = Vec::new();
-        for name in ["127.0.0.1", "localhost", "[::1]", &listening] {
+        for name in names {
             hosts.push(format!("{name}:{port}"));
-            // HTTP leaves its own port out.
-            if port == 80 {
+            // HTTP and HTTPS leave their own ports out.
+            if matches!(port, 80 | 443) {
                 hosts.push(name.to_owned());
             }
         }
@@ -99,6 +91,11 @@ fn foreign(app: &App, request: &Request) -> Option<String> {
         return Some("this is no proxy: name the path alone, without host".to_owned());
     }
     let hosts = app.allowed_hosts();
+    if request.extensions().get::<Principal>().is_some() {
+        // No browser gets to the unix socket, whatever names it is made to believe in.
+        let is_page = request.headers().contains_key(header::ORIGIN);
+        return is_page.then(|| "no page may ask at the socket".to_owned());
+    }
     match single(request.headers(), header::HOST) {
         Single::None => return Some("the request has no Host header".to_owned()),
         Single::Many => return Some("the request has more than one Host header".to_owned()),
@@ -114,49 +111,6 @@ fn foreign(app: &App, request: &Request) -> Option<String> {
         Single::One(origin) if hosts.allow_origin(origin) => None,
         Single::One(origin) => Some(format!("pages of {origin:?} may not ask this daemon")),
         Single::Many => Some("the request has more than one Origin header".to_owned()),
-    }
-}
-
-/// Refuses everything that has not the token, whether its path exists or not.
-pub(crate) async fn check_token(
-    State(app): State<Arc<App>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    if OPEN_PATHS.contains(&request.uri().path()) || authorized(request.headers(), app.token()) {
-        return next.run(request).await;
-    }
-    ApiError::new(
-        ProblemCode::Unauthorized,
-        "send `Authorization: Bearer TOKEN` with the token in the file `token` of the machine's home",
-    )
-    .into_response()
-}
-
-fn authorized(headers: &HeaderMap, token: &str) -> bool {
-    let Single::One(value) = single(headers, header::AUTHORIZATION) else {
-        return false;
-    };
-    let Some((scheme, given)) = value.split_once(' ') else {
-        return false;
-    };
-    scheme.eq_ignore_ascii_case("bearer")
-        && bool::from(given.trim().as_bytes().ct_eq(token.as_bytes()))
-}
-
-enum Single<'a> {
-    None,
-    One(&'a str),
-    Many,
-}
-
-/// The value of a header that may come once. One that is no text can't be right, and is as good as an empty one.
-fn single(headers: &HeaderMap, name: HeaderName) -> Single<'_> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (None, _) => Single::None,
-        (Some(value), None) => Single::One(value.to_str().unwrap_or_default()),
-        (Some(_), Some(_)) => Single::Many,
     }
 }
 
@@ -234,32 +188,6 @@ mod tests {
             "file://localhost:8765",
         ] {
             assert!(!own.allow_origin(origin), "{origin}");
-        }
-    }
-
-    #[test]
-    fn only_the_whole_token_counts() {
-        let check = |values: &[&str]| {
-            let mut headers = HeaderMap::new();
-            for value in values {
-                headers.append(header::AUTHORIZATION, value.parse().unwrap());
-            }
-            authorized(&headers, "abc")
-        };
-        assert!(check(&["Bearer abc"]));
-        assert!(check(&["bearer abc"]));
-        for wrong in [
-            &[][..],
-            &["abc"],
-            &["Bearer"],
-            &["Bearer "],
-            &["Bearer ab"],
-            &["Bearer abcd"],
-            &["Bearer ABC"],
-            &["Basic abc"],
-            &["Bearer abc", "Bearer abc"],
-        ] {
-            assert!(!check(wrong), "{wrong:?}");
         }
     }
 }

@@ -1,0 +1,44 @@
+use ccm_core::api::{Session, SignInCode};
+use ccm_core::id::RunId;
+use ccm_core::{Error, ErrorKind, Result};
+
+use super::App;
+use crate::access::{self, Principal};
+
+impl App {
+    /// The token for the agent of a run, which counts until the run is over: it sees the run's project and puts tasks
+    /// into its queue. For whoever starts agents.
+    pub fn agent_token(&self, run: RunId) -> String {
+        self.access().agents.make(run)
+    }
+
+    /// A code for a browser, and what it opens.
+    pub(crate) fn sign_in_code(&self) -> Result<SignInCode> {
+        let url = self.web_ui_url().ok_or_else(|| {
+            let why = self.web_ui().why_not().unwrap_or("it is not served");
+            Error::new(
+                ErrorKind::Unsupported,
+                format!("there is no web page to sign in to: {why}"),
+            )
+        })?;
+        let code = self.access().codes.make(self.now())?;
+        Ok(SignInCode {
+            url: format!("{url}{}?code={}", crate::http::SIGN_IN_PATH, code.code),
+            code: code.code,
+            expires_at: code.expires_at,
+        })
+    }
+
+    /// The browsers that are signed in, as the caller sees them.
+    pub(crate) fn sessions(&self, caller: &Principal) -> Vec<Session> {
+        let wire = |session: access::Session| Session {
+            this: *caller == Principal::Browser(session.id),
+            id: session.id.to_string(),
+            browser: session.browser,
+            created_at: session.created_at,
+            expires_at: session.expires_at,
+        };
+        let open = self.access().sessions.open(self.now());
+        open.into_iter().map(wire).collect()
+    }
+}
