@@ -286,7 +286,10 @@ fn own_group() -> Option<PathBuf> {
 
 /// Where the unified hierarchy shows the group in `groups` (`/proc/self/cgroup`), by each mount in `mounts`
 /// (`/proc/self/mountinfo`, see proc(5)).
-fn folders<'a>(mounts: &'a [u8], groups: &'a [u8]) -> impl Iterator<Item = PathBuf> + 'a {
+pub(crate) fn folders<'a>(
+    mounts: &'a [u8],
+    groups: &'a [u8],
+) -> impl Iterator<Item = PathBuf> + 'a {
     let own = lines(groups).find_map(|line| line.strip_prefix(b"0::"));
     let own = own.map(|path| PathBuf::from(OsString::from_vec(path.to_vec())));
     lines(mounts).filter_map(move |line| {

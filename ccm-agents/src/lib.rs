@@ -8,6 +8,9 @@ mod cgroup;
 mod clock;
 pub mod descriptors;
 mod driver;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod host;
 pub mod hosts;
 mod process;

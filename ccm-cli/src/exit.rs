@@ -158,6 +158,7 @@ fn of_problem(problem: &Problem) -> Failure {
         | P::ProjectTaken
         | P::TrustChanged
         | P::StaleRevision
+        | P::PreconditionRequired
         | P::QueueFull
         | P::TooManyViewers
         | P::Unsupported

@@ -3,6 +3,9 @@
 //! Without the default features the package is the client alone.
 
 pub mod client;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use client::fuzzing;
 
 #[cfg(feature = "programs")]
 mod commands;

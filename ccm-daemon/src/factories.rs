@@ -53,6 +53,8 @@ pub(crate) fn runtime(
     let hosts = RuntimeConfig {
         scopes: Scopes::of_this_service(),
         environment: RunEnvironment::new(move |order| tokens.environment(order)),
+        #[cfg(feature = "otlp")]
+        trace_context: Some(crate::telemetry::otlp::context),
         ..RuntimeConfig::new(home.dir(), epoch, host)
     };
     Ok(match config.agents.runtime {

@@ -4,6 +4,9 @@ mod access;
 pub mod app;
 mod daemon;
 mod factories;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod health;
 pub mod http;
 pub mod machine;

@@ -195,13 +195,15 @@ impl Prepared {
             Ok(runtime) => runtime.block_on(self.until_the_end()),
             Err(error) => Err(Error::internal("the daemon can't be started").with_source(error)),
         };
-        exit.unwrap_or_else(|error| {
+        let exit = exit.unwrap_or_else(|error| {
             let message = chain(&error);
             tracing::error!("{message}");
             tell(&message);
             notify::failed(&message);
             exit_of(&error)
-        })
+        });
+        telemetry::end();
+        exit
     }
 
     async fn until_the_end(self) -> Result<Exit, Error> {

@@ -10,9 +10,11 @@ use std::time::Instant;
 use ccm_core::Store;
 use ccm_core::id::{AgentId, ProjectId, RunId, SystemId, TaskId};
 use ccm_core::run::{Outcome, Usage, Verdict};
-use ccm_core::store::{Claim, CreateTasks, Finish, NewProject, NewTask, Registered, TaskQuery};
+use ccm_core::store::{
+    Claim, CreateTasks, Finish, NewProject, NewTask, QueueQuery, Registered, TaskMove, TaskQuery,
+};
 use ccm_core::system::{System, SystemKind};
-use ccm_core::task::{TaskSpec, TaskText};
+use ccm_core::task::{Place, TaskSpec, TaskText};
 use ccm_core::time::{Clock, SystemClock};
 use ccm_store::{SqliteOptions, SqliteStore};
 use sea_orm::sqlx;
@@ -49,6 +51,7 @@ async fn main() {
         .await
         .unwrap();
     let store = Arc::new(store);
+    moves(&store, &home).await;
     for (producers, tasks) in [(1, 2000), (8, TASKS), (64, TASKS), (256, TASKS)] {
         creates(&store, &home, producers, tasks, 1).await;
     }
@@ -56,6 +59,7 @@ async fn main() {
     for workers in [1, 8, 64] {
         rounds(&store, &home, workers, TASKS / 4).await;
     }
+    moves(&store, &home).await;
     reads(&store).await;
     store.close().await;
 }
@@ -177,6 +181,37 @@ async fn round(store: &SqliteStore, home: &Registered, task: TaskId) {
         .finish(run.id, run.token, finish, SystemClock.now())
         .await
         .unwrap();
+}
+
+/// One after another, all into the same gap: each looks for its neighbours and now and then makes room.
+async fn moves(store: &SqliteStore, home: &Registered) {
+    let made = store.create_tasks(wish(home, 2001)).await.unwrap().tasks;
+    let queued = store.counts().await.unwrap().queued;
+    let since = Instant::now();
+    for task in &made[1..] {
+        let wish = TaskMove {
+            id: task.id,
+            place: Place::Before(made[0].id),
+            by: "bench".to_owned(),
+            now: SystemClock.now(),
+        };
+        store.move_task(wish).await.unwrap();
+    }
+    told(
+        &format!("moves into one gap at {queued} queued"),
+        2000,
+        since,
+    );
+    let query = QueueQuery {
+        project: home.project.id,
+        after: Some(made[1].spot()),
+        limit: 50,
+    };
+    let since = Instant::now();
+    for _ in 0..500 {
+        store.queue(&query).await.unwrap();
+    }
+    told("a page of 50 far down the queue", 500, since);
 }
 
 async fn reads(store: &SqliteStore) {

@@ -147,7 +147,7 @@ async fn a_place_in_a_queue_is_found_at_any_length_of_it() {
     let edges = ["SEARCH edge USING PRIMARY KEY (blocker_id=?)"];
     check(reader, (circles(1), values), &edges).await;
     let values = vec![vec![0_u8].into(), 1_i64.into()];
-    let by_id = ["SEARCH task USING INDEX sqlite_autoindex_task_1 (id=?)"];
+    let by_id = ["SEARCH task USING COVERING INDEX sqlite_autoindex_task_1 (id=?)"];
     check(reader, (shift(1), values), &by_id).await;
 }
 

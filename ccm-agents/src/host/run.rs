@@ -106,7 +106,7 @@ impl Run {
         log: &mut Log,
     ) -> Result<Option<Self>> {
         let trace = launch.traceparent.as_deref();
-        let span = tracing::info_span!("run", run = %dir.run, task = %launch.order.task, trace);
+        let span = tracing::error_span!("run", run = %dir.run, task = %launch.order.task, trace);
         let _entered = span.clone().entered();
         if launch.format != FORMAT {
             return Err(Error::unavailable(format!(

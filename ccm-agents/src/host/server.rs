@@ -96,7 +96,7 @@ impl Server {
     /// Serves until it is told to quit.
     pub(crate) fn serve(mut self) {
         let place = &self.place.place;
-        let agent = tracing::info_span!("agent", agent = %place.id, name = place.name, project = %place.project_id);
+        let agent = tracing::error_span!("agent", agent = %place.id, name = place.name, project = %place.project_id);
         let _agent = agent.entered();
         tracing::info!(pid = self.me.process.pid, "up");
         // It may have been deleted before it was watched.

@@ -15,6 +15,8 @@ use linux as os;
 #[cfg(not(target_os = "linux"))]
 use other as os;
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use os::fuzz;
 pub(crate) use os::{STARTS_ARE_ORDERED, all, carries, look, memory, resources_of};
 
 /// One process of a machine, told from those that had or will have its number.

@@ -6,6 +6,8 @@
 //! Architecture invariant: only windows that carry our home's mark are ever touched, and only by their id.
 
 pub mod control;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod keep;
 mod live;
 mod parse;

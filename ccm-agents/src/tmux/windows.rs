@@ -127,7 +127,7 @@ impl Windows {
         Err(Error::unavailable("the tmux server ends again and again"))
     }
 
-    fn pane_in(&self, listed: &str, session: &str, agent: AgentId) -> Option<Pane> {
+    pub(super) fn pane_in(&self, listed: &str, session: &str, agent: AgentId) -> Option<Pane> {
         let mark = format!("{}{agent}", self.mark);
         let panes = listed.lines().filter_map(|line| {
             let mut fields = line.strip_prefix("10 ")?.splitn(4, ' ');
@@ -161,7 +161,7 @@ impl Windows {
     }
 
     /// Our windows in a listing of panes. A window is listed once for each session it is in; `session` counts first.
-    fn windows(&self, listed: &str, session: &str) -> Vec<Window> {
+    pub(super) fn windows(&self, listed: &str, session: &str) -> Vec<Window> {
         let rows: Vec<Row<'_>> = listed.lines().filter_map(Row::parse).collect();
         let mut windows: Vec<(Window, bool)> = Vec::new();
         for row in &rows {

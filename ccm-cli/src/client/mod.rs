@@ -16,6 +16,9 @@
 mod endpoint;
 mod error;
 mod events;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod pages;
 mod sse;
 mod transport;
@@ -31,13 +34,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ccm_core::api::{
-    Agent, AgentCleanup, Answer, Ask, AttachCommand, AuditEntry, CancelAnswer, CleanUpAgents,
-    CreateProject, CreateTask, Health, Input, Project, Readiness, RegisteredProject, Reload, Run,
-    SendMessage, Session, Shutdown, ShutdownReport, SignInCode, Status, Stream, System, Task,
-    TaskStateName, Transcript, Trust, TrustProject,
+    Agent, AgentCleanup, Answer, Ask, AttachCommand, AuditEntry, BulkCreate, BulkCreated, BulkIds,
+    BulkResult, BulkResults, CancelAnswer, CleanUpAgents, CreateProject, CreateTask, EditTask,
+    Health, Input, MoveTask, Project, Readiness, RegisteredProject, Reload, Run, SendMessage,
+    Session, Shutdown, ShutdownReport, SignInCode, Status, Stream, System, Task, TaskStateName,
+    Transcript, Trust, TrustProject,
 };
 use ccm_core::event::Cursor;
-use ccm_core::id::{AgentId, AskId, ProjectId, RunId, TaskId};
+use ccm_core::id::{AgentId, AskId, ProjectId, Revision, RunId, TaskId};
 
 use transport::{Call, Transport};
 
@@ -263,6 +267,39 @@ impl Client {
         self.call(Call::create("/api/v1/tasks").json(wish)).await
     }
 
+    /// Accepts tasks, all of them or none, at most [`MAX_BULK`](ccm_core::api::MAX_BULK). When this returns, they are
+    /// durable. The same `key` with the same tasks gets the first answer again.
+    pub async fn create_tasks(
+        &self,
+        tasks: Vec<CreateTask>,
+        key: Option<&str>,
+    ) -> Result<Vec<Task>> {
+        let call = Call::create("/api/v1/tasks/bulk").named(key);
+        let created: BulkCreated = self.call(call.json(&BulkCreate { tasks })).await?;
+        Ok(created.items)
+    }
+
+    /// Changes a waiting task that was seen at `revision`. Refused with `StaleRevision` if it is at another one by now.
+    pub async fn edit_task(&self, id: TaskId, revision: Revision, edit: &EditTask) -> Result<Task> {
+        let call = Call::patch(format!("/api/v1/tasks/{id}"), format!("\"{revision}\""));
+        self.call(call.json(edit)).await
+    }
+
+    /// Gives a waiting task another place in the queue of its project.
+    pub async fn move_task(&self, id: TaskId, to: MoveTask) -> Result<Task> {
+        let call = Call::put(format!("/api/v1/tasks/{id}/move")).json(&to);
+        self.call(call).await
+    }
+
+    /// The waiting tasks of a project, in the order of its queue.
+    pub fn queue(&self, project: ProjectId) -> Pages<Task> {
+        self.pages(
+            Call::get("/api/v1/tasks")
+                .query("order", Some("queue"))
+                .query("project_id", Some(project)),
+        )
+    }
+
     /// Tasks, newest first.
     pub fn tasks(&self, filter: &TaskFilter) -> Pages<Task> {
         self.pages(
@@ -288,6 +325,22 @@ impl Client {
     pub async fn retry_task(&self, id: TaskId) -> Result<Task> {
         self.call(Call::post(format!("/api/v1/tasks/{id}/retry")))
             .await
+    }
+
+    /// Calls tasks off, each on its own, at most [`MAX_BULK`](ccm_core::api::MAX_BULK).
+    pub async fn cancel_tasks(&self, ids: &[TaskId]) -> Result<Vec<BulkResult>> {
+        self.bulk(Call::put("/api/v1/tasks/bulk/cancel"), ids).await
+    }
+
+    /// Has ended tasks done again, each on its own, at most [`MAX_BULK`](ccm_core::api::MAX_BULK).
+    pub async fn retry_tasks(&self, ids: &[TaskId]) -> Result<Vec<BulkResult>> {
+        self.bulk(Call::post("/api/v1/tasks/bulk/retry"), ids).await
+    }
+
+    async fn bulk(&self, call: Call, ids: &[TaskId]) -> Result<Vec<BulkResult>> {
+        let ids = ids.to_vec();
+        let answer: BulkResults = self.call(call.json(&BulkIds { ids })).await?;
+        Ok(answer.results)
     }
 
     /// Tells the run that works on a task something. When this returns, the message is durable.

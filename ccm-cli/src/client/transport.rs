@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, IF_MATCH};
 use reqwest::{Method, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -32,6 +32,7 @@ pub(super) struct Call {
     query: Vec<(&'static str, String)>,
     body: Option<Bytes>,
     key: Option<String>,
+    if_match: Option<String>,
     repeatable: bool,
 }
 
@@ -65,6 +66,20 @@ impl Call {
         }
     }
 
+    /// A change of an object that was seen with this tag.
+    pub(super) fn patch(path: impl Into<String>, if_match: String) -> Self {
+        Self {
+            if_match: Some(if_match),
+            ..Self::new(Method::PATCH, path)
+        }
+    }
+
+    /// The same request under a name of the caller's own.
+    pub(super) fn named(mut self, key: Option<&str>) -> Self {
+        self.key = key.map(str::to_owned).or(self.key);
+        self
+    }
+
     pub(super) fn delete(path: impl Into<String>) -> Self {
         Self::new(Method::DELETE, path)
     }
@@ -76,6 +91,7 @@ impl Call {
             query: Vec::new(),
             body: None,
             key: None,
+            if_match: None,
             repeatable: false,
         }
     }
@@ -175,6 +191,9 @@ impl Transport {
         }
         if let Some(key) = &call.key {
             request = request.header(IDEMPOTENCY_KEY, key);
+        }
+        if let Some(tag) = &call.if_match {
+            request = request.header(IF_MATCH, tag);
         }
         if let Some(body) = &call.body {
             request = request

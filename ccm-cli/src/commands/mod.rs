@@ -8,6 +8,7 @@ mod completions;
 mod config;
 mod daemon;
 mod doctor;
+mod editor;
 mod info;
 mod init;
 mod man;

@@ -136,8 +136,15 @@ fn programs_ask_at_the_socket_where_the_port_speaks_tls() {
     let made = rcgen::generate_simple_self_signed(["box.example".to_owned()]).unwrap();
     std::fs::write(dir.join("cert.pem"), made.cert.pem()).unwrap();
     std::fs::write(dir.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
-    machine.set("web_ui.tls", "{cert: cert.pem, key: key.pem}");
-    let _daemon = machine.daemon_with(|_| {});
+    // Neither can be set without the other, which is what `config edit` is for.
+    let config = machine.home().config_file().to_owned();
+    let text = std::fs::read_to_string(&config).unwrap();
+    let text = text
+        .replace("    # cert: ", "    cert: cert.pem ")
+        .replace("    # key: ", "    key: key.pem ");
+    std::fs::write(&config, text).unwrap();
+    machine.ccm(&["config", "validate"]).ok();
+    let _daemon = machine.daemon();
     let project = machine.project("demo", &["cat"]);
     let id = project.task("hello");
     project.ccm(&["task", "wait", &id]).ok();

@@ -59,6 +59,13 @@ const CASES: &[Case] = &[
     case("task wait", "{ended}", "{queued} --timeout 0", 7),
     case("task logs", "{ended}", "{queued}", 5),
     case("task answer", "--help", "{ended} --allow", 5),
+    case(
+        "task edit",
+        "{queued} --priority 3 --unset timeout",
+        "{ended} --priority 3",
+        5,
+    ),
+    case("task move", "{queued} --first", "{ended} --last", 5),
     case("task cancel", "{queued}", "{ended}", 5),
     case("task retry", "{ended}", "00000000", 4),
     case("agent list", "", "--project nowhere", 4),

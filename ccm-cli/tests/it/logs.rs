@@ -119,6 +119,31 @@ fn lines_about_a_run_name_it_its_task_its_project_and_its_agent() {
 }
 
 #[test]
+fn who_wants_to_hear_of_troubles_alone_hears_of_which_run() {
+    let machine = Machine::new();
+    let _daemon = machine.daemon_with(|daemon| daemon.env("RUST_LOG", "warn"));
+    let project = machine.project("a", &["cat"]);
+    // Where a launch is to be written there is something else.
+    let (runs, aside) = (machine.path("ccm/runs"), machine.path("ccm/aside"));
+    std::fs::rename(&runs, &aside).unwrap();
+    std::fs::write(&runs, "").unwrap();
+    let task = project.task("x");
+    let line = |log: &str| {
+        log.lines()
+            .find(|line| line.contains("the launch failed"))
+            .map(str::to_owned)
+    };
+    until("the launch fails", || line(&machine.log()).is_some());
+    std::fs::remove_file(&runs).unwrap();
+    std::fs::rename(&aside, &runs).unwrap();
+    let line = line(&machine.log()).unwrap();
+    assert!(
+        line.contains("run{run=") && line.contains(&format!("task={task}")),
+        "{line}"
+    );
+}
+
+#[test]
 fn a_host_is_silent_unless_it_is_asked() {
     let machine = Machine::new();
     let _daemon = machine.daemon();

@@ -21,9 +21,12 @@ mod logs;
 mod mistakes;
 mod offline;
 mod online;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod overview;
 mod panes;
 mod places;
+mod queue;
 mod reload;
 mod runs;
 mod server;

@@ -282,7 +282,7 @@ impl Machine {
         let find = move || {
             let token = home.token().ok()?;
             let info = home.running_daemon()?;
-            Some(Endpoint::new(info.url(), token.reveal()))
+            Some(Endpoint::new(info.local_url(), token.reveal()))
         };
         let endpoint = find().expect("a daemon runs");
         Client::with(&endpoint, "test", Some(Arc::new(find))).unwrap()
@@ -444,7 +444,7 @@ fn as_pid(pid: u32) -> Pid {
 
 /// A project of a machine.
 pub(crate) struct Project<'a> {
-    machine: &'a Machine,
+    pub(crate) machine: &'a Machine,
     pub(crate) folder: PathBuf,
 }
 

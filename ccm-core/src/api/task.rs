@@ -268,11 +268,19 @@ pub struct EditTask {
         deserialize_with = "given",
         skip_serializing_if = "Option::is_none"
     )]
-    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(
+            nullable = false,
+            min_length = 1,
+            max_length = 1_048_576,
+            pattern = "^[^\\u0000]*$"
+        )
+    )]
     pub text: Option<String>,
     /// One line for people; `null` has it made from the text.
     #[serde(default, skip_serializing_if = "Edit::is_keep")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, required = false))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, required = false, min_length = 1, max_length = 200, pattern = "^[^\\u0000-\\u001F\\u007F-\\u009F]*$"))]
     pub title: Edit<String>,
     /// Higher is sooner; 0 is usual.
     #[serde(
@@ -292,7 +300,7 @@ pub struct EditTask {
         deserialize_with = "given",
         skip_serializing_if = "Option::is_none"
     )]
-    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    #[cfg_attr(feature = "openapi", schema(nullable = false, max_items = 100))]
     pub blocked_by: Option<Vec<TaskId>>,
     /// How many further attempts may follow a failed one.
     #[serde(
@@ -300,11 +308,11 @@ pub struct EditTask {
         deserialize_with = "given",
         skip_serializing_if = "Option::is_none"
     )]
-    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    #[cfg_attr(feature = "openapi", schema(nullable = false, maximum = 100))]
     pub max_retries: Option<u32>,
     /// The longest that one attempt may take, in seconds; `null` for as long as it takes.
     #[serde(default, skip_serializing_if = "Edit::is_keep")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<u64>, required = false))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<u64>, required = false, minimum = 1, maximum = 31_622_400))]
     pub timeout_s: Edit<u64>,
     /// Which conversation it belongs to.
     #[serde(
@@ -320,7 +328,7 @@ pub struct EditTask {
         deserialize_with = "given",
         skip_serializing_if = "Option::is_none"
     )]
-    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<super::shapes::Tag>, required = false, max_items = 32))]
     pub tags: Option<Vec<String>>,
     /// The kind of machine it needs; `null` for any.
     #[serde(default, skip_serializing_if = "Edit::is_keep")]

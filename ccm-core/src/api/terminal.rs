@@ -99,4 +99,6 @@ closes! {
     AgentAsleep = 4003, "agent_asleep";
     /// The reader took nothing, or answered no ping, for too long. Connect again.
     TooSlow = 4004, "too_slow";
+    /// The reader's session, or the run whose token it came with, is over.
+    Revoked = 4005, "revoked";
 }

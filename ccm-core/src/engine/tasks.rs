@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -32,13 +33,15 @@ impl Engine {
         let mut profiles: BTreeMap<ProjectId, Profile> = BTreeMap::new();
         for (number, task) in tasks.into_iter().enumerate() {
             let project_id = task.project_id;
-            if !profiles.contains_key(&project_id) {
-                let profile = self.profile(project_id).await;
-                let profile = profile
-                    .map_err(|error| error.at(format_args!("/tasks/{number}/project_id")))?;
-                profiles.insert(project_id, profile);
-            }
-            let spec = spec(task, profiles.get(&project_id));
+            let profile = match profiles.entry(project_id) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(unknown) => {
+                    let profile = self.profile(project_id).await;
+                    let part = format_args!("/tasks/{number}/project_id");
+                    unknown.insert(profile.map_err(|error| error.at(part))?)
+                }
+            };
+            let spec = spec(task, profile);
             accepted.push(NewTask {
                 id: TaskId::new(),
                 project_id,
@@ -178,8 +181,7 @@ where
 }
 
 /// What a new task asks for, checked.
-fn spec(task: CreateTask, profile: Option<&Profile>) -> Result<TaskSpec> {
-    let profile = profile.cloned().unwrap_or_default();
+fn spec(task: CreateTask, profile: &Profile) -> Result<TaskSpec> {
     let text = TaskText::new(task.text).map_err(|error| error.at("/text"))?;
     let title = task.title.map_or_else(|| Ok(text.title()), Title::new);
     let spec = TaskSpec {

@@ -11,6 +11,7 @@ use ccm_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use tokio::sync::watch;
 
 use super::keys::{Key, Keys, hex};
 use crate::machine::files::{self, Links};
@@ -77,6 +78,7 @@ pub(crate) struct Sessions {
     file: PathBuf,
     csrf: Key,
     open: Mutex<Vec<Session>>,
+    changed: watch::Sender<()>,
 }
 
 impl Sessions {
@@ -97,6 +99,7 @@ impl Sessions {
             file,
             csrf: keys.key("csrf v1"),
             open: Mutex::new(open),
+            changed: watch::Sender::default(),
         }
     }
 
@@ -156,6 +159,17 @@ impl Sessions {
         self.csrf.is_signature(cookie.as_bytes(), csrf)
     }
 
+    /// Whether the session has not ended.
+    pub(crate) fn is_open(&self, id: SessionId, now: Timestamp) -> bool {
+        let is = |session: &Session| session.id == id && now < session.expires_at;
+        self.lock().iter().any(is)
+    }
+
+    /// Notice whenever a session begins or ends.
+    pub(crate) fn watch(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
     /// Those that are open, oldest first.
     pub(crate) fn open(&self, now: Timestamp) -> Vec<Session> {
         let open = self.lock();
@@ -180,6 +194,7 @@ impl Sessions {
             Error::internal(format!("{} can't be written", self.file.display())).with_source(e)
         })?;
         *open = kept.sessions;
+        self.changed.send_replace(());
         Ok(())
     }
 

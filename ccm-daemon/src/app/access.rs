@@ -2,14 +2,39 @@ use ccm_core::api::{Session, SignInCode};
 use ccm_core::id::RunId;
 use ccm_core::{Error, ErrorKind, Result};
 
+use std::time::Duration;
+
 use super::App;
 use crate::access::{self, Principal};
+
+/// How long somebody may go on with what was open when their right to it ended by itself.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 impl App {
     /// The token for the agent of a run, which counts until the run is over: it sees the run's project and puts tasks
     /// into its queue. For whoever starts agents.
     pub fn agent_token(&self, run: RunId) -> String {
         self.access().agents.make(run)
+    }
+
+    /// Returns once `principal` may no longer see what it was let see before.
+    pub(crate) async fn until_revoked(&self, principal: &Principal) {
+        match principal {
+            Principal::Token | Principal::Socket { .. } => std::future::pending().await,
+            Principal::Browser(session) => {
+                let sessions = &self.access().sessions;
+                let mut ended = sessions.watch();
+                while sessions.is_open(*session, self.now()) {
+                    let _ = tokio::time::timeout(LOOK_EVERY, ended.changed()).await;
+                }
+            }
+            Principal::Agent { run, .. } => loop {
+                match self.open_run(*run).await {
+                    Ok(None) => return,
+                    Ok(Some(_)) | Err(_) => tokio::time::sleep(LOOK_EVERY).await,
+                }
+            },
+        }
     }
 
     /// A code for a browser, and what it opens.

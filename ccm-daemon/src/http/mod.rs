@@ -4,6 +4,8 @@ mod auth;
 mod error;
 mod etag;
 mod extract;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod listen;
 mod observe;
 mod openapi;

@@ -43,7 +43,10 @@ pub(super) async fn observe(State(app): State<Arc<App>>, request: Request, next:
     let method = name(request.method());
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let route = matched.as_ref().map_or(UNMATCHED, MatchedPath::as_str);
-    let span = tracing::info_span!("request", %id, method, route);
+    // At the level at which whatever is logged has it.
+    let span = tracing::error_span!("request", %id, method, route);
+    #[cfg(feature = "otlp")]
+    crate::telemetry::otlp::go_on(&span, request.headers());
     span.in_scope(|| {
         tracing::debug!(
             path = request.uri().path(),

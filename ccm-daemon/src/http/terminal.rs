@@ -18,6 +18,7 @@ use ccm_core::id::AgentId;
 use tokio::time::Instant;
 
 use super::error::ApiError;
+use crate::access::Principal;
 use crate::app::{App, Seat};
 
 /// The largest message that a client may send.
@@ -74,6 +75,7 @@ impl Upgrade {
 /// Somebody who looks at an agent's terminal.
 pub(super) struct Viewer {
     pub(super) app: Arc<App>,
+    pub(super) principal: Principal,
     pub(super) agent: AgentId,
     pub(super) terminal: Terminal,
     /// Whether it may type.
@@ -88,9 +90,11 @@ type End = Option<TerminalClose>;
 impl Viewer {
     async fn serve(mut self, mut socket: WebSocket) {
         let app = Arc::clone(&self.app);
+        let principal = self.principal.clone();
         let end = tokio::select! {
             biased;
             () = app.stopping().cancelled() => Some(TerminalClose::Stopping),
+            () = app.until_revoked(&principal) => Some(TerminalClose::Revoked),
             end = self.talk(&mut socket) => end,
         };
         let farewell = async {

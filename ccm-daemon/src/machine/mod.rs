@@ -12,6 +12,8 @@ pub mod doctor;
 pub mod draft;
 mod edit;
 pub(crate) mod files;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 pub mod home;
 mod json_schema;
 pub mod profiles;

@@ -272,6 +272,26 @@ impl Part {
     }
 }
 
+#[cfg(feature = "fuzzing")]
+pub(super) fn fuzz(text: &str) {
+    let template = Template {
+        name: "t".to_owned(),
+        path: PathBuf::from("t.md"),
+        parts: parse(text),
+    };
+    let named = template.variables().into_iter();
+    let values = named
+        .filter(|variable| variable.name != INPUT)
+        .map(|variable| (variable.name, "{{x}}".to_owned()));
+    // With a value for each place it is filled, and a value is never a template.
+    let filled = template.fill(&values.collect(), Some("{{y}}"));
+    assert!(!matches!(
+        filled,
+        Err(Unfilled::Missing(_) | Unfilled::Unknown { .. })
+    ));
+    let _ = template.title();
+}
+
 fn parse(text: &str) -> Vec<Part> {
     let mut parts = Vec::new();
     let mut plain = String::new();

@@ -31,6 +31,11 @@ struct Record {
     trusted_at: Timestamp,
 }
 
+#[cfg(feature = "fuzzing")]
+pub(super) fn fuzz(bytes: &[u8]) {
+    let _ = serde_json::from_slice::<Record>(bytes);
+}
+
 impl TrustStore {
     /// The trust kept in `home`.
     pub fn new(home: &Home) -> Self {

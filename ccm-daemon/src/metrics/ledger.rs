@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicU64;
 use ccm_core::api::EventKind;
 use ccm_core::event::Event;
 use ccm_core::id::{ProjectId, RunId, Seq};
-use ccm_core::run::{Run, RunState, Usage};
+use ccm_core::run::{Run, RunState, Stream as Output, Usage};
 use ccm_core::store::EventQuery;
 use ccm_core::time::Timestamp;
 use ccm_core::{ErrorKind, Reason, Result, Store};
@@ -22,7 +22,7 @@ use serde_json::Value;
 
 use super::table::{Kind, Table};
 
-/// How many projects have figures of their own. What others use is counted together, as [`OTHER`].
+/// How many projects have figures of their own. What others use is counted together, as `(other)`.
 pub const MAX_PROJECTS: usize = 50;
 const OTHER: &str = "(other)";
 /// How many events are read at once.
@@ -266,6 +266,12 @@ impl Ledger {
         }
     }
 
+    /// Whether nothing is remembered of what is under way.
+    #[cfg(test)]
+    pub(super) fn is_clear(&self) -> bool {
+        self.runs.is_empty() && self.asks.is_empty()
+    }
+
     /// Counts an event; of the end of a run with the run.
     fn count(&mut self, event: &Event, run: Option<&Run>) {
         let counts = &self.counts;
@@ -309,11 +315,8 @@ impl Ledger {
             EventKind::RunOutput => {
                 let place = |name| event.data.get(name).and_then(Value::as_u64);
                 if let (Some(from), Some(to)) = (place("from"), place("to")) {
-                    let stream = if text("stream") == Some("stderr") {
-                        "stderr"
-                    } else {
-                        "stdout"
-                    };
+                    let is_err = text("stream") == Some(Output::Err.as_str());
+                    let stream = if is_err { Output::Err } else { Output::Out }.as_str();
                     let bytes = counts.output_bytes.get_or_create(&Stream { stream });
                     bytes.inc_by(to.saturating_sub(from));
                 }

@@ -10,6 +10,8 @@ mod ledger;
 mod now;
 mod process;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 

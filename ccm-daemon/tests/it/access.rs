@@ -5,7 +5,7 @@ use ccm_core::id::{ProjectId, RunId};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::harness::{DOCUMENT, Reply, Server};
+use crate::harness::{DOCUMENT, PATIENCE, Reply, Server};
 
 /// A browser, as far as it matters here.
 struct Browser {
@@ -533,4 +533,42 @@ async fn it_is_written_down_who_did_what() {
     use std::os::unix::fs::PermissionsExt;
     let mode = std::fs::metadata(&file).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
+}
+
+/// Reads an open stream to its end.
+async fn until_closed(mut stream: reqwest::Response) {
+    let reading = async { while stream.chunk().await.is_ok_and(|chunk| chunk.is_some()) {} };
+    tokio::time::timeout(PATIENCE, reading)
+        .await
+        .expect("the stream ends");
+}
+
+#[tokio::test]
+async fn streams_end_with_the_right_to_see_them() {
+    let server = Server::start().await;
+    let browser = Browser::signed_in(&server).await;
+    let open = |request: reqwest::RequestBuilder| async {
+        let mut stream = request.send().await.unwrap();
+        assert_eq!(stream.status(), 200);
+        stream.chunk().await.unwrap().expect("its place");
+        stream
+    };
+    let events = "/api/v1/events";
+    let of_browser = open(browser.own(Method::GET, events)).await;
+    let of_owner = open(server.request(Method::GET, events)).await;
+    let sessions: Page<Session> = server.get("/api/v1/sessions").await.ok(200);
+    let path = format!("/api/v1/sessions/{}", sessions.items[0].id);
+    assert_eq!(server.delete(&path).await.status, 204);
+    until_closed(of_browser).await;
+
+    let agent = Agent::start(&server, "own").await;
+    let url = format!("http://{}{events}", server.address);
+    let of_agent = open(plain().get(url).bearer_auth(&agent.token)).await;
+    server.runtime.release("go");
+    server.task_in(agent.task.id, "succeeded").await;
+    until_closed(of_agent).await;
+    // The owner's goes on: it has what happened meanwhile.
+    let mut of_owner = of_owner;
+    let chunk = tokio::time::timeout(PATIENCE, of_owner.chunk()).await;
+    assert!(chunk.unwrap().unwrap().is_some());
 }

@@ -5,6 +5,7 @@
 mod access;
 mod agents;
 mod asks;
+mod attacks;
 mod bounds;
 mod docs;
 mod doctor;

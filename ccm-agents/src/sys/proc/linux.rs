@@ -93,7 +93,8 @@ pub(crate) fn resources_of(processes: &[ProcessId]) -> Resources {
             continue;
         };
         sum.processes += 1;
-        sum.memory_bytes += memory(*id).unwrap_or(stat.resident_pages * page);
+        let resident = stat.resident_pages.saturating_mul(page);
+        sum.memory_bytes += memory(*id).unwrap_or(resident);
         sum.cpu_time += Duration::from_millis(stat.ticks.saturating_mul(1000) / tick);
     }
     sum
@@ -127,6 +128,14 @@ struct Stat {
     resident_pages: u64,
 }
 
+/// A file that might be `/proc/PID/stat`.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    if let Some(stat) = Stat::parse(bytes) {
+        stat.process(1);
+    }
+}
+
 impl Stat {
     fn parse(stat: &[u8]) -> Option<Self> {
         // The name may hold anything, also spaces and brackets; fields begin after its last bracket.
@@ -139,7 +148,9 @@ impl Stat {
             parent: u32::try_from(number(4)?).ok()?,
             session: u32::try_from(number(6)?).ok()?,
             // User and system time, with those of children that were waited for.
-            ticks: number(14)? + number(15)? + number(16)? + number(17)?,
+            ticks: (14..=17).try_fold(0, |sum: u64, field| {
+                Some(sum.saturating_add(number(field)?))
+            })?,
             threads: number(20)?,
             start: number(22)?,
             resident_pages: number(24)?,
@@ -156,7 +167,7 @@ impl Stat {
             session: self.session,
             // A first thread can end before the others: then the process is not over.
             gone: matches!(self.state, b'X' | b'x') || (self.state == b'Z' && self.threads <= 1),
-            resident: self.resident_pages * page_size(),
+            resident: self.resident_pages.saturating_mul(page_size()),
         }
     }
 }
@@ -174,6 +185,14 @@ mod tests {
             (stat.ticks, stat.threads, stat.resident_pages),
             (100, 3, 17)
         );
+    }
+
+    #[test]
+    fn numbers_that_no_kernel_says_are_no_harm() {
+        let most = u64::MAX;
+        let stat = format!("1 (a) S 1 1 1 0 -1 0 1 2 3 4 {most} {most} 1 1 20 0 3 0 1 1 {most} 1");
+        let stat = Stat::parse(stat.as_bytes()).unwrap();
+        assert_eq!((stat.ticks, stat.process(1).resident), (most, most));
     }
 
     #[test]

@@ -46,13 +46,21 @@ fn ps(which: &[&str]) -> io::Result<Vec<Process>> {
         .collect())
 }
 
+/// Lines that `ps` might print.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    String::from_utf8_lossy(bytes)
+        .lines()
+        .for_each(|line| drop(parse(line)));
+}
+
 fn parse(line: &str) -> Option<Process> {
     let mut fields = line.split_ascii_whitespace();
     let pid = fields.next()?.parse().ok()?;
     let parent = fields.next()?.parse().ok()?;
     let session = fields.next()?.parse().ok()?;
     let gone = fields.next()?.starts_with('Z');
-    let resident = fields.next()?.parse::<u64>().ok()? * 1024;
+    let resident = fields.next()?.parse::<u64>().ok()?.saturating_mul(1024);
     let mut start = DefaultHasher::new();
     fields.for_each(|field| field.hash(&mut start));
     Some(Process {

@@ -1,14 +1,11 @@
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::ExitStatus;
 
 use ccm_daemon::machine::draft::{Draft, Verdict};
 use ccm_daemon::machine::{ConfigErrors, ConfigFile, ProjectConfig, ProjectDir};
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::super::project::trust;
-use super::super::{Outcome, ask, project};
+use super::super::{Outcome, ask, editor, project};
 use super::{Which, file, invalid};
 use crate::context::Context;
 use crate::exit::{Code, Failure};
@@ -31,9 +28,6 @@ pub(crate) struct Edit {
     fresh: bool,
 }
 
-/// Editors that are there more often than not, the gentlest first.
-const USUAL: &[&str] = &["sensible-editor", "editor", "nano", "vim", "vi"];
-
 pub(super) fn run(args: &Edit, context: &Context) -> Outcome {
     let (file, dir) = file(&args.which, context)?;
     if let Err(errors) = file.text() {
@@ -47,7 +41,7 @@ pub(super) fn run(args: &Edit, context: &Context) -> Outcome {
             invalid(&errors)
         });
     }
-    let editor = editor()?;
+    let editor = editor::name()?;
     let before = dir
         .as_ref()
         .map(|dir| Trusted::look(context, dir))
@@ -59,14 +53,9 @@ pub(super) fn run(args: &Edit, context: &Context) -> Outcome {
             draft.path().display()
         ));
     }
-    // What is typed for the editor is not for this program: git leaves Ctrl-C to the editor in the same way.
-    context.block_on(async {
-        signal(SignalKind::interrupt())
-            .map(drop)
-            .map_err(|e| Failure::new(Code::Failed, format!("signals can't be listened to: {e}")))
-    })?;
+    editor::leave_interrupts_to_it(context)?;
     loop {
-        let ended = edit(&editor, draft.path())?;
+        let ended = editor::edit(&editor, draft.path())?;
         if !ended.success() {
             return Err(failed(&editor, ended, draft)?);
         }
@@ -238,33 +227,4 @@ impl Trusted {
         trust::accept(context, dir, id, &settings)?;
         Ok(())
     }
-}
-
-/// The editor as a shell would start it.
-fn editor() -> Result<String, Failure> {
-    let set = |name| std::env::var_os(name).filter(|value: &OsString| !value.is_empty());
-    if let Some(editor) = set("VISUAL").or_else(|| set("EDITOR")) {
-        return editor
-            .into_string()
-            .map_err(|_| Failure::usage("VISUAL or EDITOR is no UTF-8 text"));
-    }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let there = |name: &&&str| {
-        std::env::split_paths(&path).any(|folder: PathBuf| folder.join(name).is_file())
-    };
-    let found = USUAL.iter().find(there);
-    found.map(|name| (*name).to_owned()).ok_or_else(|| {
-        Failure::usage("there is no editor").hint("set VISUAL or EDITOR to the one that you like")
-    })
-}
-
-fn edit(editor: &str, path: &Path) -> Result<ExitStatus, Failure> {
-    // As git does it: the variable may hold arguments and quotes.
-    Command::new("sh")
-        .arg("-c")
-        .arg(format!("{editor} \"$@\""))
-        .arg(editor)
-        .arg(path)
-        .status()
-        .map_err(|e| Failure::new(Code::Failed, format!("no shell can be started: {e}")))
 }

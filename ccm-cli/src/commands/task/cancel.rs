@@ -6,8 +6,8 @@ use ccm_core::id::TaskId;
 use clap::Args;
 
 use super::super::Outcome;
-use super::each;
 use super::ends::until_ended;
+use super::{Act, each};
 use crate::client::Client;
 use crate::context::Context;
 use crate::exit::Failure;
@@ -21,7 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   ccm task cancel 8e7416c160c5
-  ccm task cancel --no-wait 8e7416c160c5 04a981a6648f")]
+  ccm task cancel --no-wait 8e7416c160c5 04a981a6648f
+  ccm task list --state queued --json | jq -r '.[].id' | xargs ccm task cancel")]
 pub(crate) struct Cancel {
     /// The tasks' ids, or at least their last 4 characters
     #[arg(value_name = "ID", required = true)]
@@ -35,13 +36,12 @@ pub(super) fn run(args: &Cancel, context: &Context) -> Outcome {
     let client = context.client()?;
     context.block_on(async {
         let mut stopping = BTreeSet::new();
-        let outcome = each(context, &client, &args.ids, async |id| {
-            let answer = client.cancel_task(id).await?;
-            if answer.stopping && !args.no_wait {
-                stopping.insert(id);
+        let outcome = each(context, &client, &args.ids, Act::Cancel, |task| {
+            if task.state == TaskStateName::Running && !args.no_wait {
+                stopping.insert(task.id);
                 return Ok(());
             }
-            tell(context, answer.task)
+            tell(context, task)
         })
         .await;
         see_off(context, &client, stopping).await?;

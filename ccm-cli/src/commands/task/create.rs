@@ -1,4 +1,5 @@
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ccm_core::api::CreateTask;
@@ -12,7 +13,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::super::text::text;
 use super::super::{Outcome, select, time};
-use super::template;
+use super::{file, template};
 use crate::context::Context;
 use crate::exit::{Code, Failure};
 
@@ -23,10 +24,24 @@ use crate::exit::{Code, Failure};
   ccm task create --project shop --priority 5 --timeout 30m \"Update the docs\"
   ccm task create --after 8e7416c160c5 --retries 2 \"Then release it\"
   ccm task create --template review --var file=src/parser.rs
-  id=$(ccm task create \"Say hello\") && ccm task wait \"$id\"")]
+  ccm task create --file tasks.jsonl --key nightly-2026-01-31
+  jq -c '{text: .title}' issues.json | ccm task create --project shop --file -
+  id=$(ccm task create \"Say hello\") && ccm task wait \"$id\"
+
+A line of a file is a task as the API has it: {\"text\": \"Fix the login test\", \"priority\": 1}. It is for --project unless
+it names one, as in {\"project\": \"shop\", \"text\": \"...\"}.")]
 pub(crate) struct Create {
     /// What the agent gets; read from standard input if left out
     text: Vec<OsString>,
+    /// Create a task for each line of this file, all of them or none; - is standard input
+    #[arg(long, value_name = "FILE", conflicts_with_all = [
+        "text", "template", "title", "priority", "not_before", "after", "retries", "timeout", "session", "tag",
+        "system_type",
+    ])]
+    file: Option<PathBuf>,
+    /// With --file: the same file under the same key is created once, however often this is repeated
+    #[arg(long, value_name = "KEY", requires = "file")]
+    key: Option<String>,
     /// Fill in .ccm/prompts/NAME.md and give that to the agent; `ccm task templates` lists them
     #[arg(long, value_name = "NAME")]
     template: Option<String>,
@@ -65,12 +80,12 @@ pub(crate) struct Create {
     system_type: Option<SystemKind>,
 }
 
-fn system_type() -> impl TypedValueParser<Value = SystemKind> {
+pub(super) fn system_type() -> impl TypedValueParser<Value = SystemKind> {
     PossibleValuesParser::new(["developer", "devops", "business"])
         .try_map(|name| name.parse::<SystemKind>())
 }
 
-fn session() -> impl TypedValueParser<Value = SessionMode> {
+pub(super) fn session() -> impl TypedValueParser<Value = SessionMode> {
     PossibleValuesParser::new(["fresh", "continue"]).map(|name| match &*name {
         "continue" => SessionMode::Continue,
         _ => SessionMode::Fresh,
@@ -106,6 +121,9 @@ fn variable(text: &str) -> Result<(String, String), String> {
 }
 
 pub(super) fn run(args: Create, context: &Context) -> Outcome {
+    if let Some(path) = &args.file {
+        return file::run(path, args.project.as_deref(), args.key.as_deref(), context);
+    }
     // What is wrong with the input is told without asking anybody.
     let wanted = Wanted {
         template: args.template,

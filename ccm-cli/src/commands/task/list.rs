@@ -8,11 +8,12 @@ use crate::context::Context;
 use crate::exit::{Code, Failure};
 use crate::printer::Colour;
 
-/// List tasks, newest first
+/// List tasks, newest first, or in the order of a queue
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   ccm task list
   ccm task list --project shop --state failed
+  ccm task list --queue
   ccm task list --json | jq -r '.[].id'")]
 pub(crate) struct List {
     /// Only those of this project
@@ -21,6 +22,9 @@ pub(crate) struct List {
     /// Only those in this state
     #[arg(short, long, value_parser = state())]
     state: Option<TaskStateName>,
+    /// What waits in a project, in the order of its queue [default project: the one the current folder is in]
+    #[arg(long, conflicts_with = "state")]
+    queue: bool,
     /// At most so many
     #[arg(
         short = 'n',
@@ -39,6 +43,13 @@ fn state() -> impl TypedValueParser<Value = TaskStateName> {
 
 pub(super) fn run(args: &List, context: &Context) -> Outcome {
     let client = context.client()?;
+    if args.queue {
+        let waiting = context.block_on(async {
+            let project = select::project(context, &client, args.project.as_deref()).await?;
+            Ok(client.queue(project.id).take(args.limit).await?)
+        })?;
+        return show_queue(context, &waiting);
+    }
     let tasks = context.block_on(async {
         let project_id = match &args.project {
             Some(name) => Some(select::project(context, &client, Some(name)).await?.id),
@@ -66,6 +77,25 @@ pub(super) fn run(args: &List, context: &Context) -> Outcome {
                 "{n} tasks wait for answers; `ccm asks` shows their questions"
             )),
         }
+    }
+    Ok(Code::Done)
+}
+
+/// Prints what waits in one project.
+fn show_queue(context: &Context, tasks: &[Task]) -> Outcome {
+    if context.printer.json {
+        context.printer.object(&tasks)?;
+    } else if tasks.is_empty() {
+        context.printer.note("No task waits.");
+    } else {
+        let rows = tasks.iter().map(|task| {
+            let mut row = row(context, task);
+            row.drain(1..=2);
+            row.insert(1, task.priority.to_string());
+            row
+        });
+        let headings = ["ID", "PRIORITY", "AGE", "TITLE", "REASON"];
+        context.printer.table(&headings, Some(3), rows.collect())?;
     }
     Ok(Code::Done)
 }

@@ -1,13 +1,14 @@
 use clap::Args;
 
 use super::super::Outcome;
-use super::each;
+use super::{Act, each};
 use crate::context::Context;
 
 /// Put ended tasks back in the queue
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  ccm task retry 8e7416c160c5")]
+  ccm task retry 8e7416c160c5
+  ccm task list --state failed --json | jq -r '.[].id' | xargs ccm task retry")]
 pub(crate) struct Retry {
     /// The tasks' ids, or at least their last 4 characters
     #[arg(value_name = "ID", required = true)]
@@ -16,12 +17,13 @@ pub(crate) struct Retry {
 
 pub(super) fn run(args: &Retry, context: &Context) -> Outcome {
     let client = context.client()?;
-    context.block_on(each(context, &client, &args.ids, async |id| {
-        let task = client.retry_task(id).await?;
+    context.block_on(each(context, &client, &args.ids, Act::Retry, |task| {
         if context.printer.json {
             context.printer.object(&task)?;
         } else {
-            context.printer.note(format!("{id} is queued again."));
+            context
+                .printer
+                .note(format!("{} is queued again.", task.id));
         }
         Ok(())
     }))

@@ -138,8 +138,8 @@ fn spawn_noting(
         input_closed: false,
         said: None,
     };
-    // For as long as the run goes on, whoever began it.
-    let span = tracing::info_span!(
+    // For as long as the run goes on, whoever began it, and at the level at which whatever is logged has it.
+    let span = tracing::error_span!(
         parent: None,
         "run",
         run = %actor.run.id,

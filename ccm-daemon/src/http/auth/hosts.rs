@@ -51,13 +51,13 @@ impl AllowedHosts {
         Self(hosts)
     }
 
-    fn allow(&self, host: &str) -> bool {
+    pub(super) fn allow(&self, host: &str) -> bool {
         self.0
             .iter()
             .any(|allowed| allowed.eq_ignore_ascii_case(host))
     }
 
-    fn allow_origin(&self, origin: &str) -> bool {
+    pub(super) fn allow_origin(&self, origin: &str) -> bool {
         origin
             .strip_prefix("http://")
             .or_else(|| origin.strip_prefix("https://"))

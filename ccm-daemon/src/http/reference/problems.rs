@@ -95,7 +95,27 @@ const WHAT_TO_DO: &[(ProblemCode, &str)] = &[
     ),
     (
         ProblemCode::QueueFull,
-        "Try again after the seconds in `Retry-After`, or raise `queue.max_size`.",
+        "Try again after the seconds in `Retry-After`, or raise `resources.max_queue_size` in the config.",
+    ),
+    (
+        ProblemCode::TooManyAttempts,
+        "Find out what sends wrong tokens. Who has the right one is not held up.",
+    ),
+    (
+        ProblemCode::TooManyStreams,
+        "Close streams that nobody reads, and try again after the seconds in `Retry-After`.",
+    ),
+    (
+        ProblemCode::TooManyViewers,
+        "Close a view of this terminal that nobody looks at, and try again.",
+    ),
+    (
+        ProblemCode::PreconditionRequired,
+        "Read the object, and send its `ETag` in `If-Match` with the change.",
+    ),
+    (
+        ProblemCode::SessionNotFound,
+        "List the sessions: this one is over, or never was.",
     ),
     (
         ProblemCode::DiskFull,

@@ -81,5 +81,5 @@ async fn stream_events(
             ..EventQuery::default()
         },
     };
-    sse::stream(app, wanted).await
+    sse::stream(app, caller.0, wanted).await
 }

@@ -192,7 +192,7 @@ async fn create_task(
     tag = "tasks",
     params(
         ("id" = TaskId, Path, description = "The task's id"),
-        ("If-None-Match" = Option<String>, Header, description = "The `ETag` of the answer that is known already."),
+        ("If-None-Match" = Option<String>, Header, max_length = 1024, pattern = "^[ -~]*$", description = "The `ETag` of the answer that is known already."),
     ),
     responses(
         (status = 200, description = "The task", body = Task, headers(
@@ -230,7 +230,7 @@ async fn get_task(
     request_body = EditTask,
     params(
         ("id" = TaskId, Path, description = "The task's id"),
-        ("If-Match" = String, Header, description = "The `ETag` of the task as the editor saw it, or `*`."),
+        ("If-Match" = String, Header, min_length = 1, max_length = 1024, pattern = "^[ -~]*$", description = "The `ETag` of the task as the editor saw it, or `*`."),
     ),
     responses(
         (status = 200, description = "The task as it is now", body = Task, headers(

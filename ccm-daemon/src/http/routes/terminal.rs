@@ -8,7 +8,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::routes;
 
-use super::{Answer, App, Id, Query, Routes, openapi};
+use super::{Answer, App, Caller, Id, Query, Routes, openapi};
 use crate::app::MOST_VIEWERS;
 use crate::http::error::ApiError;
 use crate::http::terminal::{Upgrade, Viewer};
@@ -41,8 +41,12 @@ struct How {
     params(
         ("id" = AgentId, Path, description = "The agent's id"),
         How,
-        ("Sec-WebSocket-Protocol" = Option<String>, Header, description = "`ccm.terminal.v1`, which has to be offered"),
+        ("Sec-WebSocket-Protocol" = Option<String>, Header, max_length = 1024, pattern = "^[ -~]*$", description = "`ccm.terminal.v1`, which has to be offered"),
     ),
+    extensions(("x-websocket" = json!({
+        "sends": {"$ref": "#/components/schemas/TerminalMessage"},
+        "receives": {"$ref": "#/components/schemas/TerminalInput"},
+    }))),
     responses(
         (status = 101, description = "The connection is a WebSocket from now on"),
         openapi::BadRequest, openapi::NotFound, openapi::Conflict, openapi::TooManyViewers, openapi::Unsupported,
@@ -51,6 +55,7 @@ struct How {
 )]
 async fn open_terminal(
     State(app): State<Arc<App>>,
+    Caller(principal): Caller,
     Id(id): Id<AgentId>,
     Query(how): Query<How>,
     upgrade: Upgrade,
@@ -64,6 +69,7 @@ async fn open_terminal(
     let terminal = app.terminal(id).await?;
     let viewer = Viewer {
         app,
+        principal,
         agent: id,
         terminal,
         input: how.input,

@@ -26,10 +26,11 @@ use ccm_core::api::ProblemCode;
 use ccm_core::event::Cursor;
 use ccm_core::id::Seq;
 use ccm_core::store::{EventQuery, LogRange};
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::error::{Answer, ApiError};
+use crate::access::Principal;
 use crate::app::App;
 
 use budget::Budget;
@@ -65,7 +66,11 @@ pub(super) fn last_event_id(headers: &HeaderMap) -> Answer<Option<Cursor>> {
 }
 
 /// Answers with the stream.
-pub(super) async fn stream(app: Arc<App>, wanted: Wanted) -> Answer<Response> {
+pub(super) async fn stream(
+    app: Arc<App>,
+    principal: Principal,
+    wanted: Wanted,
+) -> Answer<Response> {
     let room = app.streams().admit().ok_or_else(no_room)?;
     let log = app.engine().store().log().await?;
     let at = wanted.after.unwrap_or(Cursor {
@@ -76,6 +81,10 @@ pub(super) async fn stream(app: Arc<App>, wanted: Wanted) -> Answer<Response> {
         return Err(gone(&log, at));
     }
     let live = app.streams().join(app.engine().store(), log, at.seq);
+    let revoked = {
+        let app = Arc::clone(&app);
+        Box::pin(async move { app.until_revoked(&principal).await })
+    };
     let reader = Reader {
         wake: live.wake(),
         live,
@@ -86,11 +95,11 @@ pub(super) async fn stream(app: Arc<App>, wanted: Wanted) -> Answer<Response> {
         budget: Budget::default(),
         _room: room,
     };
-    let body = Body::from_stream(stream::unfold(reader, |mut reader| async move {
+    let parts = stream::unfold(reader, |mut reader| async move {
         let part = reader.next().await?;
         Some((Ok::<_, std::convert::Infallible>(part), reader))
-    }));
-    let mut response = body.into_response();
+    });
+    let mut response = Body::from_stream(parts.take_until(revoked)).into_response();
     response.headers_mut().insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static("text/event-stream"),

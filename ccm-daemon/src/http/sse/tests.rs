@@ -1,15 +1,21 @@
 //! The tail and the log give the same, whoever reads what from where.
 
+use std::sync::Arc;
+
+use ccm_core::Store;
 use ccm_core::api::EventKind;
 use ccm_core::event::Event;
 use ccm_core::id::{LogId, ProjectId, RunId, Seq, TaskId};
 use ccm_core::store::EventQuery;
+use ccm_core::testing::memory::MemoryStore;
 use ccm_core::time::Timestamp;
 use proptest::prelude::*;
 use serde_json::json;
 
+use super::Streams;
 use super::segment::{SEGMENT_BYTES, Segment, write_event};
 use super::shelf::{Found, Past, Tail};
+use crate::http::Capacity;
 
 /// Who events are about, and a log about them.
 #[derive(Debug, Clone)]
@@ -110,6 +116,8 @@ fn wish() -> impl Strategy<Value = Wish> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
     #[test]
     fn the_tail_gives_what_the_log_gives(
         shapes in shapes(),
@@ -242,4 +250,29 @@ fn an_ended_tail_says_so() {
     assert_eq!(tail.find(Seq(0), &EventQuery::default(), 1), Found::Nothing);
     tail.end();
     assert_eq!(tail.find(Seq(0), &EventQuery::default(), 1), Found::Ended);
+}
+
+#[tokio::test]
+async fn readers_share_one_task_which_ends_with_the_last_of_them() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let streams = Streams::new(Capacity {
+        connections: 64,
+        streams: 2,
+    });
+    let log = store.log().await.unwrap();
+    let (one, other) = (streams.admit().unwrap(), streams.admit());
+    assert!(other.is_some() && streams.admit().is_none());
+    let first = streams.join(&store, log, log.head);
+    let second = streams.join(&store, log, log.head);
+    assert!(Arc::ptr_eq(&first, &second));
+    let tail = Arc::downgrade(&first.tail);
+    drop((first, one));
+    assert!(tail.upgrade().is_some());
+    assert_eq!(streams.open(), 1);
+    drop((second, other));
+    assert_eq!(streams.open(), 0);
+    // The task has it, too, until it is gone.
+    while tail.upgrade().is_some() {
+        tokio::task::yield_now().await;
+    }
 }

@@ -196,6 +196,40 @@ fn manifest(mut entry: Entry<'_, impl Read>, from: &Path) -> Result<Manifest> {
     serde_json::from_slice(&text).map_err(|error| broken(chain(&error)))
 }
 
+#[cfg(feature = "fuzzing")]
+pub(super) fn fuzz(bytes: &[u8]) {
+    read_all(bytes);
+    // The same as the manifest of an archive that is whole.
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(bytes.len() as u64);
+    if archive.append_data(&mut header, MANIFEST, bytes).is_ok()
+        && let Ok(whole) = archive.into_inner()
+    {
+        read_all(&whole);
+    }
+}
+
+#[cfg(feature = "fuzzing")]
+fn read_all(bytes: &[u8]) {
+    let mut archive = Archive::new(bytes);
+    let Ok(entries) = archive.entries() else {
+        return;
+    };
+    for (at, entry) in entries.enumerate() {
+        let Ok(entry) = entry else { return };
+        if let Some(name) = name_of(&entry).filter(|name| is_known(name)) {
+            let climbs = Path::new(&name)
+                .components()
+                .any(|part| !matches!(part, std::path::Component::Normal(_)));
+            assert!(!climbs, "{name:?}");
+        }
+        if at == 0 && manifest(entry, Path::new("x")).is_err() {
+            return;
+        }
+    }
+}
+
 fn name_of(entry: &Entry<'_, impl Read>) -> Option<String> {
     String::from_utf8(entry.path_bytes().into_owned()).ok()
 }

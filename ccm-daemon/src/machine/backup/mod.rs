@@ -36,6 +36,12 @@ const AUTH: &str = "auth.json";
 /// What the members of the trust store begin with.
 const TRUST: &str = "trust/";
 
+#[cfg(feature = "fuzzing")]
+pub(super) fn fuzz(bytes: &[u8]) {
+    archive::fuzz(bytes);
+    moves::fuzz(bytes);
+}
+
 /// What a backup says about itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {

@@ -84,6 +84,11 @@ fn read(path: &Path) -> Result<Option<Journal>> {
     }
 }
 
+#[cfg(feature = "fuzzing")]
+pub(super) fn fuzz(bytes: &[u8]) {
+    let _ = serde_json::from_slice::<Journal>(bytes);
+}
+
 fn finish(path: &Path, moves: &[Move]) -> Result<()> {
     for one in moves {
         make_one(one).map_err(|error| failed(&one.target, error))?;

@@ -168,6 +168,12 @@ pub(super) fn state(file: &Path) -> State {
     parse_state(said.as_deref(), file.exists())
 }
 
+#[cfg(feature = "fuzzing")]
+pub(in crate::machine) fn fuzz(text: &str) {
+    let _ = parse(text);
+    let _ = parse_state(Some(text), true);
+}
+
 fn parse_state(said: Option<&str>, there: bool) -> State {
     let value = |name: &str| {
         said.into_iter()

@@ -273,6 +273,12 @@ pub(super) fn state(kind: Kind) -> Result<State> {
     Ok(parse_state(&said))
 }
 
+#[cfg(feature = "fuzzing")]
+pub(in crate::machine) fn fuzz(text: &str) {
+    let _ = parse(text);
+    let _ = parse_state(text);
+}
+
 fn parse_state(said: &str) -> State {
     let value = |name: &str| {
         said.lines()

@@ -3,6 +3,7 @@
 mod agents;
 mod asks;
 mod dispatch;
+mod edits;
 mod finish;
 mod inputs;
 mod log;
@@ -20,6 +21,7 @@ use async_trait::async_trait;
 pub use agents::*;
 pub use asks::*;
 pub use dispatch::*;
+pub use edits::*;
 pub use finish::*;
 pub use inputs::*;
 pub use log::*;

@@ -1,13 +1,18 @@
 //! The daemon's log: one line an event, on standard error and in a file that is rotated.
 
+#[cfg(feature = "otlp")]
+pub(crate) mod otlp;
+
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use ccm_agents::one_line;
 use ccm_core::{Error, Result};
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, reload};
 
 use crate::rotated::Rotated;
 
@@ -24,17 +29,20 @@ pub(crate) fn start(file: &Path, level: &str) -> Result<()> {
     let writer = Log::open(file, Errors::of_process()).map_err(|error| {
         Error::internal(format!("the log {} can't be written", file.display())).with_source(error)
     })?;
-    let log = tracing_subscriber::fmt()
+    // A filter of the lines alone: what is traced does not depend on what is logged.
+    let (filter, handle) = reload::Layer::new(filter(level));
+    let lines = tracing_subscriber::fmt::layer()
         .with_ansi(false)
         .with_writer(writer)
-        .with_env_filter(filter(level))
-        .with_filter_reloading();
-    let handle = log.reload_handle();
+        .with_filter(filter);
+    let log = tracing_subscriber::registry().with(lines);
+    #[cfg(feature = "otlp")]
+    let log = log.with(otlp::layer()?);
     log.try_init()
         .map_err(|error| Error::internal(format!("the log can't be started: {error}")))?;
     let set_level = move |level: &str| {
         // The handle leads nowhere only when the log is gone.
-        let _ = handle.reload(filter(level));
+        let _ = handle.reload(self::filter(level));
     };
     // There is one log, so this is the first time.
     let _ = SET_LEVEL.set(Box::new(set_level));
@@ -46,6 +54,12 @@ pub(crate) fn set_level(level: &str) {
     if let Some(set) = SET_LEVEL.get() {
         set(level);
     }
+}
+
+/// Sends what waits to be sent to others. To be called last, and not on a runtime.
+pub(crate) fn end() {
+    #[cfg(feature = "otlp")]
+    otlp::end();
 }
 
 fn filter(level: &str) -> EnvFilter {

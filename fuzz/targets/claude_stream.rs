@@ -1,0 +1,12 @@
+//! What Claude Code writes: the driver, the transcript, what people are shown.
+#![no_main]
+
+use ccm_agents::fuzzing;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: (u16, &[u8])| {
+    let (first, bytes) = input;
+    let (out, err, sizes) = ccm_fuzz::spool(bytes);
+    fuzzing::spool(true, out, err, sizes, u64::from(first) % (sizes.0 + 1));
+    fuzzing::teller(bytes, usize::from(first) % (bytes.len() + 1));
+});
