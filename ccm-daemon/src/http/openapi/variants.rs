@@ -9,6 +9,7 @@ pub(super) fn name(schemas: &mut Schemas) {
     distribute(schemas, "Entry", "EntryBody");
     split(schemas, "Entry", "type");
     split(schemas, "Answer", "answer");
+    split(schemas, "TerminalMessage", "type");
     // A request's kinds take no unknown fields either, which the derive says of structs alone.
     for kind in ["AnswerAllow", "AnswerDeny", "AnswerText"] {
         schemas[kind]["additionalProperties"] = json!(false);
@@ -34,11 +35,29 @@ fn distribute(schemas: &mut Schemas, outer: &str, inner: &str) {
     schemas[outer] = json!({"description": description, "oneOf": kinds});
 }
 
+/// A kind that holds a struct is that struct and its tag: then the struct's schema becomes the kind's.
+fn unwrap(schemas: &mut Schemas, kind: &mut Value) {
+    let held = kind["allOf"][0]["$ref"].as_str().unwrap_or_default();
+    let name = held.rsplit('/').next().unwrap_or_default();
+    let Some(mut held) = schemas.remove(name) else {
+        return;
+    };
+    let tag = &kind["allOf"][1];
+    for (name, field) in tag["properties"].as_object().into_iter().flatten() {
+        held["properties"][name] = field.clone();
+    }
+    if let Some(required) = held["required"].as_array_mut() {
+        required.extend(tag["required"].as_array().cloned().unwrap_or_default());
+    }
+    *kind = held;
+}
+
 /// Moves the kinds of the schema `of` to schemas of their own, which the field `tag` tells apart.
 fn split(schemas: &mut Schemas, of: &str, tag: &str) {
     let kinds = schemas[of]["oneOf"].as_array().cloned().unwrap_or_default();
     let (mut choices, mut mapping) = (Vec::new(), Map::new());
-    for kind in kinds {
+    for mut kind in kinds {
+        unwrap(schemas, &mut kind);
         let value = kind["properties"][tag]["enum"][0].clone();
         let value = value.as_str().unwrap_or_default();
         let name = format!("{of}{}", camel(value));
