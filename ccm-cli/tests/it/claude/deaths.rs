@@ -218,6 +218,11 @@ impl Scene<'_> {
 
     /// Lets what goes on come to its end.
     fn go_on(&self, during: While, dies: Dies) {
+        if dies == Dies::Host && matches!(fate(dies, during), Fate::Failed(_)) {
+            // What the host left behind is the daemon's to end. Until it is, the program could still come to its end.
+            let program = as_pid(self.program());
+            until("the program is ended", || kill(program, None).is_err());
+        }
         self.stub.open("gate");
         if during == While::Asking && fate(dies, during) == Fate::Succeeded {
             assert_eq!(agent(self.machine).state, AgentStateName::Waiting);
