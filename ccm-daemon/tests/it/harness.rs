@@ -221,6 +221,7 @@ impl Server {
             );
             let kind = headers.get(header::CONTENT_TYPE);
             let kind = kind.map_or("", |kind| kind.to_str().unwrap());
+            let kind = kind.split(';').next().unwrap();
             let schema = &described["content"][kind]["schema"]["$ref"];
             if let (Some(schema), "get" | "post" | "delete" | "put" | "patch") =
                 (schema.as_str(), &*method)
