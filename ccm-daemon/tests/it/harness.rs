@@ -220,8 +220,8 @@ impl Server {
                 "{method} {path} answered {status}, which is not described: {shown}"
             );
             let kind = headers.get(header::CONTENT_TYPE);
-            // The version of a format is no part of its name.
-            let kind = kind.map_or("", |kind| kind.to_str().unwrap().split(';').next().unwrap());
+            let kind = kind.map_or("", |kind| kind.to_str().unwrap());
+            let kind = kind.split(';').next().unwrap();
             let schema = &described["content"][kind]["schema"]["$ref"];
             if let (Some(schema), "get" | "post" | "delete" | "put" | "patch") =
                 (schema.as_str(), &*method)

@@ -131,7 +131,7 @@ async fn what_is_no_terminal_is_told() {
 #[test]
 fn its_messages_are_described() {
     let schemas = &DOCUMENT["components"]["schemas"];
-    for name in ["TerminalMessage", "TerminalScreen", "TerminalInput"] {
+    for name in ["TerminalMessage", "TerminalMessageScreen", "TerminalInput"] {
         assert!(schemas[name].is_object(), "{name}");
     }
     let operation = &DOCUMENT["paths"]["/api/v1/agents/{id}/terminal"]["get"];
