@@ -47,7 +47,8 @@ impl Listeners {
     pub async fn open(home: &Home, wanted: &WebUiSettings) -> Result<Self> {
         let address = wanted.listen_address();
         let tls = wanted.tls.as_ref().map(acceptor).transpose()?;
-        if !address.ip().is_loopback() && !(tls.is_some() && wanted.allow_remote) {
+        let is_remote_meant = tls.is_some() && wanted.allow_remote;
+        if !address.ip().is_loopback() && !is_remote_meant {
             return Err(Error::invalid(format!(
                 "web_ui.host is {}, and other machines are served with web_ui.tls and web_ui.allow_remote alone; run `ccm \
                  config set web_ui.host 127.0.0.1`",
