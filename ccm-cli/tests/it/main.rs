@@ -6,6 +6,7 @@ mod agents;
 mod api_page;
 mod asks;
 mod backup;
+mod browser;
 mod claude;
 mod client;
 mod config;

@@ -37,7 +37,7 @@ pub async fn edit_changes_what_it_says(place: &dyn StorePlace) {
         priority: Some(i32::MAX),
         not_before: Edit::Set(at(500)),
         blocked_by: Some(vec![blocker.id]),
-        max_retries: Some(u32::MAX),
+        max_retries: Some(100),
         timeout: Edit::Set(Duration::from_millis(1_500)),
         session: Some(SessionMode::Continue),
         tags: Some(vec!["gpu".to_owned(), "x/y:z".to_owned()]),
@@ -51,7 +51,7 @@ pub async fn edit_changes_what_it_says(place: &dyn StorePlace) {
             priority: i32::MAX,
             not_before: Some(at(500)),
             blocked_by: vec![blocker.id],
-            max_retries: u32::MAX,
+            max_retries: 100,
             timeout: Some(Duration::from_millis(1_500)),
             session: SessionMode::Continue,
             tags: vec!["gpu".to_owned(), "x/y:z".to_owned()],
@@ -90,7 +90,7 @@ pub async fn edit_changes_what_it_says(place: &dyn StorePlace) {
     let bare = bench.store.edit_task(edit(&want, none)).await.unwrap();
     let wish = TaskSpec {
         priority: i32::MAX,
-        max_retries: u32::MAX,
+        max_retries: 100,
         session: SessionMode::Continue,
         ..spec("do 'this'")
     };
