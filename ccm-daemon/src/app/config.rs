@@ -8,6 +8,7 @@ use ccm_core::{Error, ErrorKind, Result};
 
 use super::App;
 use super::tasks::digest;
+use crate::http::IfMatch;
 use crate::machine::schema::{Applied, Schema};
 use crate::machine::show::{Effective, Origin};
 use crate::machine::{ConfigErrors, ConfigFile};
@@ -44,18 +45,20 @@ impl App {
     pub(crate) async fn edit_config(
         self: &Arc<Self>,
         edit: EditConfig,
-        seen: Option<String>,
+        seen: IfMatch,
     ) -> Result<(Result<Reload, ConfigErrors>, String)> {
         let home = self.parts.home.clone();
         blocking(move || {
             let change = |edit: EditKey| (edit.key, edit.value);
             let changes: Vec<_> = edit.changes.into_iter().map(change).collect();
-            let as_seen = |text: &str| match seen {
-                Some(seen) if seen != tag_of(text) => Err(Error::new(
+            let as_seen = |text: &str| {
+                if seen.fits(&tag_of(text)) {
+                    return Ok(());
+                }
+                Err(Error::new(
                     ErrorKind::StaleRevision,
                     "the config was changed meanwhile; read it again",
-                )),
-                _ => Ok(()),
+                ))
             };
             ConfigFile::machine(&home).change_many(&changes, as_seen)
         })

@@ -84,6 +84,14 @@ fn tags(headers: &HeaderMap, name: &HeaderName) -> Option<Result<Tags, ApiError>
 pub(crate) struct IfMatch(Tags);
 
 impl IfMatch {
+    /// Whether an object with this tag, which is without its quotes, is one that was seen.
+    pub(crate) fn fits(&self, present: &str) -> bool {
+        match &self.0 {
+            Tags::Any => true,
+            Tags::Of(tags) => tags.iter().any(|tag| *tag == format!("\"{present}\"")),
+        }
+    }
+
     /// The revision that must be the present one. `None` for whatever there is.
     pub(crate) fn revision(&self, present: Revision) -> Option<Revision> {
         let Tags::Of(tags) = &self.0 else {

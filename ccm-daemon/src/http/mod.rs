@@ -27,6 +27,7 @@ use axum::response::Response;
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub use auth::AllowedHosts;
+pub(crate) use etag::IfMatch;
 pub(crate) use extract::Keyed;
 pub use listen::Listeners;
 pub use openapi::{OPENAPI_PATH, document};

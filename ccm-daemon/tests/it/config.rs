@@ -84,6 +84,9 @@ async fn the_config_is_shown_and_changed_in_one_step() {
     edit(&server, Some(&etag), changes.clone())
         .await
         .problem("stale_revision");
+    edit(&server, Some("no tag"), changes.clone())
+        .await
+        .problem("bad_request");
     edit(&server, None, changes)
         .await
         .problem("precondition_required");

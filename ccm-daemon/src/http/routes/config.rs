@@ -2,7 +2,7 @@ use std::sync::{Arc, LazyLock};
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{AppendHeaders, IntoResponse, Response};
 use ccm_core::api::{Config, EditConfig, ProblemCode, Reload, SyncState};
 use ccm_core::id::ProjectId;
@@ -10,6 +10,7 @@ use utoipa_axum::routes;
 
 use super::{Answer, App, Id, Json as Body, Routes, openapi};
 use crate::http::error::ApiError;
+use crate::http::etag::IfMatch;
 use crate::machine::schema::MACHINE;
 
 /// The most changes of one request.
@@ -68,7 +69,7 @@ async fn get_config(State(app): State<Arc<App>>) -> Answer<Response> {
 )]
 async fn edit_config(
     State(app): State<Arc<App>>,
-    headers: HeaderMap,
+    seen: IfMatch,
     Body(edit): Body<EditConfig>,
 ) -> Answer<Response> {
     if !(1..=MOST_CHANGES).contains(&edit.changes.len()) {
@@ -78,14 +79,6 @@ async fn edit_config(
             format!("1 to {MOST_CHANGES} changes can be made at once"),
         ));
     }
-    let seen = headers.get(header::IF_MATCH).ok_or_else(|| {
-        ApiError::new(
-            ProblemCode::PreconditionRequired,
-            "send If-Match with the ETag of the config that you saw, or with * if that does not matter",
-        )
-    })?;
-    let seen = seen.to_str().unwrap_or_default().trim();
-    let seen = (seen != "*").then(|| seen.trim_matches('"').to_owned());
     let (report, tag) = app.edit_config(edit, seen).await?;
     Ok((AppendHeaders([etag(&tag)]), Json(report?)).into_response())
 }
