@@ -159,10 +159,11 @@ impl Sessions {
         self.csrf.is_signature(cookie.as_bytes(), csrf)
     }
 
-    /// Whether the session has not ended.
-    pub(crate) fn is_open(&self, id: SessionId, now: Timestamp) -> bool {
-        let is = |session: &Session| session.id == id && now < session.expires_at;
-        self.lock().iter().any(is)
+    /// For how long the session is still open; `None` if it has ended.
+    pub(crate) fn left(&self, id: SessionId, now: Timestamp) -> Option<Duration> {
+        let open = self.lock();
+        let session = open.iter().find(|session| session.id == id)?;
+        Some(session.expires_at.since(now)).filter(|left| !left.is_zero())
     }
 
     /// Notice whenever a session begins or ends.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::App;
 use crate::access::{self, Principal};
 
-/// How long somebody may go on with what was open when their right to it ended by itself.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How long an agent may go on with what was open when its run has ended.
+const LOOK_AFTER: Duration = Duration::from_secs(2);
 
 impl App {
     /// The token for the agent of a run, which counts until the run is over: it sees the run's project and puts tasks
@@ -23,17 +23,27 @@ impl App {
             Principal::Token | Principal::Socket { .. } => std::future::pending().await,
             Principal::Browser(session) => {
                 let sessions = &self.access().sessions;
-                let mut ended = sessions.watch();
-                while sessions.is_open(*session, self.now()) {
-                    let _ = tokio::time::timeout(LOOK_EVERY, ended.changed()).await;
+                let mut changed = sessions.watch();
+                while let Some(left) = sessions.left(*session, self.now()) {
+                    // The sender lives as long as the sessions.
+                    let _ = tokio::time::timeout(left, changed.changed()).await;
                 }
             }
-            Principal::Agent { run, .. } => loop {
-                match self.open_run(*run).await {
-                    Ok(None) => return,
-                    Ok(Some(_)) | Err(_) => tokio::time::sleep(LOOK_EVERY).await,
+            Principal::Agent { run, .. } => {
+                let mut head = self.engine().store().watch();
+                loop {
+                    head.mark_unchanged();
+                    if matches!(self.open_run(*run).await, Ok(None)) {
+                        return;
+                    }
+                    // Not at every event of a busy machine, and not while nothing happens.
+                    let changed = head.changed().await;
+                    tokio::time::sleep(LOOK_AFTER).await;
+                    if changed.is_err() {
+                        return;
+                    }
                 }
-            },
+            }
         }
     }
 

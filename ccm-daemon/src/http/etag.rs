@@ -23,9 +23,14 @@ pub(crate) fn of_task(task: &Task) -> String {
     format!("\"{}-{:016x}\"", task.revision, beside.finish())
 }
 
-/// The tag for a header.
+/// The tag of a task for a header.
 pub(crate) fn header(task: &Task) -> (HeaderName, HeaderValue) {
-    let tag = HeaderValue::try_from(of_task(task));
+    named(of_task(task))
+}
+
+/// A tag, in its quotes, for a header.
+pub(crate) fn named(tag: String) -> (HeaderName, HeaderValue) {
+    let tag = HeaderValue::try_from(tag);
     (
         header::ETAG,
         tag.unwrap_or_else(|_| HeaderValue::from_static("\"\"")),

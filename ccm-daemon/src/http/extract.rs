@@ -232,6 +232,16 @@ impl<S: Sync> FromRequestParts<S> for Client {
     }
 }
 
+impl IntoParams for Client {
+    fn into_params(_place: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![header_parameter(
+            "X-CCM-Client",
+            "Who asks, as what comes of it names them; `api` without it.",
+            "ClientName",
+        )]
+    }
+}
+
 /// What a client calls itself.
 pub(super) fn client_name(headers: &HeaderMap) -> Result<String, ApiError> {
     let Some(value) = headers.get("x-ccm-client") else {
@@ -264,15 +274,6 @@ pub(crate) struct Keyed {
 
 /// The caller's name for this request, if it has one.
 pub(crate) struct Key(pub(crate) Option<Keyed>);
-impl IntoParams for Client {
-    fn into_params(_place: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        vec![header_parameter(
-            "X-CCM-Client",
-            "Who asks, as what comes of it names them; `api` without it.",
-            "ClientName",
-        )]
-    }
-}
 
 impl<S: Sync> FromRequestParts<S> for Key {
     type Rejection = ApiError;

@@ -124,6 +124,8 @@ async fn a_change_that_is_not_allowed_changes_nothing() {
         let problem = reply.problem("invalid");
         assert!(problem.detail.contains(told), "{wrong}: {}", problem.detail);
     }
+    let long = json!([{"key": "daemon.log_file", "value": "x".repeat(4097)}]);
+    edit(&server, Some(&etag), long).await.problem("invalid");
     edit(&server, Some(&etag), json!([]))
         .await
         .problem("invalid");

@@ -2,19 +2,21 @@ use std::sync::{Arc, LazyLock};
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::header;
 use axum::response::{AppendHeaders, IntoResponse, Response};
-use ccm_core::api::{Config, EditConfig, ProblemCode, Reload, SyncState};
+use ccm_core::api::{Config, EditConfig, EditKey, ProblemCode, Reload, SyncState};
 use ccm_core::id::ProjectId;
 use utoipa_axum::routes;
 
 use super::{Answer, App, Id, Json as Body, Routes, openapi};
 use crate::http::error::ApiError;
-use crate::http::etag::IfMatch;
+use crate::http::etag::{self, IfMatch};
 use crate::machine::schema::MACHINE;
 
 /// The most changes of one request.
 const MOST_CHANGES: usize = 100;
+/// The most characters of a value.
+const MOST_VALUE: usize = 4096;
 
 pub(crate) fn routes() -> Routes {
     Routes::new()
@@ -42,7 +44,8 @@ pub(crate) fn routes() -> Routes {
 )]
 async fn get_config(State(app): State<Arc<App>>) -> Answer<Response> {
     let (config, tag) = app.config().await??;
-    Ok((AppendHeaders([etag(&tag)]), Json(config)).into_response())
+    let etag = etag::named(format!("\"{tag}\""));
+    Ok((AppendHeaders([etag]), Json(config)).into_response())
 }
 
 /// Change this machine's config
@@ -79,14 +82,24 @@ async fn edit_config(
             format!("1 to {MOST_CHANGES} changes can be made at once"),
         ));
     }
+    for (at, change) in edit.changes.iter().enumerate() {
+        within_bounds(at, change)?;
+    }
     let (report, tag) = app.edit_config(edit, seen).await?;
-    Ok((AppendHeaders([etag(&tag)]), Json(report?)).into_response())
+    let etag = etag::named(format!("\"{tag}\""));
+    Ok((AppendHeaders([etag]), Json(report?)).into_response())
 }
 
-fn etag(tag: &str) -> (HeaderName, HeaderValue) {
-    let value = HeaderValue::try_from(format!("\"{tag}\""));
-    let value = value.unwrap_or_else(|_| HeaderValue::from_static("\"\""));
-    (header::ETAG, value)
+fn within_bounds(at: usize, change: &EditKey) -> Answer<()> {
+    let value = change.value.as_deref().unwrap_or_default();
+    if value.chars().count() > MOST_VALUE || value.contains('\0') {
+        return Err(ApiError::part(
+            ProblemCode::Invalid,
+            format!("/changes/{at}/value"),
+            format!("a value has at most {MOST_VALUE} characters, and no NUL among them"),
+        ));
+    }
+    Ok(())
 }
 
 /// What can be in this machine's config
