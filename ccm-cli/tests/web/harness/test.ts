@@ -1,0 +1,47 @@
+// What every test is given: a machine of its own, and browsers that are signed in to it.
+
+import { type Browser, type BrowserContext, type Page, test as base } from "@playwright/test";
+
+import { Machine, type MachineOptions } from "./machine.ts";
+
+export { expect } from "@playwright/test";
+
+interface Fixtures {
+  /** What the machine is to be like. */
+  kind: MachineOptions;
+  machine: Machine;
+  /** The page, signed in, at the board. */
+  signedIn: Page;
+  /** Another browser that is signed in: another person, or the same one elsewhere. */
+  elsewhere: Page;
+}
+
+export const test = base.extend<Fixtures>({
+  kind: [{}, { option: true }],
+
+  machine: async ({ kind }, use) => {
+    const machine = await Machine.start(kind);
+    await use(machine);
+    await machine.end();
+  },
+
+  signedIn: async ({ machine, page }, use) => {
+    await page.goto(await machine.signInAddress());
+    await use(page);
+  },
+
+  elsewhere: async ({ machine, browser, contextOptions }, use) => {
+    const context = await another(browser, contextOptions);
+    const page = await context.newPage();
+    await page.goto(await machine.signInAddress());
+    await use(page);
+    await context.close();
+  },
+});
+
+async function another(
+  browser: Browser,
+  options: Parameters<Browser["newContext"]>[0],
+): Promise<BrowserContext> {
+  return browser.newContext(options);
+}
