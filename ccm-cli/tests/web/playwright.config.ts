@@ -23,5 +23,6 @@ export default defineConfig({
   projects: [
     { name: "flows", testDir: "flows" },
     { name: "screenshots", testDir: "screenshots" },
+    { name: "measure", testDir: "measure", use: { trace: "off", screenshot: "off" } },
   ],
 });

@@ -10,7 +10,7 @@ import { promisify } from "node:util";
 
 import createClient, { type Client } from "openapi-fetch";
 
-import type { paths } from "../generated/ccm.d.ts";
+import type { components, paths } from "../generated/ccm.d.ts";
 import { endProcessesOf } from "./processes.ts";
 import { CLAUDE, PROGRAMS } from "./programs.ts";
 import { Stub } from "./stub.ts";
@@ -22,6 +22,10 @@ const KEY = "sk-ant-dummy-00000000000000000000";
 export const PATIENCE = 60_000;
 
 export type Api = Client<paths>;
+export type NewTask = Omit<components["schemas"]["CreateTask"], "project_id">;
+
+/** How many tasks the API takes at once. */
+const BULK = 1000;
 
 /** Looks again and again until there is something. */
 export async function until<T>(what: string, look: () => Promise<T | undefined | false>): Promise<T> {
@@ -43,8 +47,8 @@ export interface MachineOptions {
   /** Where agents live. Only those in tmux have a terminal. */
   runtime?: "tmux" | "process";
   hostname?: string;
-  /** The programs, if not those of the developers' build. */
-  programs?: string;
+  /** Whether a model is there for its agents. */
+  model?: boolean;
 }
 
 export class Machine {
@@ -53,8 +57,7 @@ export class Machine {
 
   private constructor(
     readonly folder: string,
-    readonly stub: Stub,
-    private readonly programs: string,
+    private readonly model: Stub | undefined,
     private readonly environment: Record<string, string>,
   ) {}
 
@@ -62,15 +65,14 @@ export class Machine {
   static async start(options: MachineOptions = {}): Promise<Machine> {
     const folder = await realpath(await mkdtemp(path.join(tmpdir(), "ccm-web-")));
     for (const name of ["home", "tmp", "tmux", "work"]) await mkdir(path.join(folder, name));
-    const stub = await Stub.start(path.join(folder, "requests"));
+    const stub = options.model === false ? undefined : await Stub.start(path.join(folder, "requests"));
     const home = path.join(folder, "home");
     const approved = { approved: [KEY.slice(-20)], rejected: [] };
     const state = { hasCompletedOnboarding: true, customApiKeyResponses: approved };
     await writeFile(path.join(home, ".claude.json"), JSON.stringify(state));
-    const programs = options.programs ?? PROGRAMS;
     // Nothing of whoever runs this.
-    const machine = new Machine(folder, stub, programs, {
-      PATH: [programs, CLAUDE, process.env["PATH"]].join(path.delimiter),
+    const machine = new Machine(folder, stub, {
+      PATH: [PROGRAMS, CLAUDE, process.env["PATH"]].join(path.delimiter),
       HOME: home,
       CCM_HOME: path.join(folder, "ccm"),
       TMPDIR: path.join(folder, "tmp"),
@@ -78,7 +80,7 @@ export class Machine {
       CLAUDE_CODE_TMPDIR: path.join(folder, "tmp"),
       LANG: "C.UTF-8",
       TERM: "xterm-256color",
-      ANTHROPIC_BASE_URL: stub.url,
+      ANTHROPIC_BASE_URL: stub?.url ?? "",
       ANTHROPIC_API_KEY: KEY,
       CLAUDE_CODE_MAX_RETRIES: "1",
       CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: "1",
@@ -116,8 +118,18 @@ export class Machine {
     return path.join(this.folder, ...below);
   }
 
-  /** Where its page is. */
+  /** What answers its agents. */
+  get stub(): Stub {
+    if (this.model === undefined) throw new Error("this machine has no model");
+    return this.model;
+  }
+
+  /** Where its page is, by the name that browsers are signed in under. */
   get url(): string {
+    return `http://localhost:${new URL(this.apiUrl).port}`;
+  }
+
+  private get apiUrl(): string {
     if (this.info === undefined) throw new Error("no daemon runs");
     return `http://${this.info.address}`;
   }
@@ -133,7 +145,7 @@ export class Machine {
   }
 
   private async run(program: string, args: string[], cwd = this.path("work")): Promise<string> {
-    const ran = promisify(execFile)(path.join(this.programs, program), args, {
+    const ran = promisify(execFile)(path.join(PROGRAMS, program), args, {
       cwd,
       env: this.environment,
       timeout: PATIENCE,
@@ -146,7 +158,7 @@ export class Machine {
 
   /** Starts the daemon and waits until it is ready. */
   async startDaemon(): Promise<void> {
-    const child = spawn(path.join(this.programs, "ccm-daemon"), [], {
+    const child = spawn(path.join(PROGRAMS, "ccm-daemon"), [], {
       cwd: this.path("work"),
       env: this.environment,
       stdio: "ignore",
@@ -190,7 +202,7 @@ export class Machine {
   /** A client that may do everything. */
   async api(): Promise<Api> {
     const headers = { Authorization: await this.authorization() };
-    return createClient<paths>({ baseUrl: this.url, headers });
+    return createClient<paths>({ baseUrl: this.apiUrl, headers });
   }
 
   /** An address that signs one browser in. */
@@ -223,7 +235,7 @@ export class Machine {
     // The daemon first, or it would mend what is being taken down.
     await this.stopDaemon("SIGKILL");
     await endProcessesOf(this.path("ccm"));
-    await this.stub.end();
+    await this.model?.end();
     await rm(this.folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 });
   }
 }
@@ -243,12 +255,28 @@ export class Project {
   }
 
   /** Puts a task in the queue and returns its id. */
-  async task(text: string, more: { title?: string; max_retries?: number } = {}): Promise<string> {
+  async task(text: string, more: Omit<NewTask, "text"> = {}): Promise<string> {
     const api = await this.machine.api();
     const body = { project_id: this.id, text, ...more };
     const { data, error } = await api.POST("/api/v1/tasks", { body });
     if (data === undefined) throw new Error(JSON.stringify(error));
     return data.id;
+  }
+
+  /** Puts many tasks in the queue, the last one first in lists. */
+  async tasks(count: number, make: (number: number) => NewTask): Promise<void> {
+    const api = await this.machine.api();
+    for (let done = 0; done < count; done += BULK) {
+      const length = Math.min(BULK, count - done);
+      const tasks = Array.from({ length }, (_, at) => ({ project_id: this.id, ...make(done + at) }));
+      const { error } = await api.POST("/api/v1/tasks/bulk", { body: { tasks } });
+      if (error !== undefined) throw new Error(JSON.stringify(error));
+    }
+  }
+
+  /** Keeps its queue from being worked off. */
+  async pause(): Promise<void> {
+    await this.machine.ccm(["project", "pause"], this.folder);
   }
 
   /** Writes a file into the project's folder. */

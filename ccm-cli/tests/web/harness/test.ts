@@ -1,6 +1,6 @@
 // What every test is given: a machine of its own, and browsers that are signed in to it.
 
-import { type Browser, type BrowserContext, type Page, test as base } from "@playwright/test";
+import { type Page, test as base } from "@playwright/test";
 
 import { Machine, type MachineOptions } from "./machine.ts";
 
@@ -25,23 +25,20 @@ export const test = base.extend<Fixtures>({
     await machine.end();
   },
 
+  baseURL: async ({ machine }, use) => {
+    await use(machine.url);
+  },
+
   signedIn: async ({ machine, page }, use) => {
     await page.goto(await machine.signInAddress());
     await use(page);
   },
 
   elsewhere: async ({ machine, browser, contextOptions }, use) => {
-    const context = await another(browser, contextOptions);
+    const context = await browser.newContext(contextOptions);
     const page = await context.newPage();
     await page.goto(await machine.signInAddress());
     await use(page);
     await context.close();
   },
 });
-
-async function another(
-  browser: Browser,
-  options: Parameters<Browser["newContext"]>[0],
-): Promise<BrowserContext> {
-  return browser.newContext(options);
-}
