@@ -18,7 +18,7 @@ pub(crate) fn measure(build: &Build, busy: Duration, report: &mut Report) {
     let folder = TempDir::with_prefix("ccm-bench-").unwrap();
     let figures = folder.path().join("figures");
     let status = Command::new("npx")
-        .args(["playwright", "test", "--project", "measure"])
+        .args(["playwright", "test", "--project=measure"])
         .args(["--workers", "1"])
         .current_dir(TESTS)
         .env("CCM_PROGRAMS", build.dir())
