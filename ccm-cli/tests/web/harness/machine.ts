@@ -144,6 +144,18 @@ export class Machine {
     return this.run("ccm", args, cwd);
   }
 
+  /** Runs a command of tmux at the server of the agents. */
+  async tmux(args: string[]): Promise<string> {
+    const command = ["-N", "-L", "ccm-test", ...args];
+    const { stdout } = await promisify(execFile)("tmux", command, { env: this.environment });
+    return stdout;
+  }
+
+  /** Writes a file into the machine's folder. */
+  async write(name: string, content: string): Promise<void> {
+    await writeFile(this.path(name), content);
+  }
+
   private async run(program: string, args: string[], cwd = this.path("work")): Promise<string> {
     const ran = promisify(execFile)(path.join(PROGRAMS, program), args, {
       cwd,

@@ -2,6 +2,7 @@
 
 import { type Page, test as base } from "@playwright/test";
 
+import { takePageFromFolder } from "./files.ts";
 import { Machine, type MachineOptions } from "./machine.ts";
 
 export { expect } from "@playwright/test";
@@ -29,6 +30,11 @@ export const test = base.extend<Fixtures>({
     await use(machine.url);
   },
 
+  context: async ({ context }, use) => {
+    await takePageFromFolder(context);
+    await use(context);
+  },
+
   signedIn: async ({ machine, page }, use) => {
     await page.goto(await machine.signInAddress());
     await use(page);
@@ -36,6 +42,7 @@ export const test = base.extend<Fixtures>({
 
   elsewhere: async ({ machine, browser, contextOptions }, use) => {
     const context = await browser.newContext(contextOptions);
+    await takePageFromFolder(context);
     const page = await context.newPage();
     await page.goto(await machine.signInAddress());
     await use(page);
