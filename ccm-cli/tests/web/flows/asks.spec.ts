@@ -97,23 +97,17 @@ test("who answers too late is told what somebody else said", async ({ machine, s
   await expect(late).toBeHidden();
 });
 
-test("a phone answers a question", async ({ browser, machine }) => {
-  const context = await browser.newContext({
-    viewport: { width: 390, height: 844 },
-    hasTouch: true,
-    isMobile: true,
-  });
-  const page = await context.newPage();
+test("a phone answers a question", async ({ machine, stranger }) => {
+  const page = await stranger({ viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true });
   await page.goto(await machine.signInAddress());
   const project = await machine.project("shop");
   await project.task(script(bash("touch made"), say("it is made")));
   const ask = question(page, "Bash: touch made");
   const allow = ask.getByRole("button", { name: "Allow" });
   await expect(allow).toBeInViewport();
-  const wide = () => page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
-  expect(await wide(), "nothing sticks out").toBe(false);
+  const sticksOut = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
+  expect(sticksOut, "the page is wider than the phone").toBe(false);
   await allow.tap();
   await expect(ask).toBeHidden();
   await expect.poll(() => project.read("made")).toBeDefined();
-  await context.close();
 });

@@ -42,7 +42,7 @@ for (const colorScheme of ["light", "dark"] as const) {
       }
     });
 
-    test("what comes and goes", async ({ machine, signedIn: page, browser, contextOptions }) => {
+    test("what comes and goes", async ({ machine, signedIn: page, stranger }) => {
       await busy(machine);
       await page.goto("/");
       await question(page, "Bash: rsync").getByRole("button", { name: "Deny with words" }).click();
@@ -59,12 +59,10 @@ for (const colorScheme of ["light", "dark"] as const) {
       await expect(page.getByText("No contact with the daemon")).toBeVisible();
       expect.soft(await violations(page), "the daemon is away").toEqual([]);
       await machine.startDaemon();
-      const context = await browser.newContext(contextOptions);
-      const stranger = await context.newPage();
-      await stranger.goto(machine.url);
-      await expect(stranger.getByRole("heading", { level: 1 })).toBeVisible();
-      expect.soft(await violations(stranger), "not signed in").toEqual([]);
-      await context.close();
+      const other = await stranger();
+      await other.goto("/");
+      await expect(other.getByRole("heading", { level: 1 })).toBeVisible();
+      expect.soft(await violations(other), "not signed in").toEqual([]);
     });
   });
 }

@@ -8,7 +8,7 @@ test("a browser that is not signed in is told what to do", async ({ page }) => {
   await expect(page.getByText("ccm ui").first()).toBeVisible();
 });
 
-test("a code signs one browser in, once, and it stays so", async ({ machine, page, browser }) => {
+test("a code signs one browser in, once, and it stays so", async ({ machine, page, stranger }) => {
   const address = await machine.signInAddress();
   await page.goto(address);
   await expect(page.getByText("not signed in")).toBeHidden();
@@ -16,10 +16,8 @@ test("a code signs one browser in, once, and it stays so", async ({ machine, pag
   await expect(page.getByText("testbox").first()).toBeVisible();
   await page.goto("/");
   await expect(page.getByText("testbox").first()).toBeVisible();
-  const context = await browser.newContext();
-  const other = await context.newPage();
+  const other = await stranger();
   await other.goto(address);
   await expect(other.getByText("used already")).toBeVisible();
   await expect(other.getByText("ccm ui").first()).toBeVisible();
-  await context.close();
 });

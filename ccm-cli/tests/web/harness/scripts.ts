@@ -19,6 +19,11 @@ export function stall(gate: string, text: string): string {
   return `@stall ${gate} ${text}`;
 }
 
+/** Nothing is answered until the gate was opened; then what the next line says. */
+export function hold(gate: string): string {
+  return `@hold ${gate}`;
+}
+
 export interface Choice {
   question: string;
   options: string[];

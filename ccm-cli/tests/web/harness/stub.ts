@@ -14,6 +14,7 @@ export interface ToolResult {
 
 interface Block {
   type: string;
+  tool_use_id?: string;
   text?: string;
   content?: string | Block[];
   is_error?: boolean;
@@ -57,7 +58,7 @@ export class Stub {
         for (const block of message.content) {
           if (block.type !== "tool_result") continue;
           const result = { text: textOf(block.content), isError: block.is_error === true };
-          seen.set(JSON.stringify(block), result);
+          seen.set(block.tool_use_id ?? "", result);
         }
       }
     }

@@ -83,17 +83,15 @@ async function agentOf(machine: Machine, project: string): Promise<string> {
   return agent.id;
 }
 
-test("what is not there, and who may not look", async ({ machine, signedIn: page, browser }) => {
+test("what is not there, and who may not look", async ({ signedIn: page, stranger }) => {
   await visit(page, "/tasks/00000000-0000-7000-8000-000000000000", "gone-task");
   await visit(page, "/projects/00000000-0000-7000-8000-000000000000", "gone-project");
   await visit(page, "/agents/00000000-0000-7000-8000-000000000000", "gone-agent");
   await visit(page, "/tasks/nonsense", "nonsense-task");
   await visit(page, "/asks/nothing/here", "no-such-page");
-  const context = await browser.newContext();
-  const stranger = await context.newPage();
-  await visit(stranger, `${machine.url}/`, "signed-out");
-  await visit(stranger, `${machine.url}/sign-in?code=00000000000000000000000000000000`, "code-refused");
-  await context.close();
+  const other = await stranger();
+  await visit(other, "/", "signed-out");
+  await visit(other, `/sign-in?code=${"0".repeat(32)}`, "code-refused");
 });
 
 test("the daemon is away", async ({ machine, signedIn: page }) => {
