@@ -16,6 +16,8 @@ class Route {
       if (!link || !plain || event.defaultPrevented || link.target !== "" || link.hasAttribute("download")) return;
       const to = new URL(link.href);
       if (to.origin !== location.origin || !isOwn(to.pathname)) return;
+      // To another place of the same view, which the browser finds itself.
+      if (to.hash !== "" && to.pathname + to.search === location.pathname + location.search) return;
       event.preventDefault();
       this.go(to.pathname + to.search);
     });
