@@ -34,3 +34,5 @@ mod reload;
 mod security;
 mod tasks;
 mod terminal;
+#[cfg(feature = "web-ui")]
+mod web;
