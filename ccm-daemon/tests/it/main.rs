@@ -33,4 +33,5 @@ mod reference;
 mod reload;
 mod security;
 mod tasks;
+mod templates;
 mod terminal;
