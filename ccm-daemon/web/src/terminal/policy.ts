@@ -3,22 +3,21 @@
  * kinds of its own as it runs.
  */
 
-/** A document whose style elements know the number: what xterm.js takes instead of the page's own. */
-export function numbered(): Document {
+/** What `make` does, with style elements that know the number. xterm.js has an option for this, which it does not use for all. */
+export function numbered(make: () => void): void {
   const nonce = document.querySelector<HTMLElement>("meta[property='csp-nonce']")?.nonce ?? "";
-  return new Proxy(document, {
-    get(target, name) {
-      if (name === "createElement") {
-        return (kind: string) => {
-          const element = target.createElement(kind);
-          if (element instanceof HTMLStyleElement) element.nonce = nonce;
-          return element;
-        };
-      }
-      const value: unknown = Reflect.get(target, name, target);
-      return typeof value === "function" ? (value.bind(target) as unknown) : value;
-    },
-  });
+  const plain = document.createElement.bind(document);
+  document.createElement = (kind: string, options?: ElementCreationOptions) => {
+    const element = plain(kind, options);
+    if (element instanceof HTMLStyleElement) element.nonce = nonce;
+    return element;
+  };
+  try {
+    make();
+  } finally {
+    // What is its own hides the prototype's.
+    Reflect.deleteProperty(document, "createElement");
+  }
 }
 
 /**

@@ -35,7 +35,6 @@ export class Picture {
     hands: Hands,
   ) {
     this.#terminal = new Terminal({
-      documentOverride: numbered(),
       fontFamily: getComputedStyle(host).getPropertyValue("--mono"),
       fontSize: READABLE_PX,
       scrollback: SCROLLBACK,
@@ -45,7 +44,7 @@ export class Picture {
       minimumContrastRatio: 4.5,
       logLevel: "off",
     });
-    this.#terminal.open(host);
+    numbered(() => this.#terminal.open(host));
     this.paint();
     this.#terminal.onData((text) => this.#typing && hands.typed(text));
     this.#terminal.attachCustomKeyEventHandler((event) => this.#isForTerminal(event, hands));
