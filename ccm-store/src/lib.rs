@@ -35,6 +35,7 @@ mod ready;
 mod runs;
 mod store;
 mod systems;
+mod task_lists;
 mod tasks;
 mod values;
 mod writer;

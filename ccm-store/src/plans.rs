@@ -1,17 +1,18 @@
 //! Tests that the statements people wait for walk along indexes and look at nothing else.
 
 use ccm_core::id::{AgentId, AskId, ProjectId, RunId, TaskId};
-use ccm_core::store::{AskQuery, EventQuery, QueueQuery, RunQuery, TaskQuery};
-use ccm_core::task::{Rank, Spot, TaskStateName};
+use ccm_core::store::{AskQuery, EventQuery, QueueQuery, RunQuery, TaskFilter, TaskQuery};
+use ccm_core::task::{Rank, Spot, TaskStateName, Words};
 use ccm_core::time::Timestamp;
 use sea_orm::sea_query::Value;
 
 use crate::reader::Reader;
+use crate::task_lists::Stretch;
 use crate::writer::{
     Look, OPEN_ASKS_OF, OPEN_INPUTS_OF, OPEN_RUNS_OF, PROMOTE, along_queue, asks_of_requests,
     circles, oldest, run_of, shift, unblock,
 };
-use crate::{SqliteStore, events, lists, queue, ready, tasks};
+use crate::{SqliteStore, events, lists, queue, ready, task_lists, tasks};
 
 /// The steps of a statement.
 async fn steps(reader: &Reader, (sql, values): (String, Vec<Value>)) -> Vec<String> {
@@ -46,11 +47,15 @@ async fn readers_walk_along_indexes() {
     let reader = &store.reader;
     let project = ProjectId::new();
     let task_query = |project, states, before| {
-        lists::task_page(&TaskQuery {
-            project,
-            states,
+        task_lists::task_page(&TaskQuery {
+            filter: TaskFilter {
+                project,
+                states,
+                ..TaskFilter::default()
+            },
             before,
             limit: 50,
+            ..TaskQuery::default()
         })
     };
     let open = vec![TaskStateName::Queued, TaskStateName::Running];
@@ -83,6 +88,49 @@ async fn readers_walk_along_indexes() {
     .await;
     let one = (tasks::select("task.id = ?"), vec![vec![0_u8].into()]);
     check(reader, one, &by_id).await;
+}
+
+#[tokio::test]
+async fn looking_into_tasks_keeps_to_a_stretch() {
+    let store = SqliteStore::in_memory().await.unwrap();
+    let reader = &store.reader;
+    let stretch = Stretch {
+        before: Some(TaskId::new()),
+        from: Some(TaskId::new()),
+    };
+    let filter = |project, states| TaskFilter {
+        project,
+        states,
+        words: Some(Words::new("a é").unwrap()),
+        tag: Some("t".to_owned()),
+        created_by: Some("me".to_owned()),
+    };
+    let open = vec![TaskStateName::Queued, TaskStateName::Running];
+    for (filter, step) in [
+        (
+            filter(None, vec![]),
+            "SEARCH task USING INDEX sqlite_autoindex_task_1 (id>? AND id<?)",
+        ),
+        (
+            filter(None, open),
+            "SEARCH task USING INDEX task_state (state=? AND id>? AND id<?)",
+        ),
+        (
+            filter(Some(ProjectId::new()), vec![]),
+            "SEARCH task USING INDEX task_list (project_id=? AND state=? AND id>? AND id<?)",
+        ),
+    ] {
+        let found = task_lists::found_in(&filter, stretch, 50);
+        let sorted = steps(reader, found.clone()).await;
+        assert!(
+            !sorted.iter().any(|step| step.contains("TEMP B-TREE")),
+            "{sorted:#?}"
+        );
+        check(reader, found, &[step]).await;
+        check(reader, task_lists::count_in(&filter, stretch), &[step]).await;
+    }
+    let next = ["SEARCH task USING COVERING INDEX sqlite_autoindex_task_1 (id<?)"];
+    check(reader, task_lists::further(stretch.before, 50), &next).await;
 }
 
 #[tokio::test]
@@ -121,6 +169,7 @@ async fn a_place_in_a_queue_is_found_at_any_length_of_it() {
             project,
             after,
             limit: 50,
+            cut: None,
         })
     };
     check(reader, page(None), &[whole]).await;

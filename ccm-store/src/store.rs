@@ -11,7 +11,7 @@ use ccm_core::run::Run;
 use ccm_core::store::{
     AskQuery, Claim, Claimed, Counts, CreateTasks, Created, EventQuery, Finish, Intake, LogRange,
     Message, NewProject, Page, QueueQuery, Ready, Registered, Reply, ReplyEffect, RunQuery, Store,
-    TaskEdit, TaskMove, TaskQuery,
+    TaskEdit, TaskFilter, TaskMove, TaskQuery,
 };
 use ccm_core::system::System;
 use ccm_core::task::{CancelEffect, Setback, StopIntent, Task};
@@ -113,6 +113,10 @@ impl Store for SqliteStore {
 
     async fn tasks(&self, query: &TaskQuery) -> Result<Page<Task>> {
         self.reader.tasks(query).await
+    }
+
+    async fn count_tasks(&self, filter: &TaskFilter) -> Result<u64> {
+        self.reader.count_tasks(filter).await
     }
 
     async fn cancel_task(

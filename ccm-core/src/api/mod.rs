@@ -27,8 +27,8 @@ pub use status::{
     ShutdownReport, Status, System,
 };
 pub use task::{
-    BulkCreate, BulkCreated, BulkIds, BulkResult, BulkResults, CancelAnswer, CreateTask, EditTask,
-    MAX_BULK, MoveEnd, MoveTask, Task,
+    BulkCreate, BulkCreated, BulkIds, BulkResult, BulkResults, CancelAnswer, CreateTask, CutField,
+    EditTask, MAX_BULK, MoveEnd, MoveTask, Task,
 };
 pub use terminal::{
     TERMINAL_PROTOCOL, TerminalClose, TerminalCursor, TerminalInput, TerminalMessage,
@@ -59,4 +59,8 @@ pub struct Page<T> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<shapes::PageToken>, nullable = false))]
     pub next_page_token: Option<String>,
+    /// How many objects the whole list has, whatever part this is. Only there if it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub total: Option<u64>,
 }

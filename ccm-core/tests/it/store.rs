@@ -32,6 +32,7 @@ mod suite {
             include_str!("../../src/testing/conformance/store/projects.rs"),
             include_str!("../../src/testing/conformance/store/agents.rs"),
             include_str!("../../src/testing/conformance/store/tasks.rs"),
+            include_str!("../../src/testing/conformance/store/lists.rs"),
             include_str!("../../src/testing/conformance/store/edits.rs"),
             include_str!("../../src/testing/conformance/store/queue.rs"),
             include_str!("../../src/testing/conformance/store/dispatch.rs"),

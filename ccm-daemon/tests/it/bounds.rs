@@ -52,6 +52,18 @@ async fn a_query_has_limits() {
             format!("/api/v1/tasks?state={}", many(65)),
         ),
         (
+            "/api/v1/tasks?skip=1000000".to_owned(),
+            "/api/v1/tasks?skip=1000001".to_owned(),
+        ),
+        (
+            "/api/v1/tasks?text_limit=10000".to_owned(),
+            "/api/v1/tasks?text_limit=10001".to_owned(),
+        ),
+        (
+            format!("/api/v1/tasks?q={}", "a".repeat(200)),
+            format!("/api/v1/tasks?q={}", "a".repeat(201)),
+        ),
+        (
             format!("/api/v1/projects?name={}", "a".repeat(4096)),
             format!("/api/v1/projects?name={}", "a".repeat(4097)),
         ),

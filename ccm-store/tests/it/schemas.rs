@@ -319,10 +319,8 @@ async fn seed_1(store: &dyn Store) {
 /// Everything that can be read, as text.
 async fn everything(store: &dyn Store) -> String {
     let tasks = TaskQuery {
-        project: None,
-        states: vec![],
-        before: None,
         limit: 100,
+        ..TaskQuery::default()
     };
     let runs = RunQuery {
         task: None,
@@ -350,6 +348,7 @@ async fn everything(store: &dyn Store) -> String {
             project: project.id,
             after: None,
             limit: 100,
+            cut: None,
         };
         queues.extend(store.queue(&query).await.unwrap().items);
     }

@@ -31,7 +31,7 @@ use ccm_core::run::Run;
 use ccm_core::store::{
     AskQuery, Claim, Claimed, Counts, CreateTasks, Created, EventQuery, Finish, Intake, LogRange,
     Message, NewProject, Page, QueueQuery, Ready, Registered, Reply, ReplyEffect, RunQuery,
-    TaskEdit, TaskMove, TaskQuery,
+    TaskEdit, TaskFilter, TaskMove, TaskQuery,
 };
 use ccm_core::system::System;
 use ccm_core::task::{CancelEffect, Setback, StopIntent, Task};
@@ -354,6 +354,10 @@ impl Store for JournalStore {
 
     async fn tasks(&self, query: &TaskQuery) -> Result<Page<Task>> {
         self.look().await?.memory.tasks(query).await
+    }
+
+    async fn count_tasks(&self, filter: &TaskFilter) -> Result<u64> {
+        self.look().await?.memory.count_tasks(filter).await
     }
 
     async fn queue(&self, query: &QueueQuery) -> Result<Page<Task>> {

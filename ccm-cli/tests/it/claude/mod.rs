@@ -117,6 +117,19 @@ impl<'a> Claude<'a> {
         command
     }
 
+    /// What it has written down of a session so far.
+    pub(crate) fn kept(&self, session: &str) -> String {
+        let projects = std::fs::read_dir(self.machine.path("home/.claude/projects"));
+        let mut files = projects
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|project| project.path().join(format!("{session}.jsonl")));
+        files
+            .find_map(|file| std::fs::read_to_string(file).ok())
+            .unwrap_or_default()
+    }
+
     /// Starts it headless in the folder, as a new session.
     #[track_caller]
     pub(crate) fn start(&self, folder: &Path, mode: &str) -> Session {

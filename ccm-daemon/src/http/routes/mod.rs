@@ -33,5 +33,6 @@ fn whole<T>(items: Vec<T>) -> Page<T> {
     Page {
         items,
         next_page_token: None,
+        total: None,
     }
 }

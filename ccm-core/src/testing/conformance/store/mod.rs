@@ -6,6 +6,7 @@ mod dispatch;
 mod edits;
 mod finish;
 mod inputs;
+mod lists;
 mod log;
 mod projects;
 mod queue;
@@ -24,6 +25,7 @@ pub use dispatch::*;
 pub use edits::*;
 pub use finish::*;
 pub use inputs::*;
+pub use lists::*;
 pub use log::*;
 pub use projects::*;
 pub use queue::*;
@@ -37,7 +39,7 @@ use crate::project::Project;
 use crate::run::{Outcome, Usage, Verdict};
 use crate::store::{
     Claim, Claimed, CreateTasks, EventQuery, Finish, NewProject, NewTask, Registered, Store,
-    TaskQuery,
+    TaskFilter, TaskQuery,
 };
 use crate::system::{System, SystemKind};
 use crate::task::{Task, TaskSpec, TaskText};
@@ -107,6 +109,10 @@ macro_rules! for_each_store_case {
             retry_queues_an_ended_task
             retry_keeps_not_before
             retry_refuses_what_is_open
+            a_list_is_what_its_filter_says
+            words_are_found_as_they_are_written
+            a_list_can_begin_further_on
+            a_list_can_be_cut
             edit_changes_what_it_says
             edit_of_nothing_changes_nothing
             edit_compares_the_revision
@@ -381,9 +387,14 @@ fn end(verdict: Verdict) -> Finish {
 
 fn all_tasks() -> TaskQuery {
     TaskQuery {
-        project: None,
-        states: Vec::new(),
-        before: None,
         limit: 1_000,
+        ..TaskQuery::default()
+    }
+}
+
+fn of_project(id: ProjectId) -> TaskFilter {
+    TaskFilter {
+        project: Some(id),
+        ..TaskFilter::default()
     }
 }

@@ -16,7 +16,7 @@ use crate::run::Run;
 use crate::store::{
     AskQuery, Claim, Claimed, Counts, CreateTasks, Created, EventQuery, Finish, Intake, LogRange,
     Message, NewProject, Page, QueueQuery, Ready, Registered, Reply, ReplyEffect, RunQuery, Store,
-    TaskEdit, TaskMove, TaskQuery,
+    TaskEdit, TaskFilter, TaskMove, TaskQuery,
 };
 use crate::system::System;
 use crate::task::{CancelEffect, Setback, StopIntent, Task};
@@ -116,6 +116,10 @@ impl Store for MemoryStore {
 
     async fn tasks(&self, query: &TaskQuery) -> Result<Page<Task>> {
         Ok(self.lock().tasks(query))
+    }
+
+    async fn count_tasks(&self, filter: &TaskFilter) -> Result<u64> {
+        Ok(self.lock().count_tasks(filter))
     }
 
     async fn cancel_task(
