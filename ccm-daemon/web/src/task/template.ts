@@ -6,7 +6,7 @@ type Values = Record<string, string>;
 /** The places of a template that need a value and have none. */
 export function missing({ variables }: Template, values: Values): Values {
   const empty = variables.filter(({ name, default: given }) => given == null && (values[name] ?? "") === "");
-  return Object.fromEntries(empty.map(({ name }) => [name, "It needs a value."]));
+  return Object.fromEntries(empty.map(({ name }) => [name, "The template has nothing to put there."]));
 }
 
 /** The request that fills a template in. A place that was left as it is gets its default from the template itself. */
