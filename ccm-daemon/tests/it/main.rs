@@ -12,6 +12,7 @@ mod docs;
 mod doctor;
 mod events;
 mod harness;
+mod interrupt;
 mod json_schema;
 mod listen;
 mod lists;
