@@ -10,6 +10,7 @@ pub(super) mod health;
 pub(super) mod metrics;
 pub(super) mod projects;
 pub(super) mod runs;
+pub(super) mod stats;
 pub(super) mod status;
 pub(super) mod systems;
 pub(super) mod tasks;
