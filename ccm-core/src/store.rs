@@ -20,6 +20,7 @@ use crate::project::Project;
 use crate::reason::Reason;
 use crate::run::{Checkpoint, Observation, Outcome, Run, Usage};
 use crate::scheduler::Candidate;
+use crate::stats::{Bucket, StatsQuery};
 use crate::system::System;
 use crate::task::{
     CancelEffect, Place, Setback, SpecEdit, Spot, StopIntent, Task, TaskSpec, TaskStateName,
@@ -308,6 +309,9 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Runs, newest first.
     async fn runs(&self, query: &RunQuery) -> Result<Page<Run>>;
+
+    /// What happened in each part of a time. Looks at what happened in that time and at nothing else.
+    async fn stats(&self, query: &StatsQuery) -> Result<Vec<Bucket>>;
 
     // --- asks and inputs ---
 

@@ -11,6 +11,7 @@ mod project;
 mod run;
 #[cfg(feature = "openapi")]
 pub mod shapes;
+mod stats;
 mod status;
 mod task;
 mod template;
@@ -25,6 +26,7 @@ pub use config::{Config, ConfigApplied, ConfigKey, ConfigOrigin, EditConfig, Edi
 pub use problem::{Problem, ProblemCode, ProblemPart};
 pub use project::{CreateProject, Project, ProjectState, RegisteredProject, Trust, TrustProject};
 pub use run::{Run, RunStateName};
+pub use stats::{Stats, StatsBucket};
 pub use status::{
     Check, CheckStatus, ConfigChange, Health, LogPlace, QueueStatus, Readiness, Reload, Shutdown,
     ShutdownReport, Status, System,

@@ -38,6 +38,7 @@ mod suite {
             include_str!("../../src/testing/conformance/store/dispatch.rs"),
             include_str!("../../src/testing/conformance/store/runs.rs"),
             include_str!("../../src/testing/conformance/store/finish.rs"),
+            include_str!("../../src/testing/conformance/store/stats.rs"),
             include_str!("../../src/testing/conformance/store/asks.rs"),
             include_str!("../../src/testing/conformance/store/inputs.rs"),
             include_str!("../../src/testing/conformance/store/interrupts.rs"),

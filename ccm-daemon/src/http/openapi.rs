@@ -62,6 +62,7 @@ struct Api;
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     let v1 = OpenApiRouter::new()
         .merge(routes::status::routes())
+        .merge(routes::stats::routes())
         .merge(routes::access::routes())
         .merge(routes::config::routes())
         .merge(routes::systems::routes())

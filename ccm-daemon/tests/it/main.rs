@@ -33,6 +33,7 @@ mod readers;
 mod reference;
 mod reload;
 mod security;
+mod stats;
 mod tasks;
 mod templates;
 mod terminal;

@@ -5,6 +5,7 @@ mod m0002_asks;
 mod m0003_wishes;
 mod m0004_ranks;
 mod m0005_interrupts;
+mod m0006_times;
 
 use sea_orm_migration::{MigrationTrait, MigratorTraitSelf};
 
@@ -25,6 +26,7 @@ impl MigratorTraitSelf for Migrations {
             Box::new(m0003_wishes::Migration),
             Box::new(m0004_ranks::Migration),
             Box::new(m0005_interrupts::Migration),
+            Box::new(m0006_times::Migration),
         ]
     }
 }

@@ -11,6 +11,7 @@ pub(super) mod interrupt;
 pub(super) mod metrics;
 pub(super) mod projects;
 pub(super) mod runs;
+pub(super) mod stats;
 pub(super) mod status;
 pub(super) mod systems;
 pub(super) mod tasks;

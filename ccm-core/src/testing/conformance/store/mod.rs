@@ -12,6 +12,7 @@ mod log;
 mod projects;
 mod queue;
 mod runs;
+mod stats;
 mod tasks;
 
 use std::path::PathBuf;
@@ -32,6 +33,7 @@ pub use log::*;
 pub use projects::*;
 pub use queue::*;
 pub use runs::*;
+pub use stats::*;
 pub use tasks::*;
 
 use super::{refused, soon};
@@ -161,6 +163,8 @@ macro_rules! for_each_store_case {
             the_first_outcome_counts
             a_late_finish_is_superseded
             a_wrong_token_ends_no_run
+            stats_tell_when_what_happened
+            stats_count_a_task_once
             take_in_makes_asks
             a_request_is_asked_once
             every_ask_needs_an_id

@@ -13,6 +13,7 @@ use crate::input::{Input, InputState};
 use crate::project::Project;
 use crate::reason::Reason;
 use crate::run::Run;
+use crate::stats::{Bucket, StatsQuery};
 use crate::store::{
     AskQuery, Claim, Claimed, Counts, CreateTasks, Created, EventQuery, Finish, Intake, Interrupt,
     Interrupted, LogRange, Message, NewProject, Page, QueueQuery, Ready, Registered, Reply,
@@ -229,6 +230,10 @@ impl Store for MemoryStore {
 
     async fn runs(&self, query: &RunQuery) -> Result<Page<Run>> {
         Ok(self.lock().runs(query))
+    }
+
+    async fn stats(&self, query: &StatsQuery) -> Result<Vec<Bucket>> {
+        Ok(self.lock().stats(query))
     }
 
     async fn ask(&self, id: AskId) -> Result<Ask> {
