@@ -13,6 +13,7 @@ mod run;
 pub mod shapes;
 mod status;
 mod task;
+mod template;
 mod terminal;
 
 pub use access::{AuditEntry, Session, SignInCode};
@@ -29,6 +30,9 @@ pub use status::{
 pub use task::{
     BulkCreate, BulkCreated, BulkIds, BulkResult, BulkResults, CancelAnswer, CreateTask, CutField,
     EditTask, MAX_BULK, MoveEnd, MoveTask, Task,
+};
+pub use template::{
+    RenderTemplate, RenderedTemplate, Template, TemplateInput, TemplateValue, TemplateVariable,
 };
 pub use terminal::{
     TERMINAL_PROTOCOL, TerminalClose, TerminalCursor, TerminalInput, TerminalMessage,

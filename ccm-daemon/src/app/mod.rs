@@ -11,6 +11,7 @@ mod reload;
 mod runs;
 mod status;
 mod tasks;
+mod templates;
 mod terminal;
 
 use std::net::SocketAddr;
@@ -35,6 +36,7 @@ use crate::settings::Settings;
 
 use load::Load;
 pub(crate) use projects::Refusal;
+pub(crate) use templates::NotRendered;
 use terminal::Seats;
 pub(crate) use terminal::{MOST_VIEWERS, Seat};
 

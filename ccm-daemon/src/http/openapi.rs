@@ -67,6 +67,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(routes::systems::routes())
         .merge(routes::projects::routes())
         .merge(routes::trust::routes())
+        .merge(routes::templates::routes())
         .merge(routes::agents::routes())
         .merge(routes::terminal::routes())
         .merge(routes::asks::routes())

@@ -33,4 +33,7 @@ mod reference;
 mod reload;
 mod security;
 mod tasks;
+mod templates;
 mod terminal;
+#[cfg(feature = "web-ui")]
+mod web;

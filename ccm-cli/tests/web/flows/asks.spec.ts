@@ -2,7 +2,7 @@
 
 import { note, question, questions } from "../harness/page.ts";
 import { bash, choices, say, script } from "../harness/scripts.ts";
-import { expect, test } from "../harness/test.ts";
+import { expect, signIn, test } from "../harness/test.ts";
 
 test("a permission is given, and the agent goes on", async ({ machine, signedIn: page }) => {
   const project = await machine.project("shop");
@@ -99,7 +99,7 @@ test("who answers too late is told what somebody else said", async ({ machine, s
 
 test("a phone answers a question", async ({ machine, stranger }) => {
   const page = await stranger({ viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true });
-  await page.goto(await machine.signInAddress());
+  await signIn(page, machine);
   const project = await machine.project("shop");
   await project.task(script(bash("touch made"), say("it is made")));
   const ask = question(page, "Bash: touch made");

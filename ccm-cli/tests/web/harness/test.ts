@@ -2,7 +2,7 @@
 
 import { type BrowserContext, type BrowserContextOptions, type Page, test as base } from "@playwright/test";
 
-import { takePageFromFolder } from "./files.ts";
+import { openAgainFromFolder, takePageFromFolder } from "./files.ts";
 import { Machine, type MachineOptions } from "./machine.ts";
 
 export { expect } from "@playwright/test";
@@ -17,6 +17,12 @@ interface Fixtures {
   signedIn: Page;
   /** Another browser that is signed in: another person, or the same one elsewhere. */
   elsewhere: Page;
+}
+
+/** Signs a browser in, as `ccm ui` does. */
+export async function signIn(page: Page, machine: Machine): Promise<void> {
+  await page.goto(await machine.signInAddress());
+  await openAgainFromFolder(page);
 }
 
 export const test = base.extend<Fixtures>({
@@ -50,13 +56,13 @@ export const test = base.extend<Fixtures>({
   },
 
   signedIn: async ({ machine, page }, use) => {
-    await page.goto(await machine.signInAddress());
+    await signIn(page, machine);
     await use(page);
   },
 
   elsewhere: async ({ machine, stranger }, use) => {
     const page = await stranger();
-    await page.goto(await machine.signInAddress());
+    await signIn(page, machine);
     await use(page);
   },
 });

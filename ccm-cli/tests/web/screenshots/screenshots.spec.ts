@@ -12,6 +12,7 @@ import { expect, test } from "../harness/test.ts";
 
 const FOLDER = path.join(TARGET, "web/screenshots");
 const DESK = { width: 1280, height: 800 };
+const TALLEST = 2400;
 const PHONE = { width: 390, height: 844 };
 const LOOKS = [
   { look: "light", colorScheme: "light", viewport: DESK },
@@ -28,9 +29,13 @@ async function shoot(page: Page, name: string): Promise<void> {
     await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
     await page.setViewportSize(viewport);
     await expect(page.getByText(/^Loading /)).toHaveCount(0);
+    // As tall as what there is, so that what stands beside it stands beside all of it.
+    const { width, height } = viewport;
+    const tall = await page.evaluate(() => document.documentElement.scrollHeight);
+    await page.setViewportSize({ width, height: Math.min(Math.max(tall, height), TALLEST) });
     const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
     expect.soft(wide, `${name}, ${look}: sticks out to the right`).toBeLessThanOrEqual(0);
-    await page.screenshot({ path: path.join(FOLDER, `${name}.${look}.png`), fullPage: true, animations: "disabled" });
+    await page.screenshot({ path: path.join(FOLDER, `${name}.${look}.png`), animations: "disabled" });
   }
   await page.setViewportSize(DESK);
 }
@@ -99,6 +104,7 @@ test("the daemon is away", async ({ machine, signedIn: page }) => {
   for (const [address, name] of [["/", "board"], [`/tasks/${tasks.working}`, "task"], ["/tasks", "tasks"]] as const) {
     await page.goto(address);
     await expect(page.getByRole("heading", { level: 1 })).toBeVisible();
+    await expect(page.getByText(/^Loading /)).toHaveCount(0);
     await machine.stopDaemon();
     await expect(page.getByText("No contact with the daemon")).toBeVisible();
     await shoot(page, `away-${name}`);

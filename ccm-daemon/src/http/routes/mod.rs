@@ -13,6 +13,7 @@ pub(super) mod runs;
 pub(super) mod status;
 pub(super) mod systems;
 pub(super) mod tasks;
+pub(super) mod templates;
 pub(super) mod terminal;
 pub(super) mod trust;
 
