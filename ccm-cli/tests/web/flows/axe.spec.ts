@@ -11,6 +11,11 @@ test.describe.configure({ timeout: 300_000 });
 const PAGES = ["/", "/asks", "/tasks", "/tasks?state=failed", "/tasks/new", "/events", "/plots", "/sync", "/settings", "/changes"];
 const GONE = "00000000-0000-7000-8000-000000000000";
 
+test("axe finds what is wrong", async ({ signedIn: page }) => {
+  await page.evaluate(() => document.body.append(document.createElement("button")));
+  expect((await violations(page)).join()).toContain("button-name");
+});
+
 for (const colorScheme of ["light", "dark"] as const) {
   test.describe(colorScheme, () => {
     test.use({ colorScheme });

@@ -12,6 +12,8 @@ const OF_THE_DAEMON = /^\/(api|sign-in|problems|health|ready|metrics)(\/|$)/;
 
 export async function takePageFromFolder(context: BrowserContext): Promise<void> {
   if (FOLDER === undefined) return;
+  // To the browser, files from nowhere are from the internet, and those may not ask this machine.
+  await context.grantPermissions(["local-network-access"]);
   await context.route(
     (url) => !OF_THE_DAEMON.test(url.pathname),
     async (route) => {

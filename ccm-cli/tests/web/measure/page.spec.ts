@@ -4,15 +4,15 @@
 
 import { type BrowserContext, type CDPSession, type Page } from "@playwright/test";
 
+import { held, type Load, load, watchFrames, watchLongTasks } from "../harness/browser.ts";
+import { makeEvents } from "../harness/events.ts";
 import type { Api, Project } from "../harness/machine.ts";
 import { expect, test } from "../harness/test.ts";
-import { held, watchFrames, watchLongTasks } from "./browser.ts";
 import { median, percentile, report } from "./figures.ts";
 
 const TASKS = 100_000;
 const LOADS = 15;
 const SECONDS = Number(process.env["CCM_SECONDS"] ?? 60);
-const EVENTS_A_SECOND = 500;
 
 test.use({ kind: { model: false } });
 test.describe.configure({ mode: "default", timeout: 600_000 });
@@ -22,44 +22,6 @@ async function paused(machine: { commandProject(name: string, command: string[])
   const project = await machine.commandProject("shop", ["cat"]);
   await project.pause();
   return project;
-}
-
-interface Load {
-  /** Until the page shows what the machine has, and a frame with it was made. */
-  ready: number;
-  files: number;
-  answers: number;
-}
-
-/** Loads a page with nothing in the browser's cache and waits for `sign` to be in it. */
-async function load(page: Page, url: string, sign: string): Promise<Load> {
-  const cdp = await page.context().newCDPSession(page);
-  await cdp.send("Network.enable");
-  const sent = { files: 0, answers: 0 };
-  const isFile = new Map<string, boolean>();
-  cdp.on("Network.requestWillBeSent", ({ requestId, request }) => {
-    isFile.set(requestId, !new URL(request.url).pathname.startsWith("/api/"));
-  });
-  cdp.on("Network.loadingFinished", ({ requestId, encodedDataLength }) => {
-    sent[isFile.get(requestId) === true ? "files" : "answers"] += encodedDataLength;
-  });
-  await page.addInitScript((sign) => {
-    const shown = new Promise<number>((resolve) => {
-      const look = (): void => {
-        if (document.body?.innerText.includes(sign)) {
-          // The frame after the one that shows it.
-          requestAnimationFrame(() => requestAnimationFrame(resolve));
-        } else requestAnimationFrame(look);
-      };
-      look();
-    });
-    Object.assign(window, { shown });
-  }, sign);
-  await page.goto(url);
-  const ready = await page.evaluate(() => (window as unknown as { shown: Promise<number> }).shown);
-  await page.waitForLoadState("load");
-  await cdp.detach();
-  return { ready, ...sent };
 }
 
 test("the first load", async ({ machine, signedIn, browser }) => {
@@ -146,44 +108,15 @@ test("a list of 100,000 tasks scrolls", async ({ machine, signedIn: page }) => {
   );
 });
 
-/** Makes events by real requests, evenly, until the time is over. How many it made. */
-async function busy(api: Api, project: Project, seconds: number): Promise<number> {
-  const edited = await api.GET("/api/v1/tasks", { params: { query: { page_size: 50 } } });
-  const tasks = edited.data?.items ?? [];
-  const begun = performance.now();
-  const ended = begun + seconds * 1000;
-  let [made, turn] = [0, 0];
-  const edit = async (): Promise<void> => {
-    const task = tasks[(turn += 1) % tasks.length];
-    if (task === undefined) throw new Error("there is no task to edit");
-    const params = { path: { id: task.id }, header: { "If-Match": "*" } };
-    const { error } = await api.PATCH("/api/v1/tasks/{id}", { params, body: { title: `Edit ${turn}` } });
-    if (error !== undefined) throw new Error(JSON.stringify(error));
-    made += 1;
-  };
-  const create = async (): Promise<void> => {
-    await project.tasks(5, (number) => ({ text: "more", title: `More ${turn}.${number}` }));
-    made += 5;
-  };
-  for (;;) {
-    const now = performance.now();
-    if (now >= ended) return made;
-    const due = ((now - begun) / 1000) * EVENTS_A_SECOND;
-    // Whoever is late has more to do at once.
-    if (made < due) await Promise.all([edit(), edit(), edit(), edit(), edit(), create()]);
-    else await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
-
 /** What a page is like while the machine is busy. */
 async function endure(context: BrowserContext, page: Page, api: Api, project: Project, name: string) {
   const cdp = await context.newCDPSession(page);
   // What is loaded when it is used first is loaded now.
-  await busy(api, project, 3);
+  await makeEvents(api, project, 3);
   const before = await held(cdp);
   const longTasks = await watchLongTasks(page);
   const begun = performance.now();
-  const made = await busy(api, project, SECONDS);
+  const made = await makeEvents(api, project, SECONDS);
   const rate = (made * 1000) / (performance.now() - begun);
   const tasks = await longTasks();
   const after = await held(cdp);

@@ -53,3 +53,41 @@ export async function watchLongTasks(page: Page): Promise<() => Promise<number[]
   });
   return () => tasks.evaluate(({ durations }) => durations);
 }
+
+export interface Load {
+  /** Until the page shows what the machine has, and a frame with it was made. */
+  ready: number;
+  files: number;
+  answers: number;
+}
+
+/** Loads a page with nothing in the browser's cache and waits for `sign` to be in it. */
+export async function load(page: Page, url: string, sign: string): Promise<Load> {
+  const cdp = await page.context().newCDPSession(page);
+  await cdp.send("Network.enable");
+  const sent = { files: 0, answers: 0 };
+  const isFile = new Map<string, boolean>();
+  cdp.on("Network.requestWillBeSent", ({ requestId, request }) => {
+    isFile.set(requestId, !new URL(request.url).pathname.startsWith("/api/"));
+  });
+  cdp.on("Network.loadingFinished", ({ requestId, encodedDataLength }) => {
+    sent[isFile.get(requestId) === true ? "files" : "answers"] += encodedDataLength;
+  });
+  await page.addInitScript((sign) => {
+    const shown = new Promise<number>((resolve) => {
+      const look = (): void => {
+        if (document.body?.innerText.includes(sign)) {
+          // The frame after the one that shows it.
+          requestAnimationFrame(() => requestAnimationFrame(resolve));
+        } else requestAnimationFrame(look);
+      };
+      look();
+    });
+    Object.assign(window, { shown });
+  }, sign);
+  await page.goto(url);
+  const ready = await page.evaluate(() => (window as unknown as { shown: Promise<number> }).shown);
+  await page.waitForLoadState("load");
+  await cdp.detach();
+  return { ready, ...sent };
+}
