@@ -1,5 +1,5 @@
 /** So much is read at a time. */
-export const PART = 262_144;
+export const PART = 131_072;
 /** A line is shown up to so many characters; a program's JSON can have a megabyte in one. */
 const SHOWN = 2_000;
 /** A line without an end is broken after so many bytes, or it would never be shown. */
