@@ -58,7 +58,7 @@ class Machine {
   }
 
   projectName(id: string): string {
-    return this.project(id)?.name ?? "a removed project";
+    return this.project(id)?.name ?? (this.loaded ? "a removed project" : "…");
   }
 
   /** Looks at the open questions again, as after an answer that was too late. */
