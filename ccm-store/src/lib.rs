@@ -33,6 +33,7 @@ mod queue;
 mod reader;
 mod ready;
 mod runs;
+mod stats;
 mod store;
 mod systems;
 mod task_lists;

@@ -1,18 +1,20 @@
 //! Tests that the statements people wait for walk along indexes and look at nothing else.
 
 use ccm_core::id::{AgentId, AskId, ProjectId, RunId, TaskId};
+use ccm_core::stats::{Span, StatsQuery};
 use ccm_core::store::{AskQuery, EventQuery, QueueQuery, RunQuery, TaskFilter, TaskQuery};
 use ccm_core::task::{Rank, Spot, TaskStateName, Words};
 use ccm_core::time::Timestamp;
 use sea_orm::sea_query::Value;
 
 use crate::reader::Reader;
+use crate::stats::Of;
 use crate::task_lists::Stretch;
 use crate::writer::{
     Look, OPEN_ASKS_OF, OPEN_INPUTS_OF, OPEN_RUNS_OF, PROMOTE, along_queue, asks_of_requests,
     circles, oldest, run_of, shift, unblock,
 };
-use crate::{SqliteStore, events, lists, queue, ready, task_lists, tasks};
+use crate::{SqliteStore, events, lists, queue, ready, stats, task_lists, tasks};
 
 /// The steps of a statement.
 async fn steps(reader: &Reader, (sql, values): (String, Vec<Value>)) -> Vec<String> {
@@ -120,7 +122,7 @@ async fn looking_into_tasks_keeps_to_a_stretch() {
             "SEARCH task USING INDEX task_list (project_id=? AND state=? AND id>? AND id<?)",
         ),
     ] {
-        let found = task_lists::found_in(&filter, stretch, 50);
+        let found = task_lists::found_in(&filter, stretch);
         let sorted = steps(reader, found.clone()).await;
         assert!(
             !sorted.iter().any(|step| step.contains("TEMP B-TREE")),
@@ -270,6 +272,45 @@ async fn runs_and_events_walk_along_indexes() {
     check(reader, event_query(project, task, None), &of_task).await;
     check(reader, event_query(None, None, deep), &of_task).await;
     check(reader, event_query(project, task, deep), &of_task).await;
+}
+
+#[tokio::test]
+async fn what_happened_is_found_by_its_time() {
+    let store = SqliteStore::in_memory().await.unwrap();
+    let moment = Timestamp::from_micros;
+    for project in [None, Some(ProjectId::new())] {
+        let query = StatsQuery {
+            span: Span::new(moment(0), moment(1_000_000), 10).unwrap(),
+            project,
+        };
+        for (of, step) in [
+            (
+                Of::Created,
+                "USING COVERING INDEX task_created (created_at>? AND created_at<?)",
+            ),
+            (
+                Of::Ended,
+                "USING COVERING INDEX task_ended (ended_at>? AND ended_at<?)",
+            ),
+            (
+                Of::Started,
+                "USING COVERING INDEX run_started (started_at>? AND started_at<?)",
+            ),
+            (
+                Of::Runs,
+                "USING INDEX run_finished (finished_at>? AND finished_at<?)",
+            ),
+        ] {
+            check(&store.reader, stats::statement(of, &query), &[step]).await;
+        }
+        let earlier = ["SEARCH earlier USING INDEX run_task (task_id=? AND id<?)"];
+        check(
+            &store.reader,
+            stats::statement(Of::Started, &query),
+            &earlier,
+        )
+        .await;
+    }
 }
 
 #[tokio::test]

@@ -59,16 +59,13 @@ impl Reader {
         while found.len() < wanted
             && let Some(stretch) = walk.next(self).await?
         {
-            let most = skip + wanted - found.len();
-            let (sql, values) = found_in(&query.filter, stretch, most);
-            for row in self.all(&sql, values).await? {
-                if skip > 0 {
-                    skip -= 1;
-                } else {
-                    let id: Vec<u8> = row.try_get("", "id").map_err(from_db)?;
-                    found.push(id.into());
-                }
+            let (sql, values) = found_in(&query.filter, stretch);
+            let rows = self.all(&sql, values).await?;
+            for row in rows.iter().rev().skip(skip).take(wanted - found.len()) {
+                let id: Vec<u8> = row.try_get("", "id").map_err(from_db)?;
+                found.push(id.into());
             }
+            skip = skip.saturating_sub(rows.len());
         }
         Ok(found)
     }
@@ -91,6 +88,9 @@ pub(crate) struct Stretch {
     /// Not older than this one.
     pub(crate) from: Option<TaskId>,
 }
+
+/// The most tasks of a stretch, and so the most ids that are taken from one.
+const LONGEST: u32 = 8192;
 
 /// A way through all tasks, the newest first, in stretches that take about equally long. Between two of them others have
 /// their turn, the log of what was written can be tidied up, and whoever no longer wants to know can stop.
@@ -117,7 +117,7 @@ impl Walk {
         }
         match self.begun.map(|begun| begun.elapsed()) {
             Some(took) if took < Duration::from_millis(8) => {
-                self.tasks = (self.tasks * 2).min(1 << 16);
+                self.tasks = (self.tasks * 2).min(LONGEST);
             }
             Some(took) if took > Duration::from_millis(25) => self.tasks = (self.tasks / 2).max(16),
             _ => {}
@@ -166,11 +166,10 @@ pub(crate) fn task_page(query: &TaskQuery) -> Statement {
     (in_order(&condition, query.cut), values)
 }
 
-/// The tasks of a filter in a stretch, at most so many, the newest first.
-pub(crate) fn found_in(filter: &TaskFilter, stretch: Stretch, most: usize) -> Statement {
-    let (ids, mut values) = ids(filter, stretch);
-    values.push(i64::try_from(most).unwrap_or(i64::MAX).into());
-    (format!("{ids} ORDER BY id DESC LIMIT ?"), values)
+/// The tasks of a filter in a stretch, the oldest first: in the order of the table it takes a fifth of the time.
+pub(crate) fn found_in(filter: &TaskFilter, stretch: Stretch) -> Statement {
+    let (ids, values) = ids(filter, stretch);
+    (format!("{ids} ORDER BY id"), values)
 }
 
 /// How many tasks of a filter are in a stretch.
@@ -232,9 +231,8 @@ fn ids(filter: &TaskFilter, stretch: Stretch) -> Statement {
             such("instr(tags, ?) > 0", &[format!("\"{tag}\"").into()]);
         }
         for word in filter.words.iter().flat_map(|words| words.iter()) {
-            let (condition, pattern) = holding(word);
-            let pattern = Value::from(pattern);
-            such(condition, &[pattern.clone(), pattern]);
+            let (condition, patterns) = holding(word);
+            such(condition, &patterns);
         }
         format!("SELECT id FROM task WHERE {}", conditions.join(" AND "))
     };
@@ -245,35 +243,38 @@ fn ids(filter: &TaskFilter, stretch: Stretch) -> Statement {
     (parts.join(" UNION ALL "), values)
 }
 
-/// The condition that a task has a word, and the pattern that goes into it twice.
+/// The condition that a task has a word, with its values.
 ///
-/// `LIKE` is fast and knows both cases of ASCII's letters. For others each letter becomes the set of its cases.
-fn holding(word: &str) -> (&'static str, String) {
-    if word.chars().all(|c| c.is_ascii() || cases(c).count() == 1) {
-        let mut pattern = String::from("%");
-        for c in word.chars() {
-            if matches!(c, '%' | '_' | '\\') {
-                pattern.push('\\');
-            }
-            pattern.push(c);
+/// `LIKE` is fast and knows both cases of ASCII's letters. Of a word with others it finds what is like it but for those, and
+/// `GLOB`, which is slow, looks at that: to it each letter is the set of its cases.
+fn holding(word: &str) -> (&'static str, Vec<Value>) {
+    let is_plain = |c: char| c.is_ascii() || cases(c).count() == 1;
+    let mut like = String::from("%");
+    for c in word.chars() {
+        match c {
+            '%' | '_' | '\\' => like.extend(['\\', c]),
+            c if is_plain(c) => like.push(c),
+            _ => like.push('_'),
         }
-        pattern.push('%');
-        (
-            r"(title LIKE ? ESCAPE '\' OR text LIKE ? ESCAPE '\')",
-            pattern,
-        )
-    } else {
-        let mut pattern = String::from("*");
-        for c in word.chars() {
-            if cases(c).count() > 1 || matches!(c, '*' | '?' | '[') {
-                pattern.push('[');
-                pattern.extend(cases(c));
-                pattern.push(']');
-            } else {
-                pattern.push(c);
-            }
-        }
-        pattern.push('*');
-        ("(title GLOB ? OR text GLOB ?)", pattern)
     }
+    like.push('%');
+    if word.chars().all(is_plain) {
+        let condition = r"(title LIKE ? ESCAPE '\' OR text LIKE ? ESCAPE '\')";
+        return (condition, vec![like.as_str().into(), like.into()]);
+    }
+    let mut glob = String::from("*");
+    for c in word.chars() {
+        if cases(c).count() > 1 || matches!(c, '*' | '?' | '[') {
+            glob.push('[');
+            glob.extend(cases(c));
+            glob.push(']');
+        } else {
+            glob.push(c);
+        }
+    }
+    glob.push('*');
+    let condition =
+        r"((title LIKE ? ESCAPE '\' AND title GLOB ?) OR (text LIKE ? ESCAPE '\' AND text GLOB ?))";
+    let (like, glob) = (Value::from(like), Value::from(glob));
+    (condition, vec![like.clone(), glob.clone(), like, glob])
 }

@@ -11,6 +11,7 @@ mod project;
 mod run;
 #[cfg(feature = "openapi")]
 pub mod shapes;
+mod stats;
 mod status;
 mod task;
 mod template;
@@ -18,11 +19,14 @@ mod terminal;
 
 pub use access::{AuditEntry, Session, SignInCode};
 pub use agent::{Agent, AgentCleanup, AgentStateName, CleanUpAgents, CleanedAgent, KeptAgent};
-pub use ask::{Ask, AskStateName, Input, InputKind, OpenAsk, SendMessage};
+pub use ask::{
+    Ask, AskStateName, Input, InputKind, InterruptTask, Interrupted, OpenAsk, SendMessage,
+};
 pub use config::{Config, ConfigApplied, ConfigKey, ConfigOrigin, EditConfig, EditKey, SyncState};
 pub use problem::{Problem, ProblemCode, ProblemPart};
 pub use project::{CreateProject, Project, ProjectState, RegisteredProject, Trust, TrustProject};
 pub use run::{Run, RunStateName};
+pub use stats::{Stats, StatsBucket};
 pub use status::{
     Check, CheckStatus, ConfigChange, Health, LogPlace, QueueStatus, Readiness, Reload, Shutdown,
     ShutdownReport, Status, System,

@@ -62,6 +62,7 @@ struct Api;
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     let v1 = OpenApiRouter::new()
         .merge(routes::status::routes())
+        .merge(routes::stats::routes())
         .merge(routes::access::routes())
         .merge(routes::config::routes())
         .merge(routes::systems::routes())
@@ -72,6 +73,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(routes::terminal::routes())
         .merge(routes::asks::routes())
         .merge(routes::tasks::routes())
+        .merge(routes::interrupt::routes())
         .merge(routes::bulk::routes())
         .merge(routes::runs::routes())
         .merge(routes::events::routes())

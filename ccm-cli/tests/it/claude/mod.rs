@@ -12,6 +12,7 @@
 mod asks;
 mod deaths;
 mod failures;
+mod interrupts;
 mod scene;
 mod session;
 mod stops;

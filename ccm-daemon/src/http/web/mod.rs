@@ -57,7 +57,7 @@ pub(super) fn is_open(path: &str) -> bool {
     path == PAGE
         || path == SIGN_IN
         || first.is_some_and(|first| VIEWS.contains(&first))
-        || files::find(path).is_some()
+        || (path != INDEX && files::find(path).is_some())
 }
 
 async fn page(State(app): State<Arc<App>>) -> Answer<Response> {

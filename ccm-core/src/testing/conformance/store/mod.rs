@@ -6,11 +6,13 @@ mod dispatch;
 mod edits;
 mod finish;
 mod inputs;
+mod interrupts;
 mod lists;
 mod log;
 mod projects;
 mod queue;
 mod runs;
+mod stats;
 mod tasks;
 
 use std::path::PathBuf;
@@ -25,11 +27,13 @@ pub use dispatch::*;
 pub use edits::*;
 pub use finish::*;
 pub use inputs::*;
+pub use interrupts::*;
 pub use lists::*;
 pub use log::*;
 pub use projects::*;
 pub use queue::*;
 pub use runs::*;
+pub use stats::*;
 pub use tasks::*;
 
 use super::{refused, soon};
@@ -159,6 +163,8 @@ macro_rules! for_each_store_case {
             the_first_outcome_counts
             a_late_finish_is_superseded
             a_wrong_token_ends_no_run
+            stats_tell_when_what_happened
+            stats_count_a_task_once
             take_in_makes_asks
             a_request_is_asked_once
             every_ask_needs_an_id
@@ -183,6 +189,12 @@ macro_rules! for_each_store_case {
             finish_ends_asks_and_inputs
             a_stale_token_touches_no_input
             an_older_epoch_sends_nothing
+            an_interrupt_becomes_an_input
+            a_repeated_interrupt_is_one
+            interrupts_need_a_run_that_listens
+            an_interrupted_run_waits_for_a_person
+            an_ask_and_an_interrupt_are_waited_for_together
+            an_interrupt_that_came_too_late_is_none
             the_log_has_an_extent
             events_are_filtered
             events_carry_their_data

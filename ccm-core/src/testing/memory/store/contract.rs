@@ -13,10 +13,11 @@ use crate::input::{Input, InputState};
 use crate::project::Project;
 use crate::reason::Reason;
 use crate::run::Run;
+use crate::stats::{Bucket, StatsQuery};
 use crate::store::{
-    AskQuery, Claim, Claimed, Counts, CreateTasks, Created, EventQuery, Finish, Intake, LogRange,
-    Message, NewProject, Page, QueueQuery, Ready, Registered, Reply, ReplyEffect, RunQuery, Store,
-    TaskEdit, TaskFilter, TaskMove, TaskQuery,
+    AskQuery, Claim, Claimed, Counts, CreateTasks, Created, EventQuery, Finish, Intake, Interrupt,
+    Interrupted, LogRange, Message, NewProject, Page, QueueQuery, Ready, Registered, Reply,
+    ReplyEffect, RunQuery, Store, TaskEdit, TaskFilter, TaskMove, TaskQuery,
 };
 use crate::system::System;
 use crate::task::{CancelEffect, Setback, StopIntent, Task};
@@ -231,6 +232,10 @@ impl Store for MemoryStore {
         Ok(self.lock().runs(query))
     }
 
+    async fn stats(&self, query: &StatsQuery) -> Result<Vec<Bucket>> {
+        Ok(self.lock().stats(query))
+    }
+
     async fn ask(&self, id: AskId) -> Result<Ask> {
         self.lock().ask(id)
     }
@@ -245,6 +250,10 @@ impl Store for MemoryStore {
 
     async fn send_message(&self, message: Message) -> Result<Input> {
         self.write(|state| state.send(message))
+    }
+
+    async fn interrupt(&self, interrupt: Interrupt) -> Result<Interrupted> {
+        self.write(|state| state.interrupt(interrupt))
     }
 
     async fn inputs(&self, run: RunId) -> Result<Vec<Input>> {
