@@ -86,7 +86,8 @@ export class Form {
       if (error instanceof Refusal && error.status === 412) await this.#merge();
       else {
         this.errors = error instanceof Refusal && error.problem ? blamed(error.problem, sent) : {};
-        this.refused = words(error);
+        const isBlamed = Object.keys(this.errors).length > 0;
+        this.refused = isBlamed ? "Nothing was saved, because a value is not allowed." : words(error);
       }
     }
     this.saving = false;

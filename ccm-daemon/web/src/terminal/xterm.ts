@@ -2,6 +2,7 @@ import "@xterm/xterm/css/xterm.css";
 
 import { type ITheme, Terminal } from "@xterm/xterm";
 
+import { colours } from "../ui/colours";
 import type { Screen } from "./pane.svelte";
 import { declareStyles, numbered } from "./policy";
 
@@ -62,8 +63,6 @@ export class Picture {
     });
     room.observe(host.parentElement ?? host);
     this.#away.push(() => room.disconnect());
-    const dark = matchMedia("(prefers-color-scheme: dark)");
-    this.#listen(dark, "change", () => this.paint());
   }
 
   screen({ columns, rows, content }: Screen): void {
@@ -109,12 +108,7 @@ export class Picture {
 
   /** Takes the page's colours, as they are in its theme now. */
   paint(): void {
-    const probe = document.createElement("i");
-    this.host.append(probe);
-    const colour = (token: string) => {
-      probe.style.color = `var(${token})`;
-      return getComputedStyle(probe).color;
-    };
+    const colour = colours(this.host);
     const theme: ITheme = {
       background: colour("--terminal"),
       foreground: colour("--ink"),
@@ -128,7 +122,6 @@ export class Picture {
         `--ansi-bright-${name}`,
       );
     }
-    probe.remove();
     this.#terminal.options.theme = theme;
   }
 
