@@ -1,5 +1,5 @@
 import type { Schema } from "../api/client";
-import { look } from "../ui/states";
+import { doing } from "../ui/states";
 
 type Agent = Schema["Agent"];
 type Project = Schema["Project"];
@@ -36,11 +36,6 @@ export function ordered(projects: Project[], agents: Agent[]): Pair[] {
   return pairs.sort(
     (one, other) => urgency(one) - urgency(other) || one.project.name.localeCompare(other.project.name),
   );
-}
-
-/** What an agent does, for people. One that sleeps is no stopped one: nobody has to start it. */
-export function doing(agent: Agent): string {
-  return agent.state === "stopped" && agent.wanted === "asleep" ? "asleep" : look(agent.state).words;
 }
 
 /** What several of them do, where that is said in another way. */
