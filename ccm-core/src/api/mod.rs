@@ -20,7 +20,10 @@ mod terminal;
 pub use access::{AuditEntry, Session, SignInCode};
 pub use agent::{Agent, AgentCleanup, AgentStateName, CleanUpAgents, CleanedAgent, KeptAgent};
 pub use ask::{Ask, AskStateName, Input, InputKind, OpenAsk, SendMessage};
-pub use config::{Config, ConfigApplied, ConfigKey, ConfigOrigin, EditConfig, EditKey, SyncState};
+pub use config::{
+    Config, ConfigApplied, ConfigKey, ConfigOrigin, EditConfig, EditKey, EditedProjectConfig,
+    SyncState,
+};
 pub use problem::{Problem, ProblemCode, ProblemPart};
 pub use project::{CreateProject, Project, ProjectState, RegisteredProject, Trust, TrustProject};
 pub use run::{Run, RunStateName};
