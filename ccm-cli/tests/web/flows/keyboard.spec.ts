@@ -74,7 +74,10 @@ test("a whole day's work without a mouse", async ({ machine, signedIn: page }) =
   await page.keyboard.press("g");
   await page.keyboard.press("t");
   await expect(page.getByRole("heading", { level: 1, name: "Tasks" })).toBeFocused();
+  const grid = page.getByRole("grid", { name: "Tasks" });
+  await expect(grid.getByRole("link", { name: "Greet the neighbours." })).toBeVisible();
   await page.keyboard.press("j");
+  await expect(grid).toBeFocused();
   await expectVisibleFocus(page);
   await page.keyboard.press("Home");
   await page.keyboard.press("Enter");

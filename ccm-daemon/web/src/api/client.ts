@@ -42,7 +42,13 @@ export async function ask(input: Request): Promise<Response> {
   }
 }
 
-export const api = createClient<paths>({ baseUrl: location.origin, fetch: ask, credentials: "same-origin" });
+export const api = createClient<paths>({
+  baseUrl: location.origin,
+  fetch: ask,
+  credentials: "same-origin",
+  // Several values of a parameter are one, with commas in between.
+  querySerializer: { array: { style: "form", explode: false } },
+});
 
 const signedOut = new Set<() => void>();
 

@@ -45,6 +45,10 @@ const REASONS: Record<Schema["Reason"], Told> = {
   },
   agent_stopped: { what: "The project's agent is stopped", then: "Start it on the project's page." },
   project_removed: { what: "The project was removed", then: "Register it again to do this." },
+  interrupted: {
+    what: "A person interrupted the agent",
+    then: "Tell it below what it is to do next, or cancel the task.",
+  },
   cancelled: { what: "Somebody called it off", then: "" },
 };
 
