@@ -49,6 +49,16 @@ class Machine {
     this.loaded = true;
   }
 
+  /** Agents that wait for a person although they ask nothing: somebody interrupted them. */
+  get halted(): Agent[] {
+    return this.agents.filter((agent) => agent.state === "waiting" && agent.open_asks.length === 0);
+  }
+
+  /** How many things wait for a person. */
+  get needs(): number {
+    return this.asks.length + this.halted.length;
+  }
+
   project(id: string): Project | undefined {
     return this.projects.find((project) => project.id === id);
   }

@@ -1,3 +1,4 @@
+import { plain } from "../ui/plain";
 import { type Edit, Files, type Piece } from "./diff";
 
 /** What a tool is given; every tool has its own. */
@@ -22,8 +23,7 @@ export function summary(input: Given): string {
 
 export function oneLine(text: string): string {
   // A line of a text of a megabyte is in its beginning.
-  const line = text
-    .slice(0, 4 * LINE)
+  const line = plain(text.slice(0, 4 * LINE))
     .replace(/\s+/g, " ")
     .trim();
   return line.length > LINE ? `${line.slice(0, LINE)}…` : line;

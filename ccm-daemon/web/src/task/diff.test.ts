@@ -58,6 +58,17 @@ describe("what is known of files", () => {
     expect(lines(files.write("f", "a\nc\n"))).toEqual([" 1|1 a", "-2| b", "+|2 c"]);
   });
 
+  test("a long one is kept around the change alone", () => {
+    const files = new Files();
+    files.write("f", numbered(1, 1_000));
+    const [piece] = files.edit("f", [{ old_string: "line 500", new_string: "five\nhundred", replace_all: false }]);
+    expect(piece?.before.split("\n")).toHaveLength(25);
+    expect(piece?.at).toBe(488);
+    expect(lines(files.edit("f", [{ old_string: "line 999", new_string: "x", replace_all: false }])).at(-2)).toBe(
+      "+|1000 x",
+    );
+  });
+
   test("an edit of something else is shown as it is", () => {
     const files = new Files();
     files.read("f", "1→one\n2→two");

@@ -122,7 +122,7 @@ export class Files {
   write(path: string, text: string): Piece[] {
     const known = this.#known.get(path);
     this.#known.set(path, { first: 1, text });
-    return [{ before: known?.first === 1 ? known.text : "", after: text, at: 1 }];
+    return [trimmed(known?.first === 1 ? known.text : "", text, 1)];
   }
 
   /** Edits in their order; each is looked for in what the ones before it left. */
@@ -137,7 +137,7 @@ export class Files {
       return edits.map(({ old_string, new_string }) => ({ before: old_string, after: new_string }));
     }
     this.#known.set(path, { first: known.first, text: after });
-    return [{ before: known.text, after, at: known.first }];
+    return [trimmed(known.text, after, known.first)];
   }
 
   /** Of a file whose change did not come about nothing is known any more. */
@@ -150,6 +150,22 @@ export interface Edit {
   old_string: string;
   new_string: string;
   replace_all: boolean;
+}
+
+/** How many lines of a known file are kept around what changed, so that many edits of a long file stay small. */
+const AROUND = 12;
+
+function trimmed(before: string, after: string, at: number): Piece {
+  const [from, to] = [linesOf(before), linesOf(after)];
+  const shorter = Math.min(from.length, to.length);
+  let head = 0;
+  while (head < shorter && from[head] === to[head]) head += 1;
+  let tail = 0;
+  while (tail < shorter - head && from.at(-1 - tail) === to.at(-1 - tail)) tail += 1;
+  const begin = Math.max(0, head - AROUND);
+  const end = Math.max(0, tail - AROUND);
+  const part = (lines: string[]) => lines.slice(begin, lines.length - end).join("\n");
+  return { before: part(from), after: part(to), at: at + begin };
 }
 
 function applied(text: string, { old_string, new_string, replace_all }: Edit): string | undefined {

@@ -1,5 +1,7 @@
+import { plain } from "../ui/plain";
+
 /** So much is read at a time. */
-export const PART = 262_144;
+export const PART = 131_072;
 /** A line is shown up to so many characters; a program's JSON can have a megabyte in one. */
 const SHOWN = 2_000;
 /** A line without an end is broken after so many bytes, or it would never be shown. */
@@ -87,18 +89,11 @@ function split(bytes: Uint8Array): { lines: string[]; rest: Uint8Array } {
 }
 
 const UTF8 = new TextDecoder();
-// Escape sequences of terminals: with parameters, with a string up to its end, and short ones.
-const SEQUENCES = /\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])/g;
-// What moves, hides or turns around the text beside it.
-const CONTROLS = /[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
-
 /** A line as people can read it, whatever is in it. */
 export function readable(bytes: Uint8Array): string {
   const cut = bytes.length > 4 * SHOWN;
-  const text = UTF8.decode(cut ? bytes.subarray(0, 4 * SHOWN) : bytes)
-    .replace(/\r$/, "")
-    .replace(SEQUENCES, "")
-    .replace(CONTROLS, "\ufffd");
+  const decoded = UTF8.decode(cut ? bytes.subarray(0, 4 * SHOWN) : bytes);
+  const text = plain(decoded.replace(/\r$/, "")).replaceAll("\r", "\ufffd");
   return cut || text.length > SHOWN ? `${text.slice(0, SHOWN)} …` : text;
 }
 

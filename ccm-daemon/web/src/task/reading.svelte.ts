@@ -11,6 +11,8 @@ export class Reading {
   /** Whether everything that there was is here. */
   complete = $state(false);
   failure = $state.raw<unknown>();
+  /** How many things were read so far. */
+  read = $state(0);
 
   #next = 0;
   #ended = false;
@@ -36,12 +38,15 @@ export class Reading {
         const part = await sure(asked);
         if (part.entries.length > 0) {
           this.#grouping.add(part.entries);
-          this.items = this.#grouping.items;
+          this.read = this.#grouping.items.length;
+          // The beginning of a long transcript goes by unseen: its end is what is shown.
+          if (this.complete) this.items = this.#grouping.items;
         }
         // A part that leads nowhere would be asked for without end.
         complete = part.complete || part.next === this.#next;
         this.#next = part.next;
       }
+      this.items = this.#grouping.items;
       this.complete = true;
       this.failure = undefined;
     } catch (error) {
