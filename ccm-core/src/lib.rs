@@ -18,6 +18,7 @@ pub mod run;
 pub mod runtime;
 pub mod schedule;
 pub mod scheduler;
+pub mod stats;
 pub mod store;
 pub mod sync;
 pub mod system;

@@ -1,6 +1,7 @@
 //! The contract of storage: durable when it returns, compare-and-set everywhere, one gap-free log.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::agent::{Agent, AgentState, Evidence, Want};
-use crate::ask::{Answer, Ask};
+use crate::ask::{Answer, Ask, AskStateKind};
 use crate::event::{Cursor, Event, EventKind};
 use crate::id::{
     AgentId, AskId, Epoch, FencingToken, InputId, LogId, ProjectId, Revision, RunId, Seq, SystemId,
@@ -19,10 +20,11 @@ use crate::project::Project;
 use crate::reason::Reason;
 use crate::run::{Checkpoint, Observation, Outcome, Run, Usage};
 use crate::scheduler::Candidate;
+use crate::stats::{Bucket, StatsQuery};
 use crate::system::System;
 use crate::task::{
     CancelEffect, Place, Setback, SpecEdit, Spot, StopIntent, Task, TaskSpec, TaskStateName,
-    TaskText,
+    TaskText, Words,
 };
 use crate::time::Timestamp;
 use crate::{Error, ErrorKind, Result};
@@ -149,7 +151,13 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn task(&self, id: TaskId) -> Result<Task>;
 
     /// Tasks, newest first.
+    ///
+    /// The cost of a part does not depend on how many tasks there are, but for what is skipped, and for words, tags and
+    /// creators, which may have to be looked for in every task. The memory that it takes does not depend on it in any case.
     async fn tasks(&self, query: &TaskQuery) -> Result<Page<Task>>;
+
+    /// How many tasks there are of a kind. Costs as much as looking at each of them.
+    async fn count_tasks(&self, filter: &TaskFilter) -> Result<u64>;
 
     /// Calls a task off: at once if it waits, else as a durable intent that forbids a requeue.
     ///
@@ -302,6 +310,9 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Runs, newest first.
     async fn runs(&self, query: &RunQuery) -> Result<Page<Run>>;
+
+    /// What happened in each part of a time. Looks at what happened in that time and at nothing else.
+    async fn stats(&self, query: &StatsQuery) -> Result<Vec<Bucket>>;
 
     // --- asks and inputs ---
 
@@ -499,19 +510,54 @@ pub struct QueueQuery {
     pub after: Option<Spot>,
     /// At most so many.
     pub limit: u32,
+    /// Only so much of each ([`Task::cut`]).
+    pub cut: Option<NonZeroU32>,
 }
 
-/// Which tasks.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Which part of a list of tasks.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TaskQuery {
+    /// What it is a list of.
+    pub filter: TaskFilter,
+    /// Only older than this one.
+    pub before: Option<TaskId>,
+    /// Without the first so many of those.
+    pub skip: u32,
+    /// At most so many.
+    pub limit: u32,
+    /// Only so much of each ([`Task::cut`]).
+    pub cut: Option<NonZeroU32>,
+}
+
+/// Which tasks. Empty for all of them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TaskFilter {
     /// Only of this project.
     pub project: Option<ProjectId>,
     /// Only in one of these states; empty for any.
     pub states: Vec<TaskStateName>,
-    /// Only older than this one.
-    pub before: Option<TaskId>,
-    /// At most so many.
-    pub limit: u32,
+    /// Only those with each of these words in title or text.
+    pub words: Option<Words>,
+    /// Only those that ask for this tag.
+    pub tag: Option<String>,
+    /// Only those that this one created.
+    pub created_by: Option<String>,
+}
+
+impl TaskFilter {
+    /// Whether `task` is one of them.
+    pub fn holds(&self, task: &Task) -> bool {
+        let spec = &task.spec;
+        let found = |words: &Words| words.are_in(&[spec.title.as_str(), spec.text.as_str()]);
+        self.project.is_none_or(|id| id == task.project_id)
+            && (self.states.is_empty() || self.states.contains(&task.state.name()))
+            && self.tag.as_ref().is_none_or(|tag| spec.tags.contains(tag))
+            && self
+                .created_by
+                .as_ref()
+                .is_none_or(|by| *by == task.created_by)
+            && self.words.as_ref().is_none_or(found)
+    }
 }
 
 /// Which runs.
@@ -734,8 +780,8 @@ pub struct AskQuery {
     pub task: Option<TaskId>,
     /// Only of this run.
     pub run: Option<RunId>,
-    /// Only those that wait for an answer.
-    pub open: bool,
+    /// Only those that stand like this.
+    pub state: Option<AskStateKind>,
     /// Only older than this one.
     pub before: Option<AskId>,
     /// At most so many.

@@ -211,6 +211,7 @@ async fn moves(store: &SqliteStore, home: &Registered) {
         project: home.project.id,
         after: Some(made[1].spot()),
         limit: 50,
+        cut: None,
     };
     let since = Instant::now();
     for _ in 0..500 {
@@ -228,10 +229,8 @@ async fn reads(store: &SqliteStore) {
     }
     told(&format!("ready at {queued} queued"), times, since);
     let page = TaskQuery {
-        project: None,
-        states: vec![],
-        before: None,
         limit: 50,
+        ..TaskQuery::default()
     };
     let since = Instant::now();
     for _ in 0..times {

@@ -1,13 +1,13 @@
 //! Objects and pages of them, as readers see them.
 
 use ccm_core::agent::Agent;
-use ccm_core::ask::Ask;
+use ccm_core::ask::{Ask, AskStateKind};
 use ccm_core::id::{AgentId, AskId, ProjectId, RunId, TaskId};
 use ccm_core::input::Input;
 use ccm_core::project::Project;
 use ccm_core::run::Run;
-use ccm_core::store::{AskQuery, Counts, Page, RunQuery, TaskQuery};
-use ccm_core::task::{Task, TaskStateName};
+use ccm_core::store::{AskQuery, Counts, Page, RunQuery};
+use ccm_core::task::Task;
 use ccm_core::{Error, Result};
 use sea_orm::QueryResult;
 use sea_orm::sea_query::Value;
@@ -77,12 +77,6 @@ impl Reader {
         Ok(TaskRecord::read(&row)?.task)
     }
 
-    pub(crate) async fn tasks(&self, query: &TaskQuery) -> Result<Page<Task>> {
-        let (sql, values) = task_page(query);
-        let rows = self.all(&sql, values).await?;
-        page(&rows, query.limit, |row| Ok(TaskRecord::read(row)?.task))
-    }
-
     pub(crate) async fn counts(&self) -> Result<Counts> {
         let row = self
             .first("SELECT queued, running FROM meta", vec![])
@@ -139,54 +133,6 @@ impl Reader {
     }
 }
 
-/// A page of tasks: each state has its own index, so several are read one beside the other and merged.
-pub(crate) fn task_page(query: &TaskQuery) -> (String, Vec<Value>) {
-    let take = i64::from(query.limit) + 1;
-    let mut values: Vec<Value> = Vec::new();
-    let states: &[TaskStateName] = match (query.states.is_empty(), query.project) {
-        (true, None) => &[],
-        (true, Some(_)) => TaskStateName::ALL,
-        (false, _) => &query.states,
-    };
-    let mut part = |state: Option<TaskStateName>| {
-        let mut conditions = vec!["TRUE"];
-        if let Some(project) = query.project {
-            conditions.push("project_id = ?");
-            values.push(project.bytes().into());
-        }
-        if let Some(state) = state {
-            conditions.push("state = ?");
-            values.push(state.as_str().into());
-        }
-        if let Some(before) = query.before {
-            conditions.push("id < ?");
-            values.push(before.bytes().into());
-        }
-        values.push(take.into());
-        format!(
-            "SELECT id FROM (SELECT id FROM task WHERE {} ORDER BY id DESC LIMIT ?)",
-            conditions.join(" AND ")
-        )
-    };
-    let mut distinct: Vec<TaskStateName> = Vec::new();
-    for state in states {
-        if !distinct.contains(state) {
-            distinct.push(*state);
-        }
-    }
-    let parts: Vec<String> = match distinct.as_slice() {
-        [] => vec![part(None)],
-        some => some.iter().map(|state| part(Some(*state))).collect(),
-    };
-    values.push(take.into());
-    let condition = format!("task.id IN ({})", parts.join(" UNION ALL "));
-    let sql = format!(
-        "{} ORDER BY task.id DESC LIMIT ?",
-        tasks::select(&condition)
-    );
-    (sql, values)
-}
-
 /// A page of runs.
 pub(crate) fn run_page(query: &RunQuery) -> (String, Vec<Value>) {
     let mut conditions = vec!["TRUE"];
@@ -222,9 +168,15 @@ pub(crate) fn ask_page(query: &AskQuery) -> (String, Vec<Value>) {
     let mut conditions = vec!["TRUE".to_owned()];
     let mut values: Vec<Value> = Vec::new();
     let mut indexed = false;
-    if query.open {
-        conditions.push("state = 'open'".to_owned());
-        indexed = true;
+    match query.state {
+        None => {}
+        // The one that has an index.
+        Some(AskStateKind::Open) => {
+            conditions.push("state = 'open'".to_owned());
+            indexed = true;
+        }
+        Some(AskStateKind::Answered) => conditions.push("state = 'answered'".to_owned()),
+        Some(AskStateKind::Void) => conditions.push("state = 'void'".to_owned()),
     }
     let owners = [
         ("run_id", query.run.as_ref().map(Id::bytes)),

@@ -1,17 +1,21 @@
 //! Tests that the statements people wait for walk along indexes and look at nothing else.
 
+use ccm_core::ask::AskStateKind;
 use ccm_core::id::{AgentId, AskId, ProjectId, RunId, TaskId};
-use ccm_core::store::{AskQuery, EventQuery, QueueQuery, RunQuery, TaskQuery};
-use ccm_core::task::{Rank, Spot, TaskStateName};
+use ccm_core::stats::{Span, StatsQuery};
+use ccm_core::store::{AskQuery, EventQuery, QueueQuery, RunQuery, TaskFilter, TaskQuery};
+use ccm_core::task::{Rank, Spot, TaskStateName, Words};
 use ccm_core::time::Timestamp;
 use sea_orm::sea_query::Value;
 
 use crate::reader::Reader;
+use crate::stats::Of;
+use crate::task_lists::Stretch;
 use crate::writer::{
     Look, OPEN_ASKS_OF, OPEN_INPUTS_OF, OPEN_RUNS_OF, PROMOTE, along_queue, asks_of_requests,
     circles, oldest, run_of, shift, unblock,
 };
-use crate::{SqliteStore, events, lists, queue, ready, tasks};
+use crate::{SqliteStore, events, lists, queue, ready, stats, task_lists, tasks};
 
 /// The steps of a statement.
 async fn steps(reader: &Reader, (sql, values): (String, Vec<Value>)) -> Vec<String> {
@@ -46,11 +50,15 @@ async fn readers_walk_along_indexes() {
     let reader = &store.reader;
     let project = ProjectId::new();
     let task_query = |project, states, before| {
-        lists::task_page(&TaskQuery {
-            project,
-            states,
+        task_lists::task_page(&TaskQuery {
+            filter: TaskFilter {
+                project,
+                states,
+                ..TaskFilter::default()
+            },
             before,
             limit: 50,
+            ..TaskQuery::default()
         })
     };
     let open = vec![TaskStateName::Queued, TaskStateName::Running];
@@ -83,6 +91,49 @@ async fn readers_walk_along_indexes() {
     .await;
     let one = (tasks::select("task.id = ?"), vec![vec![0_u8].into()]);
     check(reader, one, &by_id).await;
+}
+
+#[tokio::test]
+async fn looking_into_tasks_keeps_to_a_stretch() {
+    let store = SqliteStore::in_memory().await.unwrap();
+    let reader = &store.reader;
+    let stretch = Stretch {
+        before: Some(TaskId::new()),
+        from: Some(TaskId::new()),
+    };
+    let filter = |project, states| TaskFilter {
+        project,
+        states,
+        words: Some(Words::new("a é").unwrap()),
+        tag: Some("t".to_owned()),
+        created_by: Some("me".to_owned()),
+    };
+    let open = vec![TaskStateName::Queued, TaskStateName::Running];
+    for (filter, step) in [
+        (
+            filter(None, vec![]),
+            "SEARCH task USING INDEX sqlite_autoindex_task_1 (id>? AND id<?)",
+        ),
+        (
+            filter(None, open),
+            "SEARCH task USING INDEX task_state (state=? AND id>? AND id<?)",
+        ),
+        (
+            filter(Some(ProjectId::new()), vec![]),
+            "SEARCH task USING INDEX task_list (project_id=? AND state=? AND id>? AND id<?)",
+        ),
+    ] {
+        let found = task_lists::found_in(&filter, stretch);
+        let sorted = steps(reader, found.clone()).await;
+        assert!(
+            !sorted.iter().any(|step| step.contains("TEMP B-TREE")),
+            "{sorted:#?}"
+        );
+        check(reader, found, &[step]).await;
+        check(reader, task_lists::count_in(&filter, stretch), &[step]).await;
+    }
+    let next = ["SEARCH task USING COVERING INDEX sqlite_autoindex_task_1 (id<?)"];
+    check(reader, task_lists::further(stretch.before, 50), &next).await;
 }
 
 #[tokio::test]
@@ -121,6 +172,7 @@ async fn a_place_in_a_queue_is_found_at_any_length_of_it() {
             project,
             after,
             limit: 50,
+            cut: None,
         })
     };
     check(reader, page(None), &[whole]).await;
@@ -224,6 +276,45 @@ async fn runs_and_events_walk_along_indexes() {
 }
 
 #[tokio::test]
+async fn what_happened_is_found_by_its_time() {
+    let store = SqliteStore::in_memory().await.unwrap();
+    let moment = Timestamp::from_micros;
+    for project in [None, Some(ProjectId::new())] {
+        let query = StatsQuery {
+            span: Span::new(moment(0), moment(1_000_000), 10).unwrap(),
+            project,
+        };
+        for (of, step) in [
+            (
+                Of::Created,
+                "USING COVERING INDEX task_created (created_at>? AND created_at<?)",
+            ),
+            (
+                Of::Ended,
+                "USING COVERING INDEX task_ended (ended_at>? AND ended_at<?)",
+            ),
+            (
+                Of::Started,
+                "USING COVERING INDEX run_started (started_at>? AND started_at<?)",
+            ),
+            (
+                Of::Runs,
+                "USING INDEX run_finished (finished_at>? AND finished_at<?)",
+            ),
+        ] {
+            check(&store.reader, stats::statement(of, &query), &[step]).await;
+        }
+        let earlier = ["SEARCH earlier USING INDEX run_task (task_id=? AND id<?)"];
+        check(
+            &store.reader,
+            stats::statement(Of::Started, &query),
+            &earlier,
+        )
+        .await;
+    }
+}
+
+#[tokio::test]
 async fn asks_and_inputs_walk_along_indexes() {
     let store = SqliteStore::in_memory().await.unwrap();
     let reader = &store.reader;
@@ -246,18 +337,19 @@ async fn asks_and_inputs_walk_along_indexes() {
         ((project, task, run), &of_run),
     ] {
         let (project, task, run) = query;
-        let page = |open| {
+        let page = |state| {
             lists::ask_page(&AskQuery {
                 project,
                 task,
                 run,
-                open,
+                state,
                 before: Some(AskId::new()),
                 limit: 50,
             })
         };
-        check(reader, page(false), closed).await;
-        check(reader, page(true), &open).await;
+        check(reader, page(None), closed).await;
+        check(reader, page(Some(AskStateKind::Void)), closed).await;
+        check(reader, page(Some(AskStateKind::Open)), &open).await;
     }
     let of_run = ["SEARCH input USING INDEX input_number (run_id=?)"];
     let one = || vec![vec![0_u8].into()];

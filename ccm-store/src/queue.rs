@@ -143,9 +143,13 @@ pub(crate) fn queue_page(query: &QueueQuery) -> (String, Vec<Value>) {
         }
     };
     values.push(take.into());
+    let condition = format!("task.id IN ({ids})");
     let sql = format!(
         "{} ORDER BY task.priority DESC, task.rank, task.id LIMIT ?",
-        tasks::select(&format!("task.id IN ({ids})"))
+        match query.cut {
+            None => tasks::select(&condition),
+            Some(chars) => tasks::select_cut(&condition, chars),
+        }
     );
     (sql, values)
 }

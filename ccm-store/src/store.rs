@@ -8,10 +8,11 @@ use ccm_core::id::{AgentId, AskId, Epoch, FencingToken, ProjectId, RunId, Seq, T
 use ccm_core::input::{Input, InputState};
 use ccm_core::project::Project;
 use ccm_core::run::Run;
+use ccm_core::stats::{Bucket, StatsQuery};
 use ccm_core::store::{
     AskQuery, Claim, Claimed, Counts, CreateTasks, Created, EventQuery, Finish, Intake, Interrupt,
     Interrupted, LogRange, Message, NewProject, Page, QueueQuery, Ready, Registered, Reply,
-    ReplyEffect, RunQuery, Store, TaskEdit, TaskMove, TaskQuery,
+    ReplyEffect, RunQuery, Store, TaskEdit, TaskFilter, TaskMove, TaskQuery,
 };
 use ccm_core::system::System;
 use ccm_core::task::{CancelEffect, Setback, StopIntent, Task};
@@ -113,6 +114,10 @@ impl Store for SqliteStore {
 
     async fn tasks(&self, query: &TaskQuery) -> Result<Page<Task>> {
         self.reader.tasks(query).await
+    }
+
+    async fn count_tasks(&self, filter: &TaskFilter) -> Result<u64> {
+        self.reader.count_tasks(filter).await
     }
 
     async fn cancel_task(
@@ -245,6 +250,10 @@ impl Store for SqliteStore {
 
     async fn runs(&self, query: &RunQuery) -> Result<Page<Run>> {
         self.reader.runs(query).await
+    }
+
+    async fn stats(&self, query: &StatsQuery) -> Result<Vec<Bucket>> {
+        self.reader.stats(query).await
     }
 
     async fn ask(&self, id: AskId) -> Result<Ask> {

@@ -1,6 +1,7 @@
 //! Tasks: accepting them, calling them off, queueing them again.
 
 use std::collections::HashSet;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use ccm_core::event::EventKind;
@@ -12,7 +13,7 @@ use ccm_core::task::{
 };
 use ccm_core::time::Timestamp;
 use ccm_core::{Error, ErrorKind, Noun, Result};
-use sea_orm::{FromQueryResult, QueryResult};
+use sea_orm::{FromQueryResult, IdenStatic, Iterable, QueryResult};
 use serde_json::{Value, json};
 
 use crate::entity::{idempotency_key, task};
@@ -33,6 +34,19 @@ pub(crate) fn select(condition: &str) -> String {
         "SELECT 'task' AS kind_, task.*, project.name AS project_name, project.removed_at AS project_removed_at \
          FROM task JOIN project ON project.id = task.project_id WHERE {condition}"
     )
+}
+
+/// The same with no more than the first `chars` characters of what is long ([`Task::cut`]).
+pub(crate) fn select_cut(condition: &str, chars: NonZeroU32) -> String {
+    let columns = task::Column::iter().map(|column| match column {
+        task::Column::Text => format!("substr(task.text, 1, {chars}) AS text"),
+        task::Column::Result => format!("substr(task.result, 1, {chars}) AS result"),
+        // Only the writer needs it.
+        task::Column::FirstSpec => "NULL AS first_spec".to_owned(),
+        column => format!("task.{}", column.as_str()),
+    });
+    let columns: Vec<String> = columns.collect();
+    select(condition).replacen("task.*", &columns.join(", "), 1)
 }
 
 /// A task with what only the store knows of it.

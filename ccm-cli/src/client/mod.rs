@@ -42,6 +42,7 @@ use ccm_core::api::{
 };
 use ccm_core::event::Cursor;
 use ccm_core::id::{AgentId, AskId, ProjectId, Revision, RunId, TaskId};
+use ccm_core::task::Words;
 
 use transport::{Call, Transport};
 
@@ -61,6 +62,14 @@ pub struct TaskFilter {
     pub project_id: Option<ProjectId>,
     /// Only those in this state.
     pub state: Option<TaskStateName>,
+    /// Only those with each of these words in title or text.
+    pub words: Option<Words>,
+    /// Only those that ask for this tag.
+    pub tag: Option<String>,
+    /// Only those that this client created.
+    pub created_by: Option<String>,
+    /// No more than so many characters each of text, result and detail.
+    pub text_limit: Option<u32>,
     /// How many to fetch at once.
     pub page_size: Option<u32>,
 }
@@ -318,6 +327,10 @@ impl Client {
             Call::get("/api/v1/tasks")
                 .query("project_id", filter.project_id)
                 .query("state", filter.state)
+                .query("q", filter.words.as_ref())
+                .query("tag", filter.tag.as_ref())
+                .query("created_by", filter.created_by.as_ref())
+                .query("text_limit", filter.text_limit)
                 .query("page_size", filter.page_size),
         )
     }

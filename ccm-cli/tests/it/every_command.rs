@@ -54,7 +54,7 @@ const CASES: &[Case] = &[
         4,
     ),
     case("task templates", "", "more", 2),
-    case("task list", "--limit 3", "--state done", 2),
+    case("task list", "--limit 3 --search HELLO", "--state done", 2),
     case("task show", "{ended}", "00000000", 4),
     case("task wait", "{ended}", "{queued} --timeout 0", 7),
     case("task logs", "{ended}", "{queued}", 5),

@@ -11,8 +11,10 @@ mod project;
 mod run;
 #[cfg(feature = "openapi")]
 pub mod shapes;
+mod stats;
 mod status;
 mod task;
+mod template;
 mod terminal;
 
 pub use access::{AuditEntry, Session, SignInCode};
@@ -20,17 +22,24 @@ pub use agent::{Agent, AgentCleanup, AgentStateName, CleanUpAgents, CleanedAgent
 pub use ask::{
     Ask, AskStateName, Input, InputKind, InterruptTask, Interrupted, OpenAsk, SendMessage,
 };
-pub use config::{Config, ConfigApplied, ConfigKey, ConfigOrigin, EditConfig, EditKey, SyncState};
+pub use config::{
+    Config, ConfigApplied, ConfigKey, ConfigOrigin, EditConfig, EditKey, EditedProjectConfig,
+    SyncState,
+};
 pub use problem::{Problem, ProblemCode, ProblemPart};
 pub use project::{CreateProject, Project, ProjectState, RegisteredProject, Trust, TrustProject};
 pub use run::{Run, RunStateName};
+pub use stats::{Stats, StatsBucket};
 pub use status::{
     Check, CheckStatus, ConfigChange, Health, LogPlace, QueueStatus, Readiness, Reload, Shutdown,
     ShutdownReport, Status, System,
 };
 pub use task::{
-    BulkCreate, BulkCreated, BulkIds, BulkResult, BulkResults, CancelAnswer, CreateTask, EditTask,
-    MAX_BULK, MoveEnd, MoveTask, Task,
+    BulkCreate, BulkCreated, BulkIds, BulkResult, BulkResults, CancelAnswer, CreateTask, CutField,
+    EditTask, MAX_BULK, MoveEnd, MoveTask, Task,
+};
+pub use template::{
+    RenderTemplate, RenderedTemplate, Template, TemplateInput, TemplateValue, TemplateVariable,
 };
 pub use terminal::{
     TERMINAL_PROTOCOL, TerminalClose, TerminalCursor, TerminalInput, TerminalMessage,
@@ -61,4 +70,8 @@ pub struct Page<T> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<shapes::PageToken>, nullable = false))]
     pub next_page_token: Option<String>,
+    /// How many objects the whole list has, whatever part this is. Only there if it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub total: Option<u64>,
 }

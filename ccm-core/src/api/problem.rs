@@ -121,6 +121,8 @@ codes! {
     AgentNotFound = "agent_not_found", 404, "There is no such agent";
     /// There is no such system.
     SystemNotFound = "system_not_found", 404, "There is no such system";
+    /// The project has no such template.
+    TemplateNotFound = "template_not_found", 404, "There is no such template";
     /// The object's state does not allow it.
     WrongState = "wrong_state", 409, "The object's state does not allow it";
     /// The name or path belongs to another project.

@@ -21,8 +21,9 @@ pub struct Task {
     /// One line for people.
     #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 200))]
     pub title: String,
-    /// What the agent gets.
-    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 1_048_576))]
+    /// What the agent gets. A list that was asked for with a `text_limit` has the beginning of it; the task's own path has
+    /// the whole.
+    #[cfg_attr(feature = "openapi", schema(max_length = 1_048_576))]
     pub text: String,
     /// Where it stands.
     pub state: TaskStateName,
@@ -69,6 +70,10 @@ pub struct Task {
     pub run_id: Option<RunId>,
     /// What the agent answered in the end.
     pub result: Option<String>,
+    /// What a list left the beginning of, because it was asked to with a `text_limit`. Not there if all is whole.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(min_items = 1, max_items = 3))]
+    pub cut: Vec<CutField>,
     /// What all its runs cost together.
     pub cost_usd: Option<f64>,
     /// Grows with every change.
@@ -122,10 +127,38 @@ impl Task {
             open_asks: Vec::new(),
             run_id: task.latest_run,
             result: task.result,
+            cut: Vec::new(),
             cost_usd: task.cost_usd,
             revision: task.revision,
         }
     }
+
+    /// Leaves the first `chars` characters of what can be long, and notes what was longer.
+    pub fn cut(&mut self, chars: usize) {
+        let fields = [
+            (CutField::Text, Some(&mut self.text)),
+            (CutField::Result, self.result.as_mut()),
+            (CutField::Detail, self.detail.as_mut()),
+        ];
+        for (field, text) in fields {
+            let Some(text) = text else { continue };
+            if let Some((end, _)) = text.char_indices().nth(chars) {
+                text.truncate(end);
+                self.cut.push(field);
+            }
+        }
+    }
+}
+
+/// A field of a task that a list can have the beginning of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum CutField {
+    Text,
+    Result,
+    Detail,
 }
 
 /// A task to accept. What is left out comes from the project's settings.

@@ -208,6 +208,15 @@ pub enum RunState {
 }
 
 impl RunState {
+    /// When the program was started, if it was.
+    pub const fn started_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Launching => None,
+            Self::Running { started_at, .. } => Some(*started_at),
+            Self::Ended { started_at, .. } => *started_at,
+        }
+    }
+
     /// Whether an outcome is committed.
     pub const fn is_ended(&self) -> bool {
         matches!(self, Self::Ended { .. })

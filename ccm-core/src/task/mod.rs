@@ -4,6 +4,7 @@ mod edit;
 mod queue;
 mod spec;
 mod state;
+mod words;
 
 pub use edit::{Edit, SpecEdit};
 pub use queue::{Fit, Gap, Place, Rank, Side, Spot};
@@ -12,6 +13,9 @@ pub use spec::{
     TaskSpec, TaskText, Title, is_tag,
 };
 pub use state::{CancelEffect, Setback, StopIntent, TaskState, TaskStateName};
+pub use words::{MAX_SEARCH_CHARS, Words, cases};
+
+use std::num::NonZeroU32;
 
 use crate::id::{ProjectId, Revision, RunId, TaskId};
 use crate::time::Timestamp;
@@ -61,6 +65,16 @@ impl Task {
             rank: self.rank,
             task: self.id,
         }
+    }
+
+    /// The task with no more than the first `chars` characters of its text and its result each, to be shown in a list.
+    #[must_use]
+    pub fn cut(mut self, chars: NonZeroU32) -> Self {
+        self.spec.text = self.spec.text.cut(chars);
+        if let Some(result) = &mut self.result {
+            spec::cut(result, chars);
+        }
+        self
     }
 
     /// The task as it was when it was accepted: the answer that a repeated creation gets. `first` is what it asked for

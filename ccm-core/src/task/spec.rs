@@ -1,6 +1,7 @@
 //! What a task asks for, checked once.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -54,6 +55,13 @@ impl TaskText {
         &self.0
     }
 
+    /// Its first `chars` characters.
+    #[must_use]
+    pub fn cut(mut self, chars: NonZeroU32) -> Self {
+        cut(&mut self.0, chars);
+        self
+    }
+
     /// A title made of the first line that says something.
     pub fn title(&self) -> Title {
         let line = self.0.lines().find(|line| !line.trim().is_empty());
@@ -73,6 +81,15 @@ impl TaskText {
             title.push('…');
         }
         Title(title)
+    }
+}
+
+/// Leaves the first `chars` characters of a text.
+pub(super) fn cut(text: &mut String, chars: NonZeroU32) {
+    if let Some((end, _)) = text.char_indices().nth(chars.get() as usize) {
+        text.truncate(end);
+        // It is kept for as long as a list is on its way.
+        text.shrink_to_fit();
     }
 }
 

@@ -11,7 +11,9 @@ mod reload;
 mod runs;
 mod status;
 mod tasks;
+mod templates;
 mod terminal;
+mod transcripts;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -35,6 +37,7 @@ use crate::settings::Settings;
 
 use load::Load;
 pub(crate) use projects::Refusal;
+pub(crate) use templates::NotRendered;
 use terminal::Seats;
 pub(crate) use terminal::{MOST_VIEWERS, Seat};
 

@@ -230,7 +230,7 @@ fn folder(path: &Path, known: &[Project]) -> Result<Folder, Refusal> {
 }
 
 /// Looks at files where waiting for a disk holds nobody else up.
-async fn blocking<T: Send + 'static, E: From<Error> + Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static, E: From<Error> + Send + 'static>(
     look: impl FnOnce() -> Result<T, E> + Send + 'static,
 ) -> Result<T, E> {
     tokio::task::spawn_blocking(look)

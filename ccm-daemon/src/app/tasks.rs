@@ -4,7 +4,7 @@ use ccm_core::Result;
 use ccm_core::api::{self, BulkCreate, CancelAnswer, CreateTask, EditTask, MoveTask};
 use ccm_core::id::{ProjectId, Revision, RunId, TaskId};
 use ccm_core::run::{Run, RunState};
-use ccm_core::store::{AskQuery, IdempotencyKey, Page, QueueQuery, TaskQuery};
+use ccm_core::store::{AskQuery, IdempotencyKey, Page, QueueQuery, TaskFilter, TaskQuery};
 use ccm_core::task::{Setback, Spot, Task, TaskState, TaskStateName};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -132,13 +132,17 @@ impl App {
     pub(crate) async fn tasks(&self, query: &TaskQuery) -> Result<Page<api::Task>> {
         let page = self.engine().store().tasks(query).await?;
         let of = AskQuery {
-            project: query.project,
+            project: query.filter.project,
             ..AskQuery::default()
         };
         Ok(Page {
             items: self.wires(page.items, of).await?,
             more: page.more,
         })
+    }
+
+    pub(crate) async fn count_tasks(&self, filter: &TaskFilter) -> Result<u64> {
+        self.engine().store().count_tasks(filter).await
     }
 
     pub(crate) async fn cancel_task(&self, id: TaskId, by: &str) -> Result<CancelAnswer> {

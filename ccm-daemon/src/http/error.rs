@@ -37,12 +37,20 @@ impl ApiError {
         message: impl Into<String>,
     ) -> Self {
         let message = message.into();
-        let mut error = Self::new(code, message.clone());
-        error.problem.errors.push(ProblemPart {
+        Self::new(code, message.clone()).and_part(pointer, message)
+    }
+
+    /// The same with one more part of the request that is wrong.
+    pub(crate) fn and_part(
+        mut self,
+        pointer: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
+        self.problem.errors.push(ProblemPart {
             pointer: pointer.into(),
-            message,
+            message: message.into(),
         });
-        error
+        self
     }
 
     pub(crate) fn bad_request(detail: impl Into<String>) -> Self {

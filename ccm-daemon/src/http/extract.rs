@@ -242,18 +242,18 @@ impl IntoParams for Client {
     }
 }
 
+/// Whether a client can have this name.
+pub(super) fn is_client(name: &str) -> bool {
+    let fits = |b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b':' | b'_' | b'-');
+    (1..=64).contains(&name.len()) && name.bytes().all(fits)
+}
+
 /// What a client calls itself.
 pub(super) fn client_name(headers: &HeaderMap) -> Result<String, ApiError> {
     let Some(value) = headers.get("x-ccm-client") else {
         return Ok("api".to_owned());
     };
-    let fits = |text: &&str| {
-        (1..=64).contains(&text.len())
-            && text
-                .bytes()
-                .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b':' | b'_' | b'-'))
-    };
-    match value.to_str().ok().filter(fits) {
+    match value.to_str().ok().filter(|name| is_client(name)) {
         Some(text) => Ok(text.to_owned()),
         None => Err(ApiError::part(
             ProblemCode::BadRequest,

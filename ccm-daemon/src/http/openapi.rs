@@ -62,11 +62,13 @@ struct Api;
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     let v1 = OpenApiRouter::new()
         .merge(routes::status::routes())
+        .merge(routes::stats::routes())
         .merge(routes::access::routes())
         .merge(routes::config::routes())
         .merge(routes::systems::routes())
         .merge(routes::projects::routes())
         .merge(routes::trust::routes())
+        .merge(routes::templates::routes())
         .merge(routes::agents::routes())
         .merge(routes::terminal::routes())
         .merge(routes::asks::routes())

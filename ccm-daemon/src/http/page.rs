@@ -96,5 +96,6 @@ pub(crate) fn page<T, W>(
     api::Page {
         items: page.items.into_iter().map(wire).collect(),
         next_page_token,
+        total: None,
     }
 }

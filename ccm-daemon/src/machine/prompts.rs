@@ -33,6 +33,8 @@ pub struct Template {
     pub name: String,
     /// Its file.
     pub path: PathBuf,
+    /// What stands there.
+    pub text: String,
     parts: Vec<Part>,
 }
 
@@ -138,6 +140,7 @@ impl Prompts {
                 name: file.strip_suffix(ENDING).unwrap_or(&file).to_owned(),
                 path,
                 parts: parse(&text),
+                text,
             });
         }
         let there = self.names().unwrap_or_default();
@@ -149,7 +152,11 @@ impl Prompts {
         })
     }
 
-    fn names(&self) -> io::Result<Vec<String>> {
+    /// The names of all of them, in order.
+    ///
+    /// # Errors
+    /// When the folder can't be read.
+    pub fn names(&self) -> io::Result<Vec<String>> {
         let entries = match std::fs::read_dir(&self.folder) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -277,6 +284,7 @@ pub(super) fn fuzz(text: &str) {
     let template = Template {
         name: "t".to_owned(),
         path: PathBuf::from("t.md"),
+        text: text.to_owned(),
         parts: parse(text),
     };
     let named = template.variables().into_iter();
@@ -374,6 +382,7 @@ mod tests {
         Template {
             name: "t".to_owned(),
             path: PathBuf::from("t.md"),
+            text: text.to_owned(),
             parts: parse(text),
         }
     }

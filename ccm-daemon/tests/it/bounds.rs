@@ -52,12 +52,28 @@ async fn a_query_has_limits() {
             format!("/api/v1/tasks?state={}", many(65)),
         ),
         (
+            "/api/v1/tasks?skip=1000000".to_owned(),
+            "/api/v1/tasks?skip=1000001".to_owned(),
+        ),
+        (
+            "/api/v1/tasks?text_limit=10000".to_owned(),
+            "/api/v1/tasks?text_limit=10001".to_owned(),
+        ),
+        (
+            format!("/api/v1/tasks?q={}", "a".repeat(200)),
+            format!("/api/v1/tasks?q={}", "a".repeat(201)),
+        ),
+        (
             format!("/api/v1/projects?name={}", "a".repeat(4096)),
             format!("/api/v1/projects?name={}", "a".repeat(4097)),
         ),
         (
             format!("{run}/log?offset={}", i64::MAX),
             format!("{run}/log?offset={}", i64::MAX as u64 + 1),
+        ),
+        (
+            format!("{run}/log?tail=1048576"),
+            format!("{run}/log?tail=1048577"),
         ),
         (
             format!("{run}/transcript?after=0"),

@@ -2,6 +2,7 @@ use ccm_core::Store;
 use ccm_core::api::{self, CheckStatus, CreateTask, Health, Page, Readiness, Status, System};
 use ccm_core::id::{ProjectId, TaskId};
 use ccm_core::time::{Clock, SystemClock};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::harness::Server;
@@ -95,6 +96,106 @@ async fn filters_choose_and_unknown_ones_are_refused() {
             .await
             .problem("bad_request");
     }
+}
+
+#[tokio::test]
+async fn tasks_are_found_by_what_they_say() {
+    let server = Server::start().await;
+    let a = server.paused_project("a").await;
+    let b = server.paused_project("b").await;
+    for (project, text, tags, by) in [
+        (a, "Mend the Login, 100%", json!(["gpu"]), "me"),
+        (a, "mend nothing", json!([]), "me"),
+        (b, "login again", json!(["gpu", "big"]), "other"),
+    ] {
+        let body = json!({"project_id": project, "text": text, "tags": tags});
+        let request = server.request(Method::POST, "/api/v1/tasks").json(&body);
+        let made = server.send(request.header("x-ccm-client", by)).await;
+        made.ok::<api::Task>(201);
+    }
+    let found = async |query: &str| {
+        let path = format!("/api/v1/tasks?count=true&{query}");
+        let page: Page<api::Task> = server.get(&path).await.ok(200);
+        assert_eq!(page.total, Some(page.items.len() as u64), "{query}");
+        let texts = page.items.into_iter().map(|task| task.text);
+        texts.collect::<Vec<_>>().join("; ")
+    };
+    assert_eq!(found("q=LOGIN").await, "login again; Mend the Login, 100%");
+    assert_eq!(found("q=login%20mend").await, "Mend the Login, 100%");
+    assert_eq!(found("q=100%25").await, "Mend the Login, 100%");
+    assert_eq!(found("q=100_").await, "");
+    assert_eq!(found("tag=big").await, "login again");
+    assert_eq!(found("created_by=me&tag=gpu").await, "Mend the Login, 100%");
+    assert_eq!(found(&format!("project_id={b}&q=mend")).await, "");
+    for wrong in ["q=", "q=%20", "q=a%00", "tag=a%20b", "created_by=Me"] {
+        let path = format!("/api/v1/tasks?{wrong}");
+        server.get(&path).await.problem("bad_request");
+    }
+    let queue = format!("/api/v1/tasks?order=queue&project_id={a}");
+    for further in ["q=a", "tag=a", "created_by=a", "skip=1", "count=true"] {
+        let path = format!("{queue}&{further}");
+        server.get(&path).await.problem("bad_request");
+    }
+}
+
+#[tokio::test]
+async fn a_list_goes_on_by_place_or_by_token() {
+    let server = Server::start().await;
+    let project = server.paused_project("a").await;
+    let newest: Vec<TaskId> = fill(&server, project, 25).await.into_iter().rev().collect();
+    let page = async |query: &str| {
+        let path = format!("/api/v1/tasks?page_size=10&{query}");
+        let page: Page<api::Task> = server.get(&path).await.ok(200);
+        let ids: Vec<TaskId> = page.items.iter().map(|task| task.id).collect();
+        (ids, page.next_page_token, page.total)
+    };
+    let (first, token, total) = page("skip=0").await;
+    assert_eq!((first, total), (newest[..10].to_vec(), None));
+    let token = token.unwrap();
+    let (second, _, total) = page(&format!("page_token={token}&count=true")).await;
+    assert_eq!((second, total), (newest[10..20].to_vec(), Some(25)));
+    let (last, token, total) = page("skip=20&count=true&q=task").await;
+    assert_eq!((last, token), (newest[20..].to_vec(), None));
+    assert_eq!(total, Some(25), "of the whole list");
+    assert_eq!(page("skip=1000000").await.0, []);
+    let both = format!("/api/v1/tasks?skip=1&page_token={}", "after-x");
+    server.get(&both).await.problem("bad_request");
+    let both = format!("/api/v1/tasks?skip=1&page_token=after-{}", newest[3]);
+    let problem = server.get(&both).await.problem("bad_request");
+    assert!(problem.detail.contains("skip or page_token"), "{problem:?}");
+}
+
+#[tokio::test]
+async fn a_list_says_what_it_cut() {
+    let server = Server::start().await;
+    let project = server.project("a").await;
+    let long = server.task(project, &"ä".repeat(50)).await;
+    server.task_in(long.id, "succeeded").await;
+    let list = async |query: &str| {
+        let path = format!("/api/v1/tasks?{query}");
+        let page: Page<api::Task> = server.get(&path).await.ok(200);
+        page.items.into_iter().next().unwrap()
+    };
+    let whole = server.get(&format!("/api/v1/tasks/{}", long.id)).await;
+    let whole: api::Task = whole.ok(200);
+    assert_eq!(whole.text.chars().count(), 50);
+    assert!(whole.cut.is_empty());
+    assert_eq!(list("").await, whole);
+    let both = [api::CutField::Text, api::CutField::Result];
+    for (limit, cut) in [(0, &both[..]), (49, &both[..1]), (10_000, &[])] {
+        let task = list(&format!("text_limit={limit}")).await;
+        assert_eq!(task.text, "ä".repeat(limit.min(50)), "{limit}");
+        if limit == 0 {
+            assert_eq!(task.result.as_deref(), Some(""));
+        }
+        assert!(task.cut.starts_with(cut), "{limit}: {:?}", task.cut);
+        assert_eq!(task.cut.is_empty(), cut.is_empty());
+        assert_eq!(task.title, whole.title);
+    }
+    let waits = server.paused_project("b").await;
+    server.task(waits, "wait").await;
+    let queued = list(&format!("order=queue&project_id={waits}&text_limit=2")).await;
+    assert_eq!((&*queued.text, &queued.cut[..]), ("wa", &both[..1]));
 }
 
 #[tokio::test]

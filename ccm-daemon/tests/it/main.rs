@@ -33,5 +33,9 @@ mod readers;
 mod reference;
 mod reload;
 mod security;
+mod stats;
 mod tasks;
+mod templates;
 mod terminal;
+#[cfg(feature = "web-ui")]
+mod web;

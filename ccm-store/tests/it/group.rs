@@ -30,10 +30,8 @@ async fn check_books(store: &dyn Store) {
     assert_eq!(log.head.0 as usize, all_events(store).await.len());
     assert_eq!(*store.watch().borrow(), log.head);
     let query = ccm_core::store::TaskQuery {
-        project: None,
-        states: vec![],
-        before: None,
         limit: 100_000,
+        ..ccm_core::store::TaskQuery::default()
     };
     let tasks = store.tasks(&query).await.unwrap().items;
     let in_state = |state| {

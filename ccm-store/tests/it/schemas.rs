@@ -28,7 +28,7 @@ use uuid::Uuid;
 use crate::support::{Place, at, done, key, request, spec};
 
 /// The present schema. Every one up to it has a file.
-const SCHEMA: u32 = 5;
+const SCHEMA: u32 = 6;
 
 const fn uuid(number: u128) -> Uuid {
     Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0000 + number)
@@ -347,10 +347,8 @@ async fn seed_1(store: &dyn Store) {
 /// Everything that can be read, as text.
 async fn everything(store: &dyn Store) -> String {
     let tasks = TaskQuery {
-        project: None,
-        states: vec![],
-        before: None,
         limit: 100,
+        ..TaskQuery::default()
     };
     let runs = RunQuery {
         task: None,
@@ -378,6 +376,7 @@ async fn everything(store: &dyn Store) -> String {
             project: project.id,
             after: None,
             limit: 100,
+            cut: None,
         };
         queues.extend(store.queue(&query).await.unwrap().items);
     }

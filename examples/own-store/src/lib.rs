@@ -28,10 +28,11 @@ use ccm_core::id::{AgentId, AskId, Epoch, FencingToken, ProjectId, RunId, Seq, T
 use ccm_core::input::{Input, InputState};
 use ccm_core::project::Project;
 use ccm_core::run::Run;
+use ccm_core::stats::{Bucket, StatsQuery};
 use ccm_core::store::{
     AskQuery, Claim, Claimed, Counts, CreateTasks, Created, EventQuery, Finish, Intake, Interrupt,
     Interrupted, LogRange, Message, NewProject, Page, QueueQuery, Ready, Registered, Reply,
-    ReplyEffect, RunQuery, TaskEdit, TaskMove, TaskQuery,
+    ReplyEffect, RunQuery, TaskEdit, TaskFilter, TaskMove, TaskQuery,
 };
 use ccm_core::system::System;
 use ccm_core::task::{CancelEffect, Setback, StopIntent, Task};
@@ -362,6 +363,10 @@ impl Store for JournalStore {
         self.look().await?.memory.tasks(query).await
     }
 
+    async fn count_tasks(&self, filter: &TaskFilter) -> Result<u64> {
+        self.look().await?.memory.count_tasks(filter).await
+    }
+
     async fn queue(&self, query: &QueueQuery) -> Result<Page<Task>> {
         self.look().await?.memory.queue(query).await
     }
@@ -384,6 +389,10 @@ impl Store for JournalStore {
 
     async fn runs(&self, query: &RunQuery) -> Result<Page<Run>> {
         self.look().await?.memory.runs(query).await
+    }
+
+    async fn stats(&self, query: &StatsQuery) -> Result<Vec<Bucket>> {
+        self.look().await?.memory.stats(query).await
     }
 
     async fn ask(&self, id: AskId) -> Result<Ask> {

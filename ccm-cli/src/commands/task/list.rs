@@ -1,4 +1,5 @@
 use ccm_core::api::{Task, TaskStateName};
+use ccm_core::task::Words;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
@@ -13,6 +14,7 @@ use crate::printer::Colour;
 #[command(after_help = "Examples:
   ccm task list
   ccm task list --project shop --state failed
+  ccm task list --search 'login timeout'
   ccm task list --queue
   ccm task list --json | jq -r '.[].id'")]
 pub(crate) struct List {
@@ -22,8 +24,14 @@ pub(crate) struct List {
     /// Only those in this state
     #[arg(short, long, value_parser = state())]
     state: Option<TaskStateName>,
+    /// Only those with each of these words in title or text, in letters of either case
+    #[arg(long, value_name = "WORDS")]
+    search: Option<Words>,
+    /// Only those that ask for this tag
+    #[arg(long, value_name = "TAG")]
+    tag: Option<String>,
     /// What waits in a project, in the order of its queue [default project: the one the current folder is in]
-    #[arg(long, conflicts_with = "state")]
+    #[arg(long, conflicts_with_all = ["state", "search", "tag"])]
     queue: bool,
     /// At most so many
     #[arg(
@@ -58,7 +66,10 @@ pub(super) fn run(args: &List, context: &Context) -> Outcome {
         let filter = TaskFilter {
             project_id,
             state: args.state,
+            words: args.search.clone(),
+            tag: args.tag.clone(),
             page_size: Some(args.limit.clamp(1, 200) as u32),
+            ..TaskFilter::default()
         };
         Ok(client.tasks(&filter).take(args.limit).await?)
     })?;

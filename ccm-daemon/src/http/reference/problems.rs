@@ -70,6 +70,10 @@ const WHAT_TO_DO: &[(ProblemCode, &str)] = &[
         "List the machines and take the id from there.",
     ),
     (
+        ProblemCode::TemplateNotFound,
+        "List the project's templates and take the name from there.",
+    ),
+    (
         ProblemCode::WrongState,
         "Read the object anew. `detail` says which state is in the way, and what gets it out of there.",
     ),

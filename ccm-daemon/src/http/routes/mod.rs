@@ -11,9 +11,11 @@ pub(super) mod interrupt;
 pub(super) mod metrics;
 pub(super) mod projects;
 pub(super) mod runs;
+pub(super) mod stats;
 pub(super) mod status;
 pub(super) mod systems;
 pub(super) mod tasks;
+pub(super) mod templates;
 pub(super) mod terminal;
 pub(super) mod trust;
 
@@ -34,5 +36,6 @@ fn whole<T>(items: Vec<T>) -> Page<T> {
     Page {
         items,
         next_page_token: None,
+        total: None,
     }
 }

@@ -1,3 +1,4 @@
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use axum::Json;
@@ -8,7 +9,8 @@ use ccm_core::api::{
     CancelAnswer, CreateTask, EditTask, Input, MoveTask, Page, SendMessage, Task, TaskStateName,
 };
 use ccm_core::id::{ProjectId, TaskId};
-use ccm_core::store::{QueueQuery, TaskQuery};
+use ccm_core::store::{QueueQuery, TaskFilter, TaskQuery};
+use ccm_core::task::{Words, is_tag};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
@@ -18,8 +20,9 @@ use super::{
 };
 use crate::http::error::ApiError;
 use crate::http::etag::{self, IfMatch, IfNoneMatch};
+use crate::http::extract::is_client;
 use crate::http::page::{PageSize, PageToken, TaskPlace, page};
-use ccm_core::api::shapes::PageToken as PageTokenText;
+use ccm_core::api::shapes::{ClientName, PageToken as PageTokenText, Tag};
 
 /// Says that an answer is that of an earlier request.
 pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -55,6 +58,16 @@ struct Filter {
     #[serde(default)]
     #[param(value_type = Option<Vec<TaskStateName>>, min_items = 1, max_items = 64, style = Form, explode = false)]
     state: CommaList<TaskStateName>,
+    /// Only those with each of these words in title or text: as they are written, wherever they stand, in letters of
+    /// either case.
+    #[param(value_type = Option<String>, min_length = 1, max_length = 200, pattern = r"^[^\u0000]*\S[^\u0000]*$")]
+    q: Option<Words>,
+    /// Only those that ask for this tag.
+    #[param(value_type = Option<Tag>)]
+    tag: Option<String>,
+    /// Only those that this client created.
+    #[param(value_type = Option<ClientName>)]
+    created_by: Option<String>,
     /// In which order. `queue` needs a `project_id`, and lists what is queued.
     #[serde(default)]
     #[param(value_type = Option<TaskOrder>, inline)]
@@ -66,12 +79,67 @@ struct Filter {
     /// The `next_page_token` of the part before.
     #[param(value_type = Option<PageTokenText>)]
     page_token: Option<PageToken<TaskPlace>>,
+    /// Without the first so many: another way to a part than with a `page_token`, by its place. What is created meanwhile
+    /// moves the places.
+    #[param(minimum = 0, maximum = 1_000_000)]
+    skip: Option<u32>,
+    /// Whether to say how many there are in all, in `total`.
+    #[serde(default)]
+    #[param(value_type = Option<bool>, default = false)]
+    count: bool,
+    /// No more than so many characters each of `text`, `result` and `detail`; `cut` names those that are longer.
+    #[param(minimum = 0, maximum = 10_000)]
+    text_limit: Option<u32>,
+}
+
+/// The most tasks that can be skipped.
+const MOST_SKIPPED: u32 = 1_000_000;
+/// The most characters that a list can be asked to cut at: whoever wants more wants the task.
+const MOST_TEXT: u32 = 10_000;
+
+impl Filter {
+    /// Checks what the types don't carry.
+    fn check(&self) -> Answer<()> {
+        at_most("skip", self.skip, MOST_SKIPPED)?;
+        at_most("text_limit", self.text_limit, MOST_TEXT)?;
+        if self.skip.is_some() && self.page_token.is_some() {
+            return Err(ApiError::bad_request(
+                "give skip or page_token: both are places in the list",
+            ));
+        }
+        if let Some(tag) = self.tag.as_ref().filter(|tag| !is_tag(tag)) {
+            return Err(ApiError::bad_request(format!("{tag:?} is not a tag")));
+        }
+        if let Some(name) = self.created_by.as_ref().filter(|name| !is_client(name)) {
+            return Err(ApiError::bad_request(format!(
+                "created_by: {name:?} is not the name of a client"
+            )));
+        }
+        Ok(())
+    }
+
+    /// What the store is asked for: one character more than the limit shows what is longer.
+    fn stored_text(&self) -> Option<NonZeroU32> {
+        self.text_limit.and_then(|chars| NonZeroU32::new(chars + 1))
+    }
+}
+
+fn at_most(name: &str, value: Option<u32>, most: u32) -> Answer<()> {
+    match value.filter(|value| *value > most) {
+        None => Ok(()),
+        Some(value) => Err(ApiError::bad_request(format!(
+            "{name} must be 0 to {most}, found {value}"
+        ))),
+    }
 }
 
 /// Tasks, newest first, or in the order of a queue
 ///
 /// A part at a time; no task comes twice, however many are created meanwhile. In the order of a queue, the first of the
-/// same age that may start is next; what has waited longer can come before a higher priority.
+/// same age that may start is next; what has waited longer can come before a higher priority. Looking for words, a tag or
+/// a creator takes the longer the more tasks there are; so does counting.
+///
+/// Tasks are whole, with texts of up to 1 MiB each, unless a `text_limit` is given.
 #[utoipa::path(
     get,
     path = "/tasks",
@@ -88,8 +156,10 @@ async fn list_tasks(
     caller: Caller,
     Query(filter): Query<Filter>,
 ) -> Answer<Json<Page<Task>>> {
+    filter.check()?;
+    let cut = filter.stored_text();
     let place = filter.page_token.map(|token| token.0);
-    match filter.order {
+    let mut tasks = match filter.order {
         TaskOrder::Newest => {
             let before = match place {
                 None => None,
@@ -97,13 +167,24 @@ async fn list_tasks(
                 Some(TaskPlace::Queue(_)) => return Err(other_order()),
             };
             let query = TaskQuery {
-                project: caller.project(filter.project_id)?,
-                states: filter.state.0,
+                filter: TaskFilter {
+                    project: caller.project(filter.project_id)?,
+                    states: filter.state.0,
+                    words: filter.q,
+                    tag: filter.tag,
+                    created_by: filter.created_by,
+                },
                 before,
+                skip: filter.skip.unwrap_or(0),
                 limit: filter.page_size.0,
+                cut,
             };
             let tasks = app.tasks(&query).await?;
-            Ok(Json(page(tasks, |task| task.id.to_string(), |task| task)))
+            let mut tasks = page(tasks, |task| task.id.to_string(), |task| task);
+            if filter.count {
+                tasks.total = Some(app.count_tasks(&query.filter).await?);
+            }
+            tasks
         }
         TaskOrder::Queue => {
             let project = caller.project(filter.project_id)?.ok_or_else(|| {
@@ -119,6 +200,12 @@ async fn list_tasks(
                     "order=queue lists only what is queued: leave state out",
                 ));
             }
+            let inside = filter.q.is_some() || filter.tag.is_some() || filter.created_by.is_some();
+            if inside || filter.skip.is_some() || filter.count {
+                return Err(ApiError::bad_request(
+                    "order=queue goes with project_id, page_size, page_token and text_limit alone",
+                ));
+            }
             let after = match place {
                 None => None,
                 Some(TaskPlace::Queue(spot)) => Some(spot),
@@ -128,12 +215,19 @@ async fn list_tasks(
                 project,
                 after,
                 limit: filter.page_size.0,
+                cut,
             };
             let tasks = app.queue(&query).await?;
             let token = |(spot, _): &_| TaskPlace::of_queue(spot);
-            Ok(Json(page(tasks, token, |(_, task)| task)))
+            page(tasks, token, |(_, task)| task)
+        }
+    };
+    if let Some(chars) = filter.text_limit {
+        for task in &mut tasks.items {
+            task.cut(chars as usize);
         }
     }
+    Ok(Json(tasks))
 }
 
 fn other_order() -> ApiError {

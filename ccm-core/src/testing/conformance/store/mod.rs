@@ -7,10 +7,12 @@ mod edits;
 mod finish;
 mod inputs;
 mod interrupts;
+mod lists;
 mod log;
 mod projects;
 mod queue;
 mod runs;
+mod stats;
 mod tasks;
 
 use std::path::PathBuf;
@@ -26,10 +28,12 @@ pub use edits::*;
 pub use finish::*;
 pub use inputs::*;
 pub use interrupts::*;
+pub use lists::*;
 pub use log::*;
 pub use projects::*;
 pub use queue::*;
 pub use runs::*;
+pub use stats::*;
 pub use tasks::*;
 
 use super::{refused, soon};
@@ -39,7 +43,7 @@ use crate::project::Project;
 use crate::run::{Outcome, Usage, Verdict};
 use crate::store::{
     Claim, Claimed, CreateTasks, EventQuery, Finish, NewProject, NewTask, Registered, Store,
-    TaskQuery,
+    TaskFilter, TaskQuery,
 };
 use crate::system::{System, SystemKind};
 use crate::task::{Task, TaskSpec, TaskText};
@@ -110,6 +114,10 @@ macro_rules! for_each_store_case {
             retry_queues_an_ended_task
             retry_keeps_not_before
             retry_refuses_what_is_open
+            a_list_is_what_its_filter_says
+            words_are_found_as_they_are_written
+            a_list_can_begin_further_on
+            a_list_can_be_cut
             edit_changes_what_it_says
             edit_of_nothing_changes_nothing
             edit_compares_the_revision
@@ -156,6 +164,8 @@ macro_rules! for_each_store_case {
             the_first_outcome_counts
             a_late_finish_is_superseded
             a_wrong_token_ends_no_run
+            stats_tell_when_what_happened
+            stats_count_a_task_once
             take_in_makes_asks
             a_request_is_asked_once
             every_ask_needs_an_id
@@ -390,9 +400,14 @@ fn end(verdict: Verdict) -> Finish {
 
 fn all_tasks() -> TaskQuery {
     TaskQuery {
-        project: None,
-        states: Vec::new(),
-        before: None,
         limit: 1_000,
+        ..TaskQuery::default()
+    }
+}
+
+fn of_project(id: ProjectId) -> TaskFilter {
+    TaskFilter {
+        project: Some(id),
+        ..TaskFilter::default()
     }
 }

@@ -424,7 +424,7 @@ pub async fn remove_keeps_tasks_readable(place: &dyn StorePlace) {
     let listed = bench
         .store
         .tasks(&TaskQuery {
-            project: Some(id),
+            filter: of_project(id),
             ..all_tasks()
         })
         .await

@@ -26,6 +26,7 @@ async fn queue(bench: &Bench, project: ProjectId) -> Vec<TaskId> {
             project,
             after,
             limit: 7,
+            cut: None,
         };
         let page = bench.store.queue(&query).await.expect("queue");
         ids.extend(page.items.iter().map(|task| task.id));
@@ -102,6 +103,7 @@ pub async fn a_queue_has_an_order(place: &dyn StorePlace) {
         project,
         after: None,
         limit: 200,
+        cut: None,
     };
     let page = bench.store.queue(&query).await.unwrap();
     assert!(!page.more);

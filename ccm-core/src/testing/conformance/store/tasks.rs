@@ -388,12 +388,13 @@ pub async fn tasks_are_listed_newest_first(place: &dyn StorePlace) {
         (newest[3..].to_vec(), false),
         "an exact page has no more"
     );
-    let of_two = TaskQuery {
-        project: Some(two.id),
+    let filtered = |filter| TaskQuery {
+        filter,
         ..all_tasks()
     };
+    let of_two = of_project(two.id);
     assert_eq!(
-        list(of_two.clone()).await.0,
+        list(filtered(of_two.clone())).await.0,
         [newest[0], newest[3], newest[6]]
     );
     bench
@@ -401,21 +402,18 @@ pub async fn tasks_are_listed_newest_first(place: &dyn StorePlace) {
         .cancel_task(newest[3], "me", at(4))
         .await
         .unwrap();
-    let cancelled = TaskQuery {
+    let cancelled = TaskFilter {
         states: vec![TaskStateName::Cancelled],
         ..of_two.clone()
     };
-    assert_eq!(list(cancelled).await.0, [newest[3]]);
+    assert_eq!(list(filtered(cancelled)).await.0, [newest[3]]);
     let states = vec![TaskStateName::Queued, TaskStateName::Running];
     assert_eq!(
-        list(TaskQuery { states, ..of_two }).await.0,
+        list(filtered(TaskFilter { states, ..of_two })).await.0,
         [newest[0], newest[6]]
     );
-    let nowhere = TaskQuery {
-        project: Some(ProjectId::new()),
-        ..all_tasks()
-    };
-    assert_eq!(list(nowhere).await, (Vec::new(), false));
+    let nowhere = of_project(ProjectId::new());
+    assert_eq!(list(filtered(nowhere)).await, (Vec::new(), false));
 }
 
 /// Paging while others create shows everything that was there at the start exactly once.

@@ -13,10 +13,11 @@ use crate::input::{Input, InputState};
 use crate::project::Project;
 use crate::reason::Reason;
 use crate::run::Run;
+use crate::stats::{Bucket, StatsQuery};
 use crate::store::{
     AskQuery, Claim, Claimed, Counts, CreateTasks, Created, EventQuery, Finish, Intake, Interrupt,
     Interrupted, LogRange, Message, NewProject, Page, QueueQuery, Ready, Registered, Reply,
-    ReplyEffect, RunQuery, Store, TaskEdit, TaskMove, TaskQuery,
+    ReplyEffect, RunQuery, Store, TaskEdit, TaskFilter, TaskMove, TaskQuery,
 };
 use crate::system::System;
 use crate::task::{CancelEffect, Setback, StopIntent, Task};
@@ -116,6 +117,10 @@ impl Store for MemoryStore {
 
     async fn tasks(&self, query: &TaskQuery) -> Result<Page<Task>> {
         Ok(self.lock().tasks(query))
+    }
+
+    async fn count_tasks(&self, filter: &TaskFilter) -> Result<u64> {
+        Ok(self.lock().count_tasks(filter))
     }
 
     async fn cancel_task(
@@ -225,6 +230,10 @@ impl Store for MemoryStore {
 
     async fn runs(&self, query: &RunQuery) -> Result<Page<Run>> {
         Ok(self.lock().runs(query))
+    }
+
+    async fn stats(&self, query: &StatsQuery) -> Result<Vec<Bucket>> {
+        Ok(self.lock().stats(query))
     }
 
     async fn ask(&self, id: AskId) -> Result<Ask> {

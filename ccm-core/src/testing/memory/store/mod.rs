@@ -6,6 +6,7 @@ mod projects;
 mod queue;
 mod reads;
 mod runs;
+mod stats;
 mod tasks;
 
 use std::collections::{BTreeMap, HashMap};

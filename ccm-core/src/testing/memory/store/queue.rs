@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::reads::page;
+use super::reads::{page, shortened};
 use super::{About, State};
 use crate::event::EventKind;
 use crate::id::{ProjectId, TaskId};
@@ -28,7 +28,7 @@ impl State {
     pub(super) fn queue(&self, query: &QueueQuery) -> Page<Task> {
         let line = self.line(query.project).into_iter();
         let wanted = line.filter(|task| query.after.is_none_or(|after| task.spot() > after));
-        page(wanted, query.limit)
+        shortened(page(wanted, query.limit), query.cut)
     }
 
     pub(super) fn edit(&mut self, edit: TaskEdit) -> Result<Task> {

@@ -1,5 +1,7 @@
 //! What readers see.
 
+use std::num::NonZeroU32;
+
 use super::{State, TaskRow};
 use crate::agent::Agent;
 use crate::event::Event;
@@ -7,7 +9,9 @@ use crate::id::ProjectId;
 use crate::project::Project;
 use crate::run::Run;
 use crate::scheduler::{Candidate, Machine, Wants};
-use crate::store::{Counts, EventQuery, Page, Ready, ReadyProject, RunQuery, TaskQuery};
+use crate::store::{
+    Counts, EventQuery, Page, Ready, ReadyProject, RunQuery, TaskFilter, TaskQuery,
+};
 use crate::task::{Task, TaskState, TaskStateName};
 use crate::time::Timestamp;
 use crate::{Error, Result};
@@ -59,11 +63,17 @@ impl State {
     pub(super) fn tasks(&self, query: &TaskQuery) -> Page<Task> {
         let tasks = self.tasks.values().rev().map(|row| &row.task);
         let wanted = tasks.filter(|task| {
-            query.project.is_none_or(|id| id == task.project_id)
-                && (query.states.is_empty() || query.states.contains(&task.state.name()))
-                && query.before.is_none_or(|before| task.id < before)
+            query.before.is_none_or(|before| task.id < before) && query.filter.holds(task)
         });
-        page(wanted, query.limit)
+        shortened(
+            page(wanted.skip(query.skip as usize), query.limit),
+            query.cut,
+        )
+    }
+
+    pub(super) fn count_tasks(&self, filter: &TaskFilter) -> u64 {
+        let tasks = self.tasks.values().map(|row| &row.task);
+        tasks.filter(|task| filter.holds(task)).count() as u64
     }
 
     pub(super) fn runs(&self, query: &RunQuery) -> Page<Run> {
@@ -166,6 +176,16 @@ fn candidate(task: &Task) -> Candidate {
         rank: task.rank,
         due_at: task.due_at,
         wants: Wants::from(&task.spec),
+    }
+}
+
+/// The same tasks with less of each.
+pub(super) fn shortened(page: Page<Task>, cut: Option<NonZeroU32>) -> Page<Task> {
+    let Some(chars) = cut else { return page };
+    let tasks = page.items.into_iter();
+    Page {
+        items: tasks.map(|task| task.cut(chars)).collect(),
+        ..page
     }
 }
 
