@@ -1,4 +1,4 @@
-.PHONY: up test fuzz bench ci wheel openapi api-fuzz
+.PHONY: up test web fuzz bench ci wheel openapi api-fuzz
 
 # Installs CCM, starts it and runs one task in a copy of examples/hello-project.
 up:
@@ -6,9 +6,13 @@ up:
 
 # Gets what the tests need that is missing, then runs all of them.
 test:
-	@scripts/tools cc tmux git curl jq chromium ip faketime zsh fish groff python systemd nextest claude prometheus-client
+	@scripts/tools cc tmux git curl jq node chromium ip faketime zsh fish groff python systemd nextest claude prometheus-client
 	cargo test --workspace --locked --doc --quiet
 	cargo nextest run --workspace --features ccm-agents/barriers --locked
+
+# Looks at the web page in a real browser. `make web WEB="asks"` takes the tests whose file has that in its name.
+web:
+	@scripts/check-web $(WEB)
 
 # Feeds made-up bytes to every parser of foreign ones, TIME seconds each (600). `make fuzz TARGET=request` takes one.
 fuzz:

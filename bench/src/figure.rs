@@ -1,5 +1,6 @@
 //! What was measured, and how it is told.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use serde_json::{Value, json};
@@ -8,8 +9,8 @@ use serde_json::{Value, json};
 pub(crate) struct Figure {
     what: String,
     value: f64,
-    unit: &'static str,
-    beside: Option<(&'static str, f64)>,
+    unit: Cow<'static, str>,
+    beside: Option<(Cow<'static, str>, f64)>,
     ratio: Option<f64>,
     goal: Option<Goal>,
 }
@@ -38,11 +39,15 @@ impl Goal {
 }
 
 impl Figure {
-    pub(crate) fn new(what: impl Into<String>, value: f64, unit: &'static str) -> Self {
+    pub(crate) fn new(
+        what: impl Into<String>,
+        value: f64,
+        unit: impl Into<Cow<'static, str>>,
+    ) -> Self {
         Self {
             what: what.into(),
             value,
-            unit,
+            unit: unit.into(),
             beside: None,
             ratio: None,
             goal: None,
@@ -50,8 +55,13 @@ impl Figure {
     }
 
     /// Measured in turns with something else, of which `value` is the median. The ratio is the median of each turn's.
-    pub(crate) fn beside(mut self, what: &'static str, value: f64, ratio: f64) -> Self {
-        self.beside = Some((what, value));
+    pub(crate) fn beside(
+        mut self,
+        what: impl Into<Cow<'static, str>>,
+        value: f64,
+        ratio: f64,
+    ) -> Self {
+        self.beside = Some((what.into(), value));
         self.ratio = Some(ratio);
         self
     }
@@ -81,7 +91,8 @@ impl Report {
         rows.extend(self.0.iter().map(|figure| {
             let beside = figure
                 .beside
-                .map(|(what, value)| format!("{} {} ({what})", number(value), figure.unit));
+                .as_ref()
+                .map(|(what, value)| format!("{} {} ({what})", number(*value), figure.unit));
             let goal = figure.goal.map(|goal| {
                 let missed = if figure.verdict() == Some(false) {
                     " missed"
@@ -117,7 +128,7 @@ impl Report {
                 "figure": figure.what,
                 "value": figure.value,
                 "unit": figure.unit,
-                "beside": figure.beside.map(|(what, value)| json!({ "figure": what, "value": value })),
+                "beside": figure.beside.as_ref().map(|(what, value)| json!({ "figure": what, "value": value })),
                 "ratio": figure.ratio,
                 "goal": figure.goal.map(Goal::text),
                 "met": figure.verdict(),

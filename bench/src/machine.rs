@@ -48,6 +48,10 @@ impl Build {
         }
     }
 
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     pub(crate) fn program(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }

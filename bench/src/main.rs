@@ -8,6 +8,7 @@ mod events;
 mod figure;
 mod http;
 mod machine;
+mod page;
 mod process;
 mod rates;
 mod raw;
@@ -30,15 +31,15 @@ Usage: ccm-bench --full DIR --minimal DIR [OPTIONS]
 Options:
       --full DIR      The programs of the default build
       --minimal DIR   Those of the build without the web UI
-      --seconds N     For how long an idle daemon is watched [default: 60]
+      --seconds N     For how long an idle daemon and a busy page are watched [default: 60]
       --folder DIR    On whose disk it is measured [default: the system's for temporary files]
-      --only PART     Only rest, starts, rates or events
+      --only PART     Only rest, starts, rates, events or page
       --json          Print an object instead of a table
   -h, --help          Print this
 ";
 
 /// What can be measured alone.
-const PARTS: [&str; 4] = ["rest", "starts", "rates", "events"];
+const PARTS: [&str; 5] = ["rest", "starts", "rates", "events", "page"];
 
 struct Wish {
     builds: [Build; 2],
@@ -137,6 +138,10 @@ fn measure(wish: &Wish) -> Report {
     if is_wanted("events") {
         say("events");
         events::measure(full, &wish.folder, &mut report);
+    }
+    if is_wanted("page") {
+        say("the page");
+        page::measure(full, wish.idle, &mut report);
     }
     report
 }

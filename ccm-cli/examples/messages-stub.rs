@@ -6,9 +6,10 @@
 mod stub;
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use stub::{DIRECTIVES, Request, Stub};
 
@@ -18,6 +19,8 @@ Usage: messages-stub [--port PORT] [--record FILE]
   --port PORT    listen there on 127.0.0.1; 0, the default, lets the system choose
   --record FILE  add every request to this file, as a line of JSON
   --help         print this
+
+A line `open GATE` on standard input opens a gate.
 ";
 
 /// Claude Code takes any key that begins like one, if `.claude.json` approves of its last 20 characters.
@@ -64,7 +67,10 @@ fn serve(port: u16, record: Option<&Path>) -> io::Result<()> {
     let mut record = record
         .map(|file| File::options().append(true).create(true).open(file))
         .transpose()?;
-    let stub = Stub::at(port);
+    let stub = Arc::new(Stub::at(port));
+    let gates = Arc::clone(&stub);
+    // Nothing ends a read of standard input but its end, so the thread ends with the process.
+    std::thread::spawn(move || open_gates(&gates));
     let mut out = io::stdout();
     writeln!(out, "# {}", stub.url())?;
     writeln!(out, "export ANTHROPIC_BASE_URL={}", stub.url())?;
@@ -86,6 +92,16 @@ fn serve(port: u16, record: Option<&Path>) -> io::Result<()> {
             if let Some(file) = &mut record {
                 writeln!(file, "{}", serde_json::to_string(&*request)?)?;
             }
+        }
+    }
+}
+
+/// Opens the gates that are named on standard input.
+fn open_gates(stub: &Stub) {
+    for line in io::stdin().lock().lines().map_while(Result::ok) {
+        match line.trim().split_once(' ') {
+            Some(("open", gate)) => stub.open(gate.trim()),
+            _ => eprintln!("error: {line:?} is not `open GATE`"),
         }
     }
 }

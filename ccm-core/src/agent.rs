@@ -165,10 +165,13 @@ pub enum AgentState {
         /// On this.
         run: RunId,
     },
-    /// It waits for a person's answer.
+    /// It waits for a person.
     Waiting {
         /// In this run.
         run: RunId,
+        /// For what, in a sentence, if it is no answer to an ask.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        detail: Option<String>,
     },
     /// The provider of its model lets it wait.
     Parked {
@@ -197,7 +200,7 @@ impl AgentState {
     /// The run it is about.
     pub const fn run(&self) -> Option<RunId> {
         match self {
-            Self::Working { run } | Self::Waiting { run } => Some(*run),
+            Self::Working { run } | Self::Waiting { run, .. } => Some(*run),
             Self::Parked { run, .. } | Self::Unresponsive { run } => *run,
             _ => None,
         }

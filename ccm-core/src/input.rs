@@ -44,6 +44,11 @@ pub enum InputBody {
         /// Its text.
         text: TaskText,
     },
+    /// It is to stop what it does, and to wait for what a person says next.
+    Interrupt {
+        /// The message that says what is next, if it came along.
+        then: Option<InputId>,
+    },
     /// The answer to an ask.
     Answer {
         /// The ask.
@@ -55,6 +60,17 @@ pub enum InputBody {
         /// The answer.
         answer: Answer,
     },
+}
+
+impl InputBody {
+    /// What kind of input it is, as the API names it.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Message { .. } => "message",
+            Self::Interrupt { .. } => "interrupt",
+            Self::Answer { .. } => "answer",
+        }
+    }
 }
 
 /// What became of an input.

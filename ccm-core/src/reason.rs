@@ -62,6 +62,8 @@ reasons! {
     AgentStopped = "agent_stopped",
     /// The project was removed.
     ProjectRemoved = "project_removed",
+    /// A person interrupted its agent and has not said yet how it goes on.
+    Interrupted = "interrupted",
     /// Someone cancelled it.
     Cancelled = "cancelled",
 }

@@ -128,6 +128,13 @@ pub trait AgentRuntime: Send + Sync + fmt::Debug {
     /// after its prompt.
     async fn send(&self, run: RunId, input: &Input) -> Result<Sent>;
 
+    /// Whether a run's program can be interrupted: it stops what it does and waits for its next input, without coming to
+    /// its end.
+    ///
+    /// # Errors
+    /// `NotFound(Run)` when the run has no data, or no longer.
+    async fn can_interrupt(&self, run: RunId) -> Result<bool>;
+
     /// Lets a run's program know that nothing more will come, once what was sent is written. Idempotent; a run that is
     /// over, or unknown, is closed already.
     async fn close_input(&self, run: RunId) -> Result<()>;

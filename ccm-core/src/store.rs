@@ -8,7 +8,6 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::Result;
 use crate::agent::{Agent, AgentState, Evidence, Want};
 use crate::ask::{Answer, Ask, AskStateKind};
 use crate::event::{Cursor, Event, EventKind};
@@ -16,7 +15,7 @@ use crate::id::{
     AgentId, AskId, Epoch, FencingToken, InputId, LogId, ProjectId, Revision, RunId, Seq, SystemId,
     TaskId,
 };
-use crate::input::{Input, InputState};
+use crate::input::{Input, InputBody, InputState};
 use crate::project::Project;
 use crate::reason::Reason;
 use crate::run::{Checkpoint, Observation, Outcome, Run, Usage};
@@ -28,6 +27,7 @@ use crate::task::{
     TaskText, Words,
 };
 use crate::time::Timestamp;
+use crate::{Error, ErrorKind, Result};
 
 /// Keeps everything that must outlive a process.
 ///
@@ -333,17 +333,28 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// no answer is wanted any more.
     async fn answer_ask(&self, id: AskId, reply: Reply) -> Result<(Ask, ReplyEffect)>;
 
-    /// Accepts a message for the run that works on a task now. Idempotent by the message's id.
+    /// Accepts a message for the run that works on a task now. Idempotent by the message's id. A run that waited for a
+    /// person after an interrupt goes on with it.
     ///
     /// # Errors
     /// `NotFound(Task)`; `WrongState(Task)` when no run works on it, it is being stopped, or its run takes no more
     /// input; `KeyReused` for the id of another message.
     async fn send_message(&self, message: Message) -> Result<Input>;
 
+    /// Accepts an interrupt for the run that works on a task now, and the message that follows it if there is one, in one
+    /// commit. Idempotent by the interrupt's id. Without a message the run waits for a person from then on
+    /// ([`Waits::interrupted`](crate::run::Waits)), until one comes or the run ends.
+    ///
+    /// # Errors
+    /// Those of [`send_message`](Self::send_message); `KeyReused` also for the id of an interrupt with another message, and
+    /// `Invalid` for a message whose id is in use.
+    async fn interrupt(&self, interrupt: Interrupt) -> Result<Interrupted>;
+
     /// A run's inputs after its prompt, in their order.
     async fn inputs(&self, run: RunId) -> Result<Vec<Input>>;
 
-    /// Notes what became of an input; see [`InputState::then`] for what is known already. Idempotent.
+    /// Notes what became of an input; see [`InputState::then`] for what is known already. Idempotent. A run that an
+    /// interrupt could not reach does not wait for a person because of it.
     ///
     /// # Errors
     /// `Superseded` with an old token or after the run ended.
@@ -356,8 +367,8 @@ pub trait Store: Send + Sync + fmt::Debug {
         now: Timestamp,
     ) -> Result<()>;
 
-    /// Takes no more input for a run, unless one was accepted and not written yet, or an ask is open. Returns whether it
-    /// is closed. Idempotent.
+    /// Takes no more input for a run, unless one was accepted and not written yet, or it waits for a person: an ask is
+    /// open, or it was interrupted. Returns whether it is closed. Idempotent.
     ///
     /// # Errors
     /// `Superseded` with an old token or after the run ended.
@@ -695,6 +706,68 @@ pub struct Message {
     pub by: String,
     /// When.
     pub now: Timestamp,
+}
+
+/// A wish that the run which works on a task stops what it does, and waits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interrupt {
+    /// Its id, made by the caller.
+    pub id: InputId,
+    /// The task.
+    pub task: TaskId,
+    /// What the agent is to do instead, and the id of the message that says so.
+    pub then: Option<(InputId, TaskText)>,
+    /// Who wants it.
+    pub by: String,
+    /// When.
+    pub now: Timestamp,
+}
+
+impl Interrupt {
+    /// What it is as an input.
+    pub fn body(&self) -> InputBody {
+        InputBody::Interrupt {
+            then: self.then.as_ref().map(|(id, _)| *id),
+        }
+    }
+
+    /// The answer when an input of its id is there already: `known`, of a run of `task`. `message` is the input with the id of
+    /// its message, if there is one.
+    ///
+    /// # Errors
+    /// `KeyReused` when that was something else.
+    pub fn replayed(
+        &self,
+        known: &Input,
+        task: TaskId,
+        message: Option<&Input>,
+    ) -> Result<Interrupted> {
+        let says = |text: &TaskText| {
+            message.is_some_and(
+                |input| matches!(&input.body, InputBody::Message { text: of } if of == text),
+            )
+        };
+        let same_message = self.then.as_ref().is_none_or(|(_, text)| says(text));
+        if task != self.task || known.body != self.body() || !same_message {
+            return Err(Error::new(
+                ErrorKind::KeyReused,
+                "the interrupt's id was used for another one",
+            ));
+        }
+        Ok(Interrupted {
+            interrupt: known.clone(),
+            message: message.cloned(),
+        })
+    }
+}
+
+/// An interrupt that was accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interrupted {
+    /// The interrupt.
+    pub interrupt: Input,
+    /// The message that follows it.
+    pub message: Option<Input>,
 }
 
 /// Which asks.

@@ -1,10 +1,10 @@
 //! Inputs: how they are kept, accepted and settled.
 
 use ccm_core::event::EventKind;
-use ccm_core::id::{FencingToken, InputId, RunId};
+use ccm_core::id::{FencingToken, InputId, RunId, TaskId};
 use ccm_core::input::{Input, InputBody, InputState};
-use ccm_core::store::Message;
-use ccm_core::task::TaskState;
+use ccm_core::store::{Interrupt, Interrupted, Message};
+use ccm_core::task::{TaskState, TaskText};
 use ccm_core::time::Timestamp;
 use ccm_core::{Error, ErrorKind, Noun, Result};
 use sea_orm::{FromQueryResult, QueryResult};
@@ -58,6 +58,7 @@ pub(crate) struct New {
 pub(crate) fn accept(work: &mut Work, run: RunId, new: New) -> Result<Input> {
     let row = work.run(run)?.change();
     row.inputs.last += 1;
+    row.waits.accept(&new.body, &new.by, new.now);
     let about = About::run(row);
     let input = Input {
         id: new.id,
@@ -68,12 +69,8 @@ pub(crate) fn accept(work: &mut Work, run: RunId, new: New) -> Result<Input> {
         by: new.by,
         created_at: new.now,
     };
-    let kind = match input.body {
-        InputBody::Message { .. } => "message",
-        InputBody::Answer { .. } => "answer",
-    };
     let data = json!({
-        "input_id": input.id, "number": input.number, "kind": kind, "by": input.by,
+        "input_id": input.id, "number": input.number, "kind": input.body.kind(), "by": input.by,
     });
     work.inputs.insert(input.id, Tracked::new(input.clone()));
     work.event(new.now, EventKind::InputAccepted, about, &data);
@@ -100,6 +97,10 @@ pub(crate) fn learn(
     let input = row.change();
     input.state = next;
     let data = json!({ "input_id": input.id, "number": input.number, "state": next });
+    let missed = next == InputState::TooLate && matches!(input.body, InputBody::Interrupt { .. });
+    if missed {
+        work.run(run)?.change().waits.go_on(now);
+    }
     work.event(now, EventKind::InputUpdated, about, &data);
     Ok(())
 }
@@ -150,16 +151,7 @@ impl Change for SendMessage {
                 )),
             };
         }
-        let TaskState::Running { run, stop } = &work.task(message.task)?.get().task.state else {
-            return Err(deaf("no run works on the task now"));
-        };
-        if stop.is_some() {
-            return Err(deaf("the task is being stopped"));
-        }
-        let run = *run;
-        if work.run(run)?.get().inputs.closed {
-            return Err(deaf("the task's run takes no more input"));
-        }
+        let run = listening(work, message.task)?;
         let new = New {
             id: message.id,
             body: InputBody::Message {
@@ -170,6 +162,72 @@ impl Change for SendMessage {
         };
         accept(work, run, new)
     }
+}
+
+/// Accepts an interrupt for the run that works on a task, and the message that follows it.
+pub(crate) struct InterruptRun(pub(crate) Interrupt);
+
+impl Change for InterruptRun {
+    type Answer = Interrupted;
+    const GROWS: bool = true;
+
+    fn weight(&self) -> usize {
+        let text = |(_, text): &(InputId, TaskText)| text.as_str().len();
+        1 + self.0.then.as_ref().map_or(0, text) / 1024
+    }
+
+    fn needs(&self, needs: &mut Needs) {
+        needs.input(self.0.id);
+        if let Some((id, _)) = &self.0.then {
+            needs.input(*id);
+        }
+        needs.task(self.0.task);
+    }
+
+    fn apply(&self, work: &mut Work) -> Result<Interrupted> {
+        let wish = &self.0;
+        let input = |id| work.inputs.get(&id).map(Tracked::get).cloned();
+        let then = wish.then.as_ref().map(|(id, _)| *id);
+        let known_message = then.and_then(input);
+        if let Some(known) = input(wish.id) {
+            let task = work.run(known.run_id)?.get().task_id;
+            return wish.replayed(&known, task, known_message.as_ref());
+        }
+        let run = listening(work, wish.task)?;
+        if let Some(id) = then.filter(|id| *id == wish.id || known_message.is_some()) {
+            return Err(Error::invalid(format!("there is an input {id} already")));
+        }
+        let new = |id, body| New {
+            id,
+            body,
+            by: wish.by.clone(),
+            now: wish.now,
+        };
+        let interrupt = accept(work, run, new(wish.id, wish.body()))?;
+        let message = match &wish.then {
+            Some((id, text)) => {
+                let text = text.clone();
+                Some(accept(work, run, new(*id, InputBody::Message { text }))?)
+            }
+            None => None,
+        };
+        Ok(Interrupted { interrupt, message })
+    }
+}
+
+/// The run that works on a task and takes what it is given.
+fn listening(work: &mut Work, task: TaskId) -> Result<RunId> {
+    let TaskState::Running { run, stop } = &work.task(task)?.get().task.state else {
+        return Err(deaf("no run works on the task now"));
+    };
+    if stop.is_some() {
+        return Err(deaf("the task is being stopped"));
+    }
+    let run = *run;
+    if work.run(run)?.get().inputs.closed {
+        return Err(deaf("the task's run takes no more input"));
+    }
+    Ok(run)
 }
 
 fn deaf(why: &str) -> Error {
@@ -221,10 +279,10 @@ impl Change for Close {
         if run.inputs.closed {
             return Ok(true);
         }
-        let asks = run.waits.open_asks > 0;
+        let for_person = run.waits.are_for_person();
         let on_its_way =
             |input: &Input| input.run_id == self.run && input.state == InputState::Accepted;
-        if asks || work.inputs.values().any(|row| on_its_way(row.get())) {
+        if for_person || work.inputs.values().any(|row| on_its_way(row.get())) {
             return Ok(false);
         }
         work.run(self.run)?.change().inputs.closed = true;

@@ -10,9 +10,9 @@ use ccm_core::project::Project;
 use ccm_core::run::Run;
 use ccm_core::stats::{Bucket, StatsQuery};
 use ccm_core::store::{
-    AskQuery, Claim, Claimed, Counts, CreateTasks, Created, EventQuery, Finish, Intake, LogRange,
-    Message, NewProject, Page, QueueQuery, Ready, Registered, Reply, ReplyEffect, RunQuery, Store,
-    TaskEdit, TaskFilter, TaskMove, TaskQuery,
+    AskQuery, Claim, Claimed, Counts, CreateTasks, Created, EventQuery, Finish, Intake, Interrupt,
+    Interrupted, LogRange, Message, NewProject, Page, QueueQuery, Ready, Registered, Reply,
+    ReplyEffect, RunQuery, Store, TaskEdit, TaskFilter, TaskMove, TaskQuery,
 };
 use ccm_core::system::System;
 use ccm_core::task::{CancelEffect, Setback, StopIntent, Task};
@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use crate::SqliteStore;
 use crate::agents::{Decide, Observe};
 use crate::asks::AnswerAsk;
-use crate::inputs::{Close, SendMessage, Settle};
+use crate::inputs::{Close, InterruptRun, SendMessage, Settle};
 use crate::projects::{Hold, Pause, Register, Remove};
 use crate::queue::{Edit, Move};
 use crate::runs::{End, MarkHeld, MarkStarted, MarkStopping, Renew, Take, TakeIn};
@@ -270,6 +270,10 @@ impl Store for SqliteStore {
 
     async fn send_message(&self, message: Message) -> Result<Input> {
         self.writer.write(SendMessage(message)).await
+    }
+
+    async fn interrupt(&self, interrupt: Interrupt) -> Result<Interrupted> {
+        self.writer.write(InterruptRun(interrupt)).await
     }
 
     async fn inputs(&self, run: RunId) -> Result<Vec<Input>> {

@@ -136,6 +136,14 @@ impl Driver {
         }
     }
 
+    /// Whether the program can be interrupted: it stops what it does and waits for its next input.
+    pub(crate) const fn can_interrupt(self) -> bool {
+        match self {
+            Self::Claude => true,
+            Self::Command => false,
+        }
+    }
+
     /// What shows standard output to people as it comes.
     pub(crate) fn teller(self) -> Teller {
         match self {

@@ -51,6 +51,16 @@ impl Hosts {
         }
     }
 
+    /// See [`AgentRuntime::can_interrupt`](ccm_core::AgentRuntime::can_interrupt).
+    pub async fn can_interrupt(&self, run: RunId) -> Result<bool> {
+        let dir = self.run(run);
+        blocking(move || {
+            let driver = driver_of(&dir)?.ok_or_else(|| Error::no_run(run))?;
+            Ok(driver.can_interrupt())
+        })
+        .await
+    }
+
     /// See [`AgentRuntime::close_input`](ccm_core::AgentRuntime::close_input).
     pub async fn close_input(&self, run: RunId) -> Result<()> {
         let dir = self.run(run);

@@ -361,6 +361,10 @@ impl AgentRuntime for TmuxRuntime {
         self.hosts.send(run, input).await
     }
 
+    async fn can_interrupt(&self, run: RunId) -> Result<bool> {
+        self.hosts.can_interrupt(run).await
+    }
+
     async fn close_input(&self, run: RunId) -> Result<()> {
         self.hosts.close_input(run).await
     }

@@ -83,6 +83,41 @@ async fn an_input_is_written_once_whoever_sends_it_how_often() {
     assert_eq!(count(&next, run, "late").await, 0);
 }
 
+/// In the program's own terms and under its own name, once, and what follows it comes after it.
+#[tokio::test]
+async fn an_interrupt_is_an_input_of_its_own() {
+    let bench = Bench::new();
+    let runtime = bench.runtime();
+    let order = talking(&bench, NOTING);
+    let run = order.run;
+    runtime.launch(&order).await.unwrap();
+    wait_for(&runtime, run, "do it").await;
+    assert!(runtime.can_interrupt(run).await.unwrap());
+    let interrupt = Input {
+        body: InputBody::Interrupt { then: None },
+        ..message(run, 2, "x")
+    };
+    let next = bench.runtime_of(2);
+    for runtime in [&runtime, &next] {
+        assert_eq!(runtime.send(run, &interrupt).await.unwrap(), Sent::Written);
+    }
+    let after = message(run, 3, "after it");
+    assert_eq!(next.send(run, &after).await.unwrap(), Sent::Written);
+    wait_for(&next, run, "after it").await;
+    let out = text_of(&next, run, ccm_core::run::Stream::Out).await;
+    let name = format!("\"request_id\":\"{}\"", interrupt.id);
+    assert_eq!(
+        (
+            out.matches(&name).count(),
+            out.matches("\"interrupt\"").count()
+        ),
+        (1, 1)
+    );
+    assert!(out.find(&name) < out.find("after it"));
+    next.close_input(run).await.unwrap();
+    end_of(&next, run).await;
+}
+
 #[tokio::test]
 async fn what_comes_after_the_end_of_the_input_is_too_late() {
     let bench = Bench::new();

@@ -36,9 +36,9 @@ use bytes::Bytes;
 use ccm_core::api::{
     Agent, AgentCleanup, Answer, Ask, AttachCommand, AuditEntry, BulkCreate, BulkCreated, BulkIds,
     BulkResult, BulkResults, CancelAnswer, CleanUpAgents, CreateProject, CreateTask, EditTask,
-    Health, Input, MoveTask, Project, Readiness, RegisteredProject, Reload, Run, SendMessage,
-    Session, Shutdown, ShutdownReport, SignInCode, Status, Stream, System, Task, TaskStateName,
-    Transcript, Trust, TrustProject,
+    Health, Input, InterruptTask, Interrupted, MoveTask, Project, Readiness, RegisteredProject,
+    Reload, Run, SendMessage, Session, Shutdown, ShutdownReport, SignInCode, Status, Stream,
+    System, Task, TaskStateName, Transcript, Trust, TrustProject,
 };
 use ccm_core::event::Cursor;
 use ccm_core::id::{AgentId, AskId, ProjectId, Revision, RunId, TaskId};
@@ -361,6 +361,16 @@ impl Client {
         let call = Call::create(format!("/api/v1/tasks/{id}/messages")).json(&SendMessage {
             text: text.to_owned(),
         });
+        self.call(call).await
+    }
+
+    /// Has the run that works on a task stop what it does: it goes on with `text`, or waits for a message. When this returns,
+    /// the interrupt is durable.
+    pub async fn interrupt_task(&self, id: TaskId, text: Option<&str>) -> Result<Interrupted> {
+        let wish = InterruptTask {
+            text: text.map(str::to_owned),
+        };
+        let call = Call::create(format!("/api/v1/tasks/{id}/interrupt")).json(&wish);
         self.call(call).await
     }
 

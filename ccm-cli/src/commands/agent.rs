@@ -1,5 +1,6 @@
 mod cleanup;
 mod control;
+mod interrupt;
 mod logs;
 mod send;
 mod show;
@@ -24,6 +25,7 @@ pub(super) enum Command {
     Stop(control::Stop),
     Restart(control::Restart),
     Send(send::Send),
+    Interrupt(interrupt::Interrupt),
     Attach(Attach),
     Logs(logs::Logs),
     Cleanup(cleanup::Cleanup),
@@ -60,6 +62,7 @@ pub(super) fn run(command: Command, context: &Context) -> Outcome {
         Command::Stop(args) => control::stop(&args, context),
         Command::Restart(args) => control::restart(&args, context),
         Command::Send(args) => send::run(args, context),
+        Command::Interrupt(args) => interrupt::run(args, context),
         Command::Attach(args) => attach(&args, context),
         Command::Logs(args) => logs::run(&args, context),
         Command::Cleanup(args) => cleanup::run(&args, context),

@@ -11,6 +11,7 @@ mod doctor;
 mod editor;
 mod info;
 mod init;
+mod inputs;
 mod man;
 mod overview;
 mod project;

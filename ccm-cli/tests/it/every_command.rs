@@ -59,6 +59,7 @@ const CASES: &[Case] = &[
     case("task wait", "{ended}", "{queued} --timeout 0", 7),
     case("task logs", "{ended}", "{queued}", 5),
     case("task answer", "--help", "{ended} --allow", 5),
+    case("task interrupt", "--help", "{ended}", 5),
     case(
         "task edit",
         "{queued} --priority 3 --unset timeout",
@@ -73,6 +74,7 @@ const CASES: &[Case] = &[
     case("agent logs", "-n 2", "nobody", 4),
     case("agent attach", "--help", "nobody", 4),
     case("agent send", "--help", "nobody hello", 4),
+    case("agent interrupt", "--help", "nobody hello", 4),
     case("agent stop", "", "nobody", 4),
     case("agent start", "", "nobody", 4),
     case("agent restart", "", "nobody", 4),

@@ -22,7 +22,7 @@ pub struct Agent {
     pub mode: Option<AgentMode>,
     /// What it does.
     pub state: AgentStateName,
-    /// What is wrong or why it is stopped, in a sentence.
+    /// What is wrong, why it is stopped, or what it waits for a person to do, in a sentence.
     pub detail: Option<String>,
     /// Since when it is in that state.
     pub since: Timestamp,
@@ -158,6 +158,7 @@ impl From<agent::Agent> for Agent {
                 AgentState::Parked { cause, .. } => {
                     Some(cause.detail.unwrap_or_else(|| cause.reason.to_string()))
                 }
+                AgentState::Waiting { detail, .. } => detail,
                 AgentState::Stopped => why_stopped,
                 _ => None,
             },

@@ -3,6 +3,7 @@ use serde::{Deserialize, Serialize};
 use crate::ask::{self, Answer, AskKind, AskState, Choice};
 use crate::id::{AgentId, AskId, InputId, ProjectId, RunId, TaskId};
 use crate::input::{self, InputBody, InputState};
+use crate::store;
 use crate::time::Timestamp;
 
 /// A question from a run to a person.
@@ -96,6 +97,39 @@ pub struct SendMessage {
     pub text: String,
 }
 
+/// A wish that a running agent stops what it does.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct InterruptTask {
+    /// What it is to do instead: 1 byte to 1 MiB of UTF-8 without NUL. Without it the agent waits for a message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(min_length = 1, max_length = 1_048_576, pattern = "^[^\\u0000]*$")
+    )]
+    pub text: Option<String>,
+}
+
+/// An interrupt that was accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Interrupted {
+    /// The interrupt.
+    pub interrupt: Input,
+    /// The message that follows it, if there is one.
+    pub message: Option<Input>,
+}
+
+impl From<store::Interrupted> for Interrupted {
+    fn from(interrupted: store::Interrupted) -> Self {
+        Self {
+            interrupt: interrupted.interrupt.into(),
+            message: interrupted.message.map(Input::from),
+        }
+    }
+}
+
 /// Something that a running agent was given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -128,6 +162,7 @@ pub struct Input {
 #[allow(missing_docs, reason = "the names say it")]
 pub enum InputKind {
     Message,
+    Interrupt,
     Answer,
 }
 
@@ -183,6 +218,7 @@ impl From<input::Input> for Input {
     fn from(input: input::Input) -> Self {
         let (kind, text, ask_id) = match input.body {
             InputBody::Message { text } => (InputKind::Message, Some(text.into()), None),
+            InputBody::Interrupt { .. } => (InputKind::Interrupt, None, None),
             InputBody::Answer { ask_id, .. } => (InputKind::Answer, None, Some(ask_id)),
         };
         Self {

@@ -19,7 +19,9 @@ mod terminal;
 
 pub use access::{AuditEntry, Session, SignInCode};
 pub use agent::{Agent, AgentCleanup, AgentStateName, CleanUpAgents, CleanedAgent, KeptAgent};
-pub use ask::{Ask, AskStateName, Input, InputKind, OpenAsk, SendMessage};
+pub use ask::{
+    Ask, AskStateName, Input, InputKind, InterruptTask, Interrupted, OpenAsk, SendMessage,
+};
 pub use config::{
     Config, ConfigApplied, ConfigKey, ConfigOrigin, EditConfig, EditKey, EditedProjectConfig,
     SyncState,

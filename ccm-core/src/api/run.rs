@@ -23,7 +23,7 @@ pub struct Run {
     pub system_id: SystemId,
     /// Where it stands.
     pub state: RunStateName,
-    /// Why it is held, is being stopped, or ended as it did.
+    /// Why it is held, waits, is being stopped, or ended as it did.
     pub reason: Option<Reason>,
     /// The reason in a sentence.
     pub detail: Option<String>,
@@ -123,6 +123,12 @@ impl From<run::Run> for Run {
             RunState::Running { started_at, held } => {
                 wire.state = RunStateName::Running;
                 wire.started_at = Some(started_at);
+                if let Some(interruption) = run.waits.interrupted.filter(|_| wire.reason.is_none())
+                {
+                    let wait = interruption.setback();
+                    wire.reason = Some(wait.reason);
+                    wire.detail = wait.detail;
+                }
                 if let Some(parking) = run.waits.parked.filter(|_| wire.reason.is_none()) {
                     wire.reason = Some(parking.cause.reason);
                     wire.detail = parking.cause.detail;

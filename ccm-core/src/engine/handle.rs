@@ -10,9 +10,11 @@ use crate::id::{AskId, InputId, ProjectId, RunId, TaskId};
 use crate::input::Input;
 use crate::project::Project;
 use crate::reason::Reason;
-use crate::store::{EventQuery, Message, NewProject, Registered, Reply, ReplyEffect};
+use crate::store::{
+    EventQuery, Interrupt, Interrupted, Message, NewProject, Registered, Reply, ReplyEffect,
+};
 use crate::system::System;
-use crate::task::{StopIntent, Task, TaskText};
+use crate::task::{StopIntent, Task, TaskState, TaskText};
 use crate::{AgentRuntime, Error, ErrorKind, Noun, Result, Store, SyncBackend};
 
 /// A running engine. Clones are the same engine.
@@ -125,6 +127,55 @@ impl Engine {
         tracing::info!(input = %id, run = %input.run_id, %task, by, "a run is given a message");
         self.shared.actors.wake(input.run_id);
         Ok(input)
+    }
+
+    /// Has the run that works on a task stop what it does. It goes on with `then`, if there is one, and waits for a
+    /// person's next message otherwise. Idempotent by the interrupt's `id`.
+    ///
+    /// # Errors
+    /// Those of [`Store::interrupt`], `Invalid` for a text that breaks a rule, `Unsupported` for a run whose program can't
+    /// be interrupted, and `WrongState(Task)` for one that is only being started.
+    pub async fn interrupt_task(
+        &self,
+        task: TaskId,
+        id: InputId,
+        then: Option<(InputId, String)>,
+        by: &str,
+    ) -> Result<Interrupted> {
+        let then = match then {
+            Some((id, text)) => Some((id, TaskText::new(text)?)),
+            None => None,
+        };
+        if let TaskState::Running { run, .. } = self.store().task(task).await?.state {
+            self.must_be_interruptible(run).await?;
+        }
+        let interrupt = Interrupt {
+            id,
+            task,
+            then,
+            by: by.to_owned(),
+            now: self.shared.parts.clock.now(),
+        };
+        let done = self.noting(self.store().interrupt(interrupt).await)?;
+        let run = done.interrupt.run_id;
+        tracing::info!(input = %id, %run, %task, by, "a run is interrupted");
+        self.shared.actors.wake(run);
+        Ok(done)
+    }
+
+    async fn must_be_interruptible(&self, run: RunId) -> Result<()> {
+        match self.runtime().can_interrupt(run).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::new(
+                ErrorKind::Unsupported,
+                "the program that works on the task can't be interrupted, only ended: cancel the task",
+            )),
+            Err(error) if error.kind() == ErrorKind::NotFound(Noun::Run) => Err(Error::new(
+                ErrorKind::WrongState(Noun::Task),
+                "the task's program is only being started; interrupt it in a moment, or cancel the task",
+            )),
+            Err(error) => Err(error),
+        }
     }
 
     /// Registers a folder and gives its agent a place.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::ask::Question;
 use crate::id::{AgentId, FencingToken, InputId, ProjectId, RunId, SystemId, TaskId};
-use crate::input;
+use crate::input::{self, InputBody};
 use crate::reason::Reason;
 use crate::task::{Setback, StopIntent};
 use crate::time::Timestamp;
@@ -74,7 +74,9 @@ impl Run {
 pub struct Waits {
     /// How many of its asks are open.
     pub open_asks: u32,
-    /// Since when at least one is open.
+    /// Who interrupted it, for as long as nobody has said how it goes on.
+    pub interrupted: Option<Interruption>,
+    /// Since when it waits for a person: an ask is open, or it was interrupted.
     pub since: Option<Timestamp>,
     /// How long it waited for people before that. A run's time limit does not count this.
     pub before: Duration,
@@ -98,10 +100,60 @@ impl Waits {
     /// `count` asks are open no longer.
     pub fn close(&mut self, count: u32, now: Timestamp) {
         self.open_asks = self.open_asks.saturating_sub(count);
-        if self.open_asks == 0 {
+        self.settle(now);
+    }
+
+    /// An input is accepted for it. After an interrupt it waits for the next message, whatever it still reports.
+    pub fn accept(&mut self, body: &InputBody, by: &str, now: Timestamp) {
+        match body {
+            InputBody::Interrupt { .. } => {
+                let by = by.to_owned();
+                self.interrupted = Some(Interruption { by, at: now });
+                self.since.get_or_insert(now);
+            }
+            InputBody::Message { .. } => self.go_on(now),
+            InputBody::Answer { .. } => {}
+        }
+    }
+
+    /// Somebody said how it goes on, it could not be interrupted after all, or it is over.
+    pub fn go_on(&mut self, now: Timestamp) {
+        self.interrupted = None;
+        self.settle(now);
+    }
+
+    /// Whether it is a person's turn.
+    pub const fn are_for_person(&self) -> bool {
+        self.open_asks > 0 || self.interrupted.is_some()
+    }
+
+    fn settle(&mut self, now: Timestamp) {
+        if !self.are_for_person() {
             self.before = self.total(now);
             self.since = None;
         }
+    }
+}
+
+/// Somebody interrupted a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interruption {
+    /// Who.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl Interruption {
+    /// Why the run does not go on, and how it does.
+    pub fn setback(&self) -> Setback {
+        Setback::new(
+            Reason::Interrupted,
+            format!(
+                "{} interrupted it; say what it is to do next, or cancel it",
+                self.by
+            ),
+        )
     }
 }
 
@@ -262,7 +314,8 @@ pub enum Observation {
         /// Its name for the request.
         request_id: String,
     },
-    /// It has this message. Its input stays open until it was seen to have every one that was written to it.
+    /// It has this message, or this interrupt. Its input stays open until it was seen to have every message that was
+    /// written to it.
     MessageTaken {
         /// The input.
         input_id: InputId,

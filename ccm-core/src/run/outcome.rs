@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Interruption;
 use crate::reason::Reason;
 use crate::runtime::{Exit, MemoryCut, RunEnd};
 use crate::task::{Setback, StopIntent};
@@ -35,7 +36,7 @@ pub enum Verdict {
     Cancelled,
     /// It was cut; how far it came is not known.
     Lost {
-        /// [`Reason::Lost`] or [`Reason::LostOutput`], and what is known.
+        /// Mostly [`Reason::Lost`] or [`Reason::LostOutput`], and what is known.
         cause: Setback,
     },
     /// Another claim of the task counts; what this one did is kept and not applied.
@@ -138,6 +139,8 @@ pub struct Ending<'a> {
     pub reported: &'a Reported,
     /// The last line that it wrote to standard error.
     pub last_words: Option<&'a str>,
+    /// Who interrupted it, if nobody has said how it goes on: what it reported is not its last word then.
+    pub interrupted: Option<&'a Interruption>,
 }
 
 /// Tokens that a run used.
@@ -155,7 +158,8 @@ pub struct Usage {
 ///
 /// Success needs all of it: exit code 0, a whole report without error, nothing unfinished, and an end that came before
 /// any stop reached the program. A conclusive report that came before the program was ended by force counts as well:
-/// the work was done and told. Where nothing was started there was no attempt, and only a person's stop makes it one.
+/// the work was done and told. After an interruption only a person says that it goes on, so a run that ends before has
+/// not succeeded, and is not repeated by itself. Where nothing was started there was no attempt, and only a person's stop makes it one.
 pub fn judge(ending: &Ending<'_>, stop: Option<&StopIntent>) -> Outcome {
     let report = match ending.reported {
         Reported::Whole(report) => Some(report),
@@ -167,7 +171,8 @@ pub fn judge(ending: &Ending<'_>, stop: Option<&StopIntent>) -> Outcome {
         result: report.map(|report| report.text.clone()),
         denied: report.map_or(0, |report| report.denied),
     };
-    let concluded = report.is_some_and(|report| report.conclusive && report.is_good());
+    let concluded = ending.interrupted.is_none()
+        && report.is_some_and(|report| report.conclusive && report.is_good());
     outcome.verdict = match ending.end {
         RunEnd::NeverStarted(cause) => match stop {
             Some(stop) if stop.is_final() => by_intent(stop),
@@ -176,11 +181,14 @@ pub fn judge(ending: &Ending<'_>, stop: Option<&StopIntent>) -> Outcome {
             },
         },
         RunEnd::Gone if concluded => Verdict::Succeeded,
-        RunEnd::Gone => match (stop, report) {
+        RunEnd::Gone => match (stop, ending.interrupted, report) {
             // The host died after it had been told to stop the run: the wish is fulfilled.
-            (Some(stop), _) => by_intent(stop),
-            (None, Some(report)) if report.is_good() => Verdict::Succeeded,
-            (None, _) => Verdict::Lost {
+            (Some(stop), ..) => by_intent(stop),
+            (None, Some(interruption), _) => Verdict::Lost {
+                cause: ended_for_good(interruption),
+            },
+            (None, None, Some(report)) if report.is_good() => Verdict::Succeeded,
+            (None, None, _) => Verdict::Lost {
                 cause: Setback::bare(Reason::Lost),
             },
         },
@@ -217,6 +225,11 @@ fn by_exit(exit: &Exit, ending: &Ending<'_>) -> Verdict {
             Reason::OutputLimit,
             "the run wrote more output than it may".to_owned(),
         );
+    }
+    if let Some(interruption) = ending.interrupted {
+        return Verdict::Failed {
+            cause: ended_for_good(interruption),
+        };
     }
     if let Reported::Whole(report) = ending.reported {
         if let Some(refusal) = &report.refusal {
@@ -261,6 +274,16 @@ fn by_exit(exit: &Exit, ending: &Ending<'_>) -> Verdict {
             cause: Setback::bare(Reason::Lost),
         },
     }
+}
+
+fn ended_for_good(interruption: &Interruption) -> Setback {
+    Setback::new(
+        Reason::Interrupted,
+        format!(
+            "{} interrupted the agent, and it ended before anybody said how it goes on",
+            interruption.by
+        ),
+    )
 }
 
 fn too_much_memory(MemoryCut { used_mb, limit_mb }: MemoryCut) -> String {

@@ -56,7 +56,8 @@ pub fn next_attempt(
 /// Whether another attempt makes sense after `verdict`, as far as retries are left.
 ///
 /// Never after a success, a cancel or an outcome that does not count. Of failures never those that say that someone
-/// must act first: the project is gone or may not run, the money is spent, or something of the run still lives.
+/// must act first: the project is gone or may not run, the money is spent, something of the run still lives, or a person
+/// interrupted it.
 pub const fn is_retried(verdict: &Verdict) -> bool {
     match verdict {
         Verdict::Succeeded | Verdict::Cancelled | Verdict::Superseded => false,
@@ -78,6 +79,7 @@ pub const fn is_retried(verdict: &Verdict) -> bool {
             | Reason::ProjectMissing
             | Reason::AgentStopped
             | Reason::ProjectRemoved
+            | Reason::Interrupted
             | Reason::Cancelled => false,
         },
     }

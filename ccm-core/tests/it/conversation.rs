@@ -145,7 +145,7 @@ async fn an_ask_holds_the_agent_and_stops_the_clock() {
     };
     let id = create(&engine, wish).await;
     let run = started(&engine, id).await;
-    let waits = |state: &AgentState| *state == AgentState::Waiting { run };
+    let waits = |state: &AgentState| *state == AgentState::Waiting { run, detail: None };
     open_ask(&engine, run).await;
     until_agent(&engine, agent, waits).await;
     machine.clock.advance(Duration::from_secs(1000));
@@ -302,6 +302,154 @@ async fn a_message_to_a_resting_program_starts_another_turn() {
         kept.iter()
             .all(|input| input.state == InputState::Delivered)
     );
+}
+
+/// A program that is interrupted stops, says so, and rests.
+fn interrupted() -> Report {
+    Report {
+        error: Some("interrupted".to_owned()),
+        ..says("")
+    }
+}
+
+#[tokio::test]
+async fn an_interrupted_run_waits_for_a_person_over_restarts_and_goes_on() {
+    let machine = Machine::new();
+    let script = vec![
+        Step::Take,
+        Step::Report(interrupted()),
+        Step::Rest,
+        Step::Take,
+        Step::Report(says("better")),
+        Step::Rest,
+    ];
+    scripts(&machine, vec![script]);
+    let engine = machine.daemon().await;
+    let (project, agent) = project(&engine, "p").await;
+    let wish = CreateTask {
+        timeout_s: Some(1000),
+        ..CreateTask::new(project, "x")
+    };
+    let id = create(&engine, wish).await;
+    let run = started(&engine, id).await;
+    let wish = InputId::new();
+    for _ in 0..2 {
+        let done = engine.interrupt_task(id, wish, None, "ada").await.unwrap();
+        assert_eq!((done.interrupt.number, done.message), (2, None));
+    }
+    let waits = |state: &AgentState| {
+        matches!(state, AgentState::Waiting { run: of, detail: Some(detail) }
+            if *of == run && detail.starts_with("ada interrupted it; say what"))
+    };
+    until_agent(&engine, agent, waits).await;
+    machine.clock.advance(Duration::from_secs(3000));
+    within(engine.shutdown(false)).await;
+    let engine = machine.daemon().await;
+    until_agent(&engine, agent, waits).await;
+    assert!(!engine.store().run(run).await.unwrap().inputs.closed);
+    let sent = engine.send_message(id, InputId::new(), "this way".to_owned(), "ada");
+    sent.await.unwrap();
+    let task = done(&engine, id).await;
+    assert_eq!(task.state.name(), TaskStateName::Succeeded);
+    assert_eq!(task.result.as_deref(), Some("better"));
+    let taken = machine.runtime.taken(run);
+    assert_eq!(taken.len(), 2);
+    let kept = engine.store().run(run).await.unwrap();
+    assert_eq!(kept.waits.interrupted, None);
+    assert!(kept.waits.before >= Duration::from_secs(3000));
+}
+
+#[tokio::test]
+async fn an_interrupt_with_a_message_waits_for_nobody() {
+    let machine = Machine::new();
+    let script = vec![
+        Step::Take,
+        Step::Report(interrupted()),
+        Step::Rest,
+        Step::Take,
+        Step::Report(says("that")),
+        Step::Rest,
+    ];
+    scripts(&machine, vec![script]);
+    let engine = machine.daemon().await;
+    let (project, _) = project(&engine, "p").await;
+    let id = task(&engine, project, "x").await;
+    started(&engine, id).await;
+    let then = Some((InputId::new(), "do that".to_owned()));
+    let done_at_once = engine.interrupt_task(id, InputId::new(), then, "ada");
+    assert!(done_at_once.await.unwrap().message.is_some());
+    assert_eq!(done(&engine, id).await.result.as_deref(), Some("that"));
+}
+
+/// Also one that had reported well before the interrupt came: its person wanted more than that.
+#[tokio::test]
+async fn a_cancel_ends_an_interrupted_run_as_cancelled() {
+    for report in [interrupted(), says("all done")] {
+        let machine = Machine::new();
+        let script = vec![Step::Take, Step::Report(report), Step::Rest];
+        scripts(&machine, vec![script]);
+        let engine = machine.daemon().await;
+        let (project, agent) = project(&engine, "p").await;
+        let id = task(&engine, project, "x").await;
+        started(&engine, id).await;
+        let wish = engine.interrupt_task(id, InputId::new(), None, "ada");
+        wish.await.unwrap();
+        let waits = |state: &AgentState| matches!(state, AgentState::Waiting { .. });
+        until_agent(&engine, agent, waits).await;
+        engine.cancel_task(id, "ada").await.unwrap();
+        assert_eq!(
+            done(&engine, id).await.state.name(),
+            TaskStateName::Cancelled
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_ends_while_it_is_interrupted_is_not_repeated() {
+    let machine = Machine::new();
+    let script = vec![
+        Step::Take,
+        Step::Report(says("fine")),
+        Step::wait("die"),
+        Step::Exit(0),
+    ];
+    scripts(&machine, vec![script]);
+    let engine = machine.daemon().await;
+    let (project, _) = project(&engine, "p").await;
+    let wish = CreateTask {
+        max_retries: Some(3),
+        ..CreateTask::new(project, "x")
+    };
+    let id = create(&engine, wish).await;
+    let run = started(&engine, id).await;
+    let wish = engine.interrupt_task(id, InputId::new(), None, "ada");
+    wish.await.unwrap();
+    until_run(&**engine.store(), run, |run| run.inputs.last == 2).await;
+    machine.runtime.release("die");
+    let task = done(&engine, id).await;
+    let TaskState::Failed { cause, .. } = &task.state else {
+        panic!("{task:?}");
+    };
+    assert_eq!(cause.reason, Reason::Interrupted);
+    assert_eq!(task.attempts, 1);
+}
+
+#[tokio::test]
+async fn a_program_that_reads_nothing_is_not_interrupted() {
+    let machine = Machine::new();
+    let engine = machine.daemon().await;
+    let (project, _) = project(&engine, "p").await;
+    let id = task(&engine, project, "wait").await;
+    let run = started(&engine, id).await;
+    let wish = engine.interrupt_task(id, InputId::new(), None, "me");
+    let refused = wish.await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unsupported);
+    assert!(engine.store().inputs(run).await.unwrap().is_empty());
+    machine.runtime.release("go");
+    done(&engine, id).await;
+    let wish = engine.interrupt_task(id, InputId::new(), None, "me");
+    let refused = wish.await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::WrongState(Noun::Task));
 }
 
 #[tokio::test]

@@ -2,8 +2,9 @@
 
 use ccm_core::Reason;
 use ccm_core::id::RunId;
-use ccm_core::run::{Ending, Outcome, Refusal, Report, Reported, Verdict, judge};
+use ccm_core::run::{Ending, Interruption, Outcome, Refusal, Report, Reported, Verdict, judge};
 use ccm_core::runtime::{Exit, MemoryCut, RunEnd};
+use ccm_core::schedule::retry::is_retried;
 use ccm_core::task::{Setback, StopIntent, TaskState, TaskStateName};
 use ccm_core::time::Timestamp;
 use proptest::prelude::*;
@@ -84,10 +85,20 @@ prop_compose! {
 
 /// What came of it, with these last words.
 fn outcome(end: &RunEnd, reported: &Reported, stop: Option<&StopIntent>) -> Outcome {
+    outcome_of(end, reported, None, stop)
+}
+
+fn outcome_of(
+    end: &RunEnd,
+    reported: &Reported,
+    interrupted: Option<&Interruption>,
+    stop: Option<&StopIntent>,
+) -> Outcome {
     let ending = Ending {
         end,
         reported,
         last_words: Some("no space left"),
+        interrupted,
     };
     judge(&ending, stop)
 }
@@ -154,6 +165,28 @@ proptest! {
         for end in [RunEnd::Exited(forced), RunEnd::Gone] {
             let outcome = outcome(&end, &Reported::Whole(report.clone()), stop.as_ref());
             prop_assert_eq!(outcome.verdict, Verdict::Succeeded);
+        }
+    }
+
+    /// After an interruption only a person says how it goes on: whatever it reported, it is no success, and nothing repeats
+    /// it by itself but what was never started.
+    #[test]
+    fn an_interrupted_run_has_not_succeeded(
+        end in any_end(),
+        reported in any_reported(),
+        stop in proptest::option::of(any_stop()),
+    ) {
+        let interruption = Interruption { by: "ada".to_owned(), at: at(3) };
+        let outcome = outcome_of(&end, &reported, Some(&interruption), stop.as_ref());
+        prop_assert_ne!(&outcome.verdict, &Verdict::Succeeded);
+        if stop.is_none() && matches!(end, RunEnd::Gone) {
+            let setback = outcome.verdict.setback();
+            prop_assert_eq!(setback.reason, Reason::Interrupted);
+            prop_assert!(setback.detail.unwrap().starts_with("ada interrupted"));
+            prop_assert!(!is_retried(&outcome.verdict));
+        }
+        if stop.is_some_and(|stop| stop.reason == Reason::Cancelled) && matches!(end, RunEnd::Gone) {
+            prop_assert_eq!(outcome.verdict, Verdict::Cancelled);
         }
     }
 

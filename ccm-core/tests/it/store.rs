@@ -41,6 +41,7 @@ mod suite {
             include_str!("../../src/testing/conformance/store/stats.rs"),
             include_str!("../../src/testing/conformance/store/asks.rs"),
             include_str!("../../src/testing/conformance/store/inputs.rs"),
+            include_str!("../../src/testing/conformance/store/interrupts.rs"),
             include_str!("../../src/testing/conformance/store/log.rs"),
         ];
         assert_eq!(crate::cases(&sources), STORE_CASES);

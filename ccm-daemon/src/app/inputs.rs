@@ -1,5 +1,6 @@
 use ccm_core::id::{InputId, RunId, TaskId};
 use ccm_core::input::Input;
+use ccm_core::store::Interrupted;
 use ccm_core::{Error, ErrorKind, Noun, Result};
 use sha2::{Digest, Sha256};
 use uuid::Builder;
@@ -23,7 +24,8 @@ impl App {
         by: &str,
         key: Option<Keyed>,
     ) -> Result<Input> {
-        let id = key.map_or_else(InputId::new, |key| self.input_id(task, &key));
+        let route = format!("POST /api/v1/tasks/{task}/messages");
+        let id = self.input_id(&route, key.as_ref());
         let sent = self.engine().send_message(task, id, text, by).await;
         sent.map_err(|error| match error.kind() {
             ErrorKind::WrongState(Noun::Task) => Error::new(
@@ -40,10 +42,34 @@ impl App {
         })
     }
 
-    /// The id of the message that a caller names so: the same request always means the same message.
-    fn input_id(&self, task: TaskId, key: &Keyed) -> InputId {
+    /// Has the run that works on a task stop what it does, and go on with `text`.
+    pub(crate) async fn interrupt_task(
+        &self,
+        task: TaskId,
+        text: Option<String>,
+        by: &str,
+        key: Option<Keyed>,
+    ) -> Result<Interrupted> {
+        let route = format!("POST /api/v1/tasks/{task}/interrupt");
+        let id = self.input_id(&route, key.as_ref());
+        let of_message = self.input_id(&format!("{route} text"), key.as_ref());
+        let then = text.map(|text| (of_message, text));
+        let done = self.engine().interrupt_task(task, id, then, by).await;
+        done.map_err(|error| match error.kind() {
+            ErrorKind::KeyReused => Error::new(
+                error.kind(),
+                "the idempotency key was used for another interrupt",
+            ),
+            _ => error,
+        })
+    }
+
+    /// The id of the input that a caller names so: the same request always means the same input.
+    fn input_id(&self, route: &str, key: Option<&Keyed>) -> InputId {
+        let Some(key) = key else {
+            return InputId::new();
+        };
         let principal = self.owner_of(key);
-        let route = format!("POST /api/v1/tasks/{task}/messages");
         let digest = Sha256::digest(format!("{principal}\n{route}\n{}", key.key));
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&digest[..16]);

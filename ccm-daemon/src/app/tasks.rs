@@ -260,8 +260,10 @@ impl App {
             let RunState::Running { held, .. } = run.state else {
                 return None;
             };
+            let interrupted = run.waits.interrupted.map(|by| by.setback());
             let parked = run.waits.parked.map(|parking| parking.cause);
-            Some((id, held.map(Setback::bare).or(parked)?))
+            let held = held.map(Setback::bare);
+            Some((id, held.or(interrupted).or(parked)?))
         };
         Ok(open.into_iter().filter_map(wait).collect())
     }

@@ -73,6 +73,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(routes::terminal::routes())
         .merge(routes::asks::routes())
         .merge(routes::tasks::routes())
+        .merge(routes::interrupt::routes())
         .merge(routes::bulk::routes())
         .merge(routes::runs::routes())
         .merge(routes::events::routes())

@@ -213,7 +213,20 @@ async fn what_changes_something_comes_from_the_page_itself() {
 #[tokio::test]
 async fn the_page_is_served_so_that_no_other_page_can_use_it() {
     let server = Server::start().await;
-    for path in ["/", "/page.js", "/page.css"] {
+    // What the page is made of: its own address names it, and views have the same file.
+    let page = server.get("/").await;
+    let page = String::from_utf8(page.body).unwrap();
+    let linked = page.split('"').filter(|text| text.starts_with("/assets/"));
+    let mut paths = vec![
+        "/",
+        "/tasks",
+        "/tasks/no-such-task",
+        "/icon.svg",
+        "/refused.html",
+    ];
+    paths.extend(linked);
+    assert!(paths.len() > 6, "a script and a style: {page}");
+    for path in paths {
         let answer = server
             .send(reqwest::Client::new().get(format!("http://{}{path}", server.address)))
             .await;

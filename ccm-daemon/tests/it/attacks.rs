@@ -40,7 +40,7 @@ async fn a_name_that_was_rebound_to_this_address_opens_nothing() {
     let server = Server::start().await;
     for (path, more) in [
         ("GET /", ""),
-        ("GET /page.js", ""),
+        ("GET /icon.svg", ""),
         ("GET /health", ""),
         ("GET /sign-in?code=0", ""),
         ("GET /api/v1/reference", ""),

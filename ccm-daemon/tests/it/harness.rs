@@ -7,6 +7,7 @@ use ccm_core::api::{self, Problem};
 use ccm_core::engine::{Engine, EngineLimits};
 use ccm_core::id::{AgentId, ProjectId, SystemId, TaskId};
 use ccm_core::project::{AgentProfile, FixedProfile, Profile};
+use ccm_core::run::Report;
 use ccm_core::store::NewProject;
 use ccm_core::system::{System, SystemKind};
 use ccm_core::testing::memory::{MemoryRuntime, MemoryStore, Step};
@@ -27,6 +28,14 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The description of the API, as JSON.
 pub(crate) static DOCUMENT: LazyLock<Value> = LazyLock::new(http::document);
+
+fn talked() -> Step {
+    Step::Report(Report {
+        text: "talked".to_owned(),
+        conclusive: true,
+        ..Report::default()
+    })
+}
 
 /// A daemon.
 pub(crate) struct Server {
@@ -54,13 +63,21 @@ impl Server {
 
     pub(crate) async fn with_limits(limits: EngineLimits) -> Self {
         let runtime = MemoryRuntime::new(Arc::new(SystemClock));
-        // A task "hold ..." goes on until it is let go; any other is answered with its own text.
-        runtime.program("work", |order| {
-            if order.prompt.as_str().starts_with("hold") {
+        // A task "hold ..." goes on until it is let go, a task "talk ..." until it was told two things; any other is answered
+        // with its own text.
+        runtime.program("work", |order| match order.prompt.as_str() {
+            text if text.starts_with("hold") => {
                 vec![Step::out("begun\n"), Step::wait("go"), Step::out("done\n")]
-            } else {
-                vec![Step::Echo]
             }
+            text if text.starts_with("talk") => vec![
+                Step::Take,
+                talked(),
+                Step::Rest,
+                Step::Take,
+                talked(),
+                Step::Rest,
+            ],
+            _ => vec![Step::Echo],
         });
         let system = System {
             id: SystemId::new(),
@@ -211,7 +228,11 @@ impl Server {
         let headers = response.headers().clone();
         let body = response.bytes().await.unwrap().to_vec();
         assert_eq!(headers["x-content-type-options"], "nosniff", "{path}");
-        assert_eq!(headers["cache-control"], "no-store", "{path}");
+        let kept = match path.starts_with("/assets/") && status == StatusCode::OK {
+            true => "public, max-age=31536000, immutable",
+            false => "no-store",
+        };
+        assert_eq!(headers["cache-control"], kept, "{path}");
         if let Some(operation) = operation(&method, &path) {
             let described = &operation["responses"][status.as_str()];
             let shown = String::from_utf8_lossy(&body);

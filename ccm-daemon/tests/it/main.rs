@@ -12,6 +12,7 @@ mod docs;
 mod doctor;
 mod events;
 mod harness;
+mod interrupt;
 mod json_schema;
 mod listen;
 mod lists;
@@ -36,3 +37,5 @@ mod stats;
 mod tasks;
 mod templates;
 mod terminal;
+#[cfg(feature = "web-ui")]
+mod web;

@@ -120,10 +120,10 @@ fn every_route_but_the_pages_is_described() {
         "reference/mod.rs: PATH",
         "reference/mod.rs: PROBLEMS_PATH",
         "reference/mod.rs: STYLE_PATH",
+        "web/mod.rs: &path",
         "web/mod.rs: PAGE",
-        "web/mod.rs: SCRIPT",
         "web/mod.rs: SIGN_IN",
-        "web/mod.rs: STYLE",
+        "web/mod.rs: file.path",
     ];
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http");
     fn look(folder: &Path, root: &Path, found: &mut Vec<String>) {

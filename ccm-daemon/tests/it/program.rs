@@ -288,11 +288,7 @@ async fn the_full_profile_has_a_page_if_it_was_built_in() {
     let told: serde_json::Value = asked.send().await.unwrap().json().await.unwrap();
     if cfg!(feature = "web-ui") {
         assert_eq!((status, &*kind), (200, "text/html; charset=utf-8"));
-        assert!(
-            body.contains(&format!("CCM {}", env!("CARGO_PKG_VERSION"))),
-            "{body}"
-        );
-        assert!(body.contains("/api/v1/reference"), "{body}");
+        assert!(body.contains("<title>CCM</title>"), "{body}");
         assert!(!body.contains(token.reveal()), "{body}");
         assert_eq!(daemon.info.web_ui_url(), Some(localhost.clone()));
         assert_eq!(told["web_ui"], localhost);

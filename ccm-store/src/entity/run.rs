@@ -36,7 +36,7 @@ pub struct Model {
     /// JSON.
     pub outcome: Option<String>,
     pub open_asks: i64,
-    /// Since when at least one ask is open.
+    /// Since when it waits for a person.
     pub asked_since: Option<i64>,
     /// How long it waited for people before that.
     pub waited: i64,
@@ -45,6 +45,8 @@ pub struct Model {
     /// The number of the last input.
     pub last_input: i64,
     pub inputs_closed: bool,
+    /// Who interrupted it and when, JSON, while nobody has said how it goes on.
+    pub interrupted: Option<String>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

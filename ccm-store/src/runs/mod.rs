@@ -64,6 +64,11 @@ pub(crate) fn read(row: &QueryResult) -> Result<Run> {
         cost_usd: model.cost_usd,
         waits: Waits {
             open_asks: small(model.open_asks)?,
+            interrupted: model
+                .interrupted
+                .as_deref()
+                .map(|by| from_json(by, "interruption of a run"))
+                .transpose()?,
             since: date(model.asked_since),
             before: length(model.waited)?,
             parked: model
@@ -132,6 +137,7 @@ pub(crate) fn model(run: &Run) -> run::Model {
         cost_usd: run.cost_usd,
         outcome: None,
         open_asks: i64::from(run.waits.open_asks),
+        interrupted: run.waits.interrupted.as_ref().map(to_json),
         asked_since: micros(run.waits.since),
         waited: length_micros(run.waits.before),
         parked: run.waits.parked.as_ref().map(to_json),

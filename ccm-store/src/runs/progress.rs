@@ -369,6 +369,7 @@ impl End {
         run.usage = self.finish.usage.unwrap_or(run.usage);
         run.cost_usd = self.finish.cost_usd.or(run.cost_usd);
         run.waits.parked = None;
+        run.waits.go_on(self.now);
         run.inputs.closed = true;
         let about = About::run(run);
         work.event(self.now, EventKind::RunEnded, about, &data);

@@ -316,6 +316,7 @@ impl Work {
                 C::Parked,
                 C::LastInput,
                 C::InputsClosed,
+                C::Interrupted,
             ];
             script.update::<run::Entity>(C::Id, &columns, &changed);
         }

@@ -13,8 +13,8 @@ use ccm_core::id::{AgentId, AskId, InputId, ProjectId, RunId, SystemId, TaskId};
 use ccm_core::input::InputState;
 use ccm_core::run::{Checkpoint, Observation, Parking, ParserState, Stream, Usage, Verdict};
 use ccm_core::store::{
-    AskQuery, Claim, EventQuery, Finish, Intake, NewProject, QueueQuery, Reply, RunQuery, TaskEdit,
-    TaskMove, TaskQuery,
+    AskQuery, Claim, EventQuery, Finish, Intake, Interrupt, NewProject, QueueQuery, Reply,
+    RunQuery, TaskEdit, TaskMove, TaskQuery,
 };
 use ccm_core::system::{System, SystemKind};
 use ccm_core::task::{
@@ -28,7 +28,7 @@ use uuid::Uuid;
 use crate::support::{Place, at, done, key, request, spec};
 
 /// The present schema. Every one up to it has a file.
-const SCHEMA: u32 = 5;
+const SCHEMA: u32 = 6;
 
 const fn uuid(number: u128) -> Uuid {
     Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0000 + number)
@@ -59,6 +59,33 @@ pub(crate) async fn seed(store: &dyn Store, version: u32) {
     if version >= 4 {
         seed_4(store).await;
     }
+    if version >= 5 {
+        seed_5(store).await;
+    }
+}
+
+/// A run that a person interrupted.
+async fn seed_5(store: &dyn Store) {
+    let claim = Claim {
+        task: task_id(20),
+        run: RunId::from_uuid(uuid(2020)),
+        agent: AgentId::from_uuid(uuid(20)),
+        system: seed_system().id,
+        lease_until: None,
+        now: at(60),
+    };
+    store.claim(claim).await.unwrap();
+    let interrupt = |number, second, then| Interrupt {
+        id: InputId::from_uuid(uuid(number)),
+        task: task_id(20),
+        then,
+        by: "mé".to_owned(),
+        now: at(second),
+    };
+    let message = InputId::from_uuid(uuid(4003));
+    let then = Some((message, TaskText::new("rather 'this'").unwrap()));
+    store.interrupt(interrupt(4002, 61, then)).await.unwrap();
+    store.interrupt(interrupt(4004, 62, None)).await.unwrap();
 }
 
 /// A task that was edited, and one that was moved.

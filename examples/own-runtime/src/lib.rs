@@ -165,6 +165,14 @@ impl AgentRuntime for ShellRuntime {
         Err(Error::new(ErrorKind::Unsupported, message))
     }
 
+    async fn can_interrupt(&self, run: RunId) -> Result<bool> {
+        self.work(move |home| match home.run(run).join("order").exists() {
+            true => Ok(false),
+            false => Err(Error::no_run(run)),
+        })
+        .await
+    }
+
     async fn close_input(&self, _run: RunId) -> Result<()> {
         // The prompt is a file, so a program's input is closed from the start.
         Ok(())

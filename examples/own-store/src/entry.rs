@@ -4,7 +4,7 @@ use ccm_core::agent::{AgentState, Evidence, Want};
 use ccm_core::id::{AgentId, AskId, FencingToken, LogId, ProjectId, RunId, TaskId};
 use ccm_core::input::InputState;
 use ccm_core::store::{
-    Claim, CreateTasks, Finish, Intake, Message, NewProject, Reply, TaskEdit, TaskMove,
+    Claim, CreateTasks, Finish, Intake, Interrupt, Message, NewProject, Reply, TaskEdit, TaskMove,
 };
 use ccm_core::system::System;
 use ccm_core::task::{Setback, StopIntent};
@@ -40,6 +40,7 @@ pub(crate) enum Entry {
     Finish { run: RunId, token: FencingToken, finish: Finish, now: Timestamp },
     AnswerAsk { id: AskId, reply: Reply },
     SendMessage(Message),
+    Interrupt(Interrupt),
     SettleInput { run: RunId, token: FencingToken, number: u32, state: InputState, now: Timestamp },
     CloseInputs { run: RunId, token: FencingToken },
 }
@@ -71,6 +72,7 @@ impl Entry {
             Self::Finish { run, token, finish, now } => to.finish(run, token, finish, now).await.map(drop),
             Self::AnswerAsk { id, reply } => to.answer_ask(id, reply).await.map(drop),
             Self::SendMessage(message) => to.send_message(message).await.map(drop),
+            Self::Interrupt(interrupt) => to.interrupt(interrupt).await.map(drop),
             Self::SettleInput { run, token, number, state, now } => to.settle_input(run, token, number, state, now).await,
             Self::CloseInputs { run, token } => to.close_inputs(run, token).await.map(drop),
         }

@@ -30,9 +30,9 @@ use ccm_core::project::Project;
 use ccm_core::run::Run;
 use ccm_core::stats::{Bucket, StatsQuery};
 use ccm_core::store::{
-    AskQuery, Claim, Claimed, Counts, CreateTasks, Created, EventQuery, Finish, Intake, LogRange,
-    Message, NewProject, Page, QueueQuery, Ready, Registered, Reply, ReplyEffect, RunQuery,
-    TaskEdit, TaskFilter, TaskMove, TaskQuery,
+    AskQuery, Claim, Claimed, Counts, CreateTasks, Created, EventQuery, Finish, Intake, Interrupt,
+    Interrupted, LogRange, Message, NewProject, Page, QueueQuery, Ready, Registered, Reply,
+    ReplyEffect, RunQuery, TaskEdit, TaskFilter, TaskMove, TaskQuery,
 };
 use ccm_core::system::System;
 use ccm_core::task::{CancelEffect, Setback, StopIntent, Task};
@@ -302,6 +302,12 @@ impl Store for JournalStore {
         let turn = self.turn().await?;
         let input = turn.memory.send_message(message.clone()).await;
         turn.keep(Entry::SendMessage(message), input).await
+    }
+
+    async fn interrupt(&self, interrupt: Interrupt) -> Result<Interrupted> {
+        let turn = self.turn().await?;
+        let done = turn.memory.interrupt(interrupt.clone()).await;
+        turn.keep(Entry::Interrupt(interrupt), done).await
     }
 
     async fn settle_input(

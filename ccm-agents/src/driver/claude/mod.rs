@@ -42,7 +42,7 @@ const PLUGIN: &str = "plugin";
 const CUT: &str = "Your last attempt at this task was cut off. Check first what is done already and what the last \
                    actions led to, then go on. The task was:";
 
-/// The name of the request with which CCM interrupts a turn.
+/// The name of the request with which a host interrupts what it is about to end.
 const INTERRUPT: &str = "ccm-interrupt";
 
 /// Environment by which Claude Code knows that it was started by another one; a daemon that was started in an agent's
@@ -98,11 +98,7 @@ pub(super) fn plan(order: &LaunchOrder, run_folder: &Path) -> std::result::Resul
         argv,
         first_input: prompt(order),
         then_close: false,
-        interrupt: Some(control(&json!({
-            "type": "control_request",
-            "request_id": INTERRUPT,
-            "request": { "subtype": "interrupt" },
-        }))),
+        interrupt: Some(interrupt(INTERRUPT)),
     })
 }
 
@@ -187,12 +183,22 @@ fn control(line: &Value) -> Vec<u8> {
     bytes
 }
 
+/// Asks for an end of the turn that runs. The program says that it has this by the name, and then how the turn ended.
+fn interrupt(name: &str) -> Vec<u8> {
+    control(&json!({
+        "type": "control_request",
+        "request_id": name,
+        "request": { "subtype": "interrupt" },
+    }))
+}
+
 /// An input as the program reads it.
 pub(super) fn encode(input: &Input, spool: &Spool) -> Result<Vec<u8>> {
     match &input.body {
         InputBody::Message { text } => {
             Ok(user_message(&json!(text.as_str()), &input.id.to_string()))
         }
+        InputBody::Interrupt { .. } => Ok(interrupt(&input.id.to_string())),
         InputBody::Answer {
             request_id,
             payload,

@@ -63,6 +63,8 @@ struct Parser {
     turn: Usage,
     counted: Vec<String>,
     denied: u32,
+    /// How many questions of this turn it took back: its result counts them as denied.
+    taken_back: u32,
     api_error: Option<ApiError>,
     resets_at: Option<Timestamp>,
     /// The last result.
@@ -245,10 +247,14 @@ impl Parser {
                 let request_id = said.response.request_id;
                 if self.open.remove(&request_id) {
                     seen.push(Observation::AnswerTaken { request_id });
+                } else {
+                    // An interrupt is answered, whether there was a turn to be interrupted or not.
+                    message_taken(&request_id, seen);
                 }
             }
             Line::ControlCancelRequest { request_id } => {
                 if self.open.remove(&request_id) {
+                    self.taken_back += 1;
                     seen.push(Observation::Withdrawn { request_id });
                 }
             }
@@ -373,7 +379,8 @@ impl Parser {
             self.cost_usd = Some(self.cost_usd.unwrap_or(0.0) + cost);
         }
         self.total_usd = result.total_cost_usd;
-        self.denied += u32::try_from(result.permission_denials.len()).unwrap_or(0);
+        let denied = u32::try_from(result.permission_denials.len()).unwrap_or(0);
+        self.denied += denied.saturating_sub(std::mem::take(&mut self.taken_back));
         let refused = match result.is_error {
             true => failure::refusal(result, self.api_error.as_ref(), self.resets_at),
             false => None,
@@ -453,7 +460,8 @@ fn with_status(result: &TurnResult) -> String {
     }
 }
 
-/// A message that CCM sent carries the id of its input. The prompt has another name, and so has what others sent.
+/// A message or an interrupt that CCM sent carries the id of its input. The prompt has another name, and so has what others
+/// sent.
 fn message_taken(name: &str, seen: &mut Vec<Observation>) {
     if let Ok(input_id) = name.parse::<InputId>() {
         seen.push(Observation::MessageTaken { input_id });

@@ -302,7 +302,9 @@ fn of_result(result: TurnResult) -> EntryBody {
 }
 
 fn of_response(response: Response) -> EntryBody {
-    if response.request_id == super::INTERRUPT {
+    // What it repeats is an answer; to an interrupt it answers itself.
+    let is_answer = response.response.get("behavior").is_some() || response.error.is_some();
+    if !is_answer {
         return note("interrupted");
     }
     EntryBody::Answered {

@@ -1,17 +1,13 @@
 use std::ffi::OsString;
-use std::time::Duration;
 
-use ccm_core::api::{Agent, EventKind, Input, InputState};
+use ccm_core::api::{Agent, InputState};
 use clap::Args;
 
 use super::super::text::text;
-use super::super::{Outcome, select};
-use crate::client::{self, Client, EventFilter, Notice};
+use super::super::{Outcome, inputs, select};
+use crate::client::Client;
 use crate::context::Context;
 use crate::exit::{Code, Failure};
-
-/// How long the message is watched on its way.
-const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Tell a running agent something
 ///
@@ -43,9 +39,7 @@ pub(super) fn run(args: Send, context: &Context) -> Outcome {
     let input = context.block_on(async {
         let run = client.run(run).await?;
         let input = client.send_message(run.task_id, &text).await?;
-        // The message is durable by now, whatever comes in between.
-        let watched = tokio::time::timeout(PATIENCE, watch(&client, &input)).await;
-        Ok(watched.ok().and_then(Result::ok).unwrap_or(input))
+        Ok(inputs::watched(&client, input).await)
     })?;
     if context.printer.json {
         context.printer.object(&input)?;
@@ -66,33 +60,9 @@ pub(super) fn run(args: Send, context: &Context) -> Outcome {
 const NEW_TASK: &str =
     "`ccm task create --session continue` gives it a task in its last conversation";
 
-/// The message once more became of it than that it was accepted.
-async fn watch(client: &Client, input: &Input) -> client::Result<Input> {
-    if input.state != InputState::Accepted {
-        return Ok(input.clone());
-    }
-    let filter = EventFilter {
-        run_id: Some(input.run_id),
-        kinds: vec![EventKind::InputUpdated],
-        ..EventFilter::default()
-    };
-    let mut events = client.events(None, &filter);
-    loop {
-        match events.next().await? {
-            Notice::Open | Notice::Event { .. } => {}
-            _ => continue,
-        }
-        let inputs = client.inputs(input.run_id).all().await?;
-        let is_it = |found: &Input| found.id == input.id && found.state != InputState::Accepted;
-        if let Some(found) = inputs.into_iter().find(is_it) {
-            return Ok(found);
-        }
-    }
-}
-
 /// The agent that is meant, and the words that are for it. A single word that names no agent is for the agent of the
 /// current folder's project.
-async fn addressee(
+pub(super) async fn addressee(
     context: &Context,
     client: &Client,
     mut words: Vec<OsString>,

@@ -5,6 +5,7 @@ mod edit;
 mod ends;
 mod entries;
 mod file;
+mod interrupt;
 mod list;
 mod logs;
 mod relocate;
@@ -33,6 +34,7 @@ pub(super) enum Command {
     Wait(wait::Wait),
     Logs(logs::Logs),
     Answer(answer::Answer),
+    Interrupt(interrupt::Interrupt),
     Edit(edit::Edit),
     Move(relocate::Move),
     Cancel(cancel::Cancel),
@@ -48,6 +50,7 @@ pub(super) fn run(command: Command, context: &Context) -> Outcome {
         Command::Wait(args) => wait::run(&args, context),
         Command::Logs(args) => logs::run(&args, context),
         Command::Answer(args) => answer::run(args, context),
+        Command::Interrupt(args) => interrupt::run(args, context),
         Command::Edit(args) => edit::run(args, context),
         Command::Move(args) => relocate::run(&args, context),
         Command::Cancel(args) => cancel::run(&args, context),

@@ -11,6 +11,7 @@
 //! | an answer was given and not yet acknowledged | goes on, answered once | goes on | `lost`, fate `unknown` | failed | `lost`, fate `unknown` |
 //! | the result was said and not yet committed | succeeded | succeeded | succeeded | succeeded | succeeded |
 //! | it is being cancelled | cancelled | cancelled | cancelled | cancelled | cancelled |
+//! | a person interrupted it and has not said what next | still waits for them | still waits | `interrupted` | failed, `interrupted` | `interrupted` |
 //!
 //! And always: one run, which does what it does once; nothing is asked twice; every process of the run is gone; the
 //! agent is idle again. Each cell is a test of the name `DIES::WHILE`. What dies between two steps of a launch is in
@@ -46,6 +47,7 @@ enum While {
     AnswerGiven,
     ResultSaid,
     Cancelling,
+    Interrupted,
 }
 
 /// What becomes of the task.
@@ -60,6 +62,7 @@ fn fate(dies: Dies, during: While) -> Fate {
     match (during, dies) {
         (While::Cancelling, _) => Fate::Cancelled,
         (While::ResultSaid, _) | (_, Dies::Daemon | Dies::Tmux) => Fate::Succeeded,
+        (While::Interrupted, _) => Fate::Failed(Reason::Interrupted),
         (_, Dies::Claude) => Fate::Failed(Reason::ExitCode),
         (_, Dies::Host | Dies::Machine) => Fate::Failed(Reason::Lost),
     }
@@ -113,6 +116,12 @@ impl Scene<'_> {
                 self.task = self.project.task("@stall gate do ne");
                 self.stub.waits_at("gate");
             }
+            While::Interrupted => {
+                self.task = self.project.task("@stall gate do ne");
+                self.stub.waits_at("gate");
+                self.project.ccm(&["task", "interrupt", &self.task]).ok();
+                self.until_it_waits();
+            }
             While::ToolRuns | While::Cancelling => {
                 self.project
                     .set("agent.permission_mode", "bypassPermissions");
@@ -150,6 +159,12 @@ impl Scene<'_> {
                 self.machine.reached("input.closing");
             }
         }
+    }
+
+    fn until_it_waits(&self) {
+        until("the agent waits for a person", || {
+            agent(self.machine).state == AgentStateName::Waiting
+        });
     }
 
     fn strike(&mut self, dies: Dies) {
@@ -228,6 +243,11 @@ impl Scene<'_> {
             assert_eq!(agent(self.machine).state, AgentStateName::Waiting);
             let ask = open_asks(self.machine, 1).remove(0).id.to_string();
             self.project.ccm(&["task", "answer", &ask, "--allow"]).ok();
+        }
+        if during == While::Interrupted && fate(dies, during) == Fate::Succeeded {
+            self.until_it_waits();
+            let next = ["agent", "send", "demo", "@say done"];
+            self.project.ccm(&next).ok();
         }
         if during != While::Cancelling {
             std::fs::write(self.file("go"), "").unwrap();
@@ -349,6 +369,7 @@ macro_rules! deaths {
                 between_an_answer_and_its_acknowledgement = AnswerGiven,
                 between_a_result_and_its_commit = ResultSaid,
                 while_it_is_cancelled = Cancelling,
+                while_it_waits_after_an_interrupt = Interrupted,
             }
         }
     )*};

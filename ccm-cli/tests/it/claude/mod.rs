@@ -12,6 +12,7 @@
 mod asks;
 mod deaths;
 mod failures;
+mod interrupts;
 mod scene;
 mod session;
 mod stops;
@@ -115,6 +116,19 @@ impl<'a> Claude<'a> {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         command
+    }
+
+    /// What it has written down of a session so far.
+    pub(crate) fn kept(&self, session: &str) -> String {
+        let projects = std::fs::read_dir(self.machine.path("home/.claude/projects"));
+        let mut files = projects
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|project| project.path().join(format!("{session}.jsonl")));
+        files
+            .find_map(|file| std::fs::read_to_string(file).ok())
+            .unwrap_or_default()
     }
 
     /// Starts it headless in the folder, as a new session.

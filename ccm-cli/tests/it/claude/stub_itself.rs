@@ -19,7 +19,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::stub::Stub;
-use crate::support::{Machine, block_on};
+use crate::support::{Machine, block_on, until};
 
 use super::Claude;
 
@@ -181,7 +181,7 @@ fn a_session_is_resumed() {
     assert!(said.contains("already in use"), "{said}");
 }
 
-/// It was killed while a tool ran: the turn is in the session, and the tool's result is not.
+/// It was killed in the middle of a turn, while the model was to say what follows a tool.
 #[test]
 fn a_session_that_was_cut_is_resumed() {
     let (machine, stub) = (Machine::bare(), Stub::start());
@@ -191,6 +191,10 @@ fn a_session_that_was_cut_is_resumed() {
     let id = session.id().to_owned();
     session.say("@tool Bash {\"command\":\"echo a\"}\n@hold never\n@say lost");
     stub.waits_at("never");
+    // It writes its session down a little after it has acted on it.
+    until("what the tool said is in the session", || {
+        claude.kept(&id).contains("\"type\":\"tool_result\"")
+    });
     drop(session);
 
     let mut resumed = claude.resume(&folder, "acceptEdits", &id);

@@ -273,7 +273,7 @@ impl Actor {
                     self.note_start(process.started_at).await?;
                 }
                 let taken = self.take_in(None).await?;
-                let (state, source) = self.state_of(&process);
+                let (state, source) = self.state_of(&process, taken.resting);
                 self.say(state, source).await;
                 if process.answers && self.run.stop.is_none() {
                     self.deliver().await?;
@@ -286,6 +286,8 @@ impl Actor {
             RunStatus::Ended { end, started_at } => {
                 let taken = self.take_in(Some(&end)).await?;
                 self.deliver().await?;
+                // What came too late for it does not count.
+                self.run = self.shared.parts.store.run(self.run.id).await?;
                 self.finish(&end, taken, started_at).await?;
                 Ok(Next::Over)
             }
@@ -293,14 +295,20 @@ impl Actor {
         }
     }
 
-    /// What an agent with a live run does, and how that is known. It never works while a person is asked.
-    fn state_of(&self, process: &RunProcess) -> (AgentState, &'static str) {
+    /// What an agent with a live run does, and how that is known. It never works while a person is asked, nor once it has
+    /// stopped for a person who interrupted it.
+    fn state_of(&self, process: &RunProcess, resting: bool) -> (AgentState, &'static str) {
         let run = self.run.id;
         if !process.answers {
             return (AgentState::Unresponsive { run: Some(run) }, "lock");
         }
         if self.run.waits.open_asks > 0 {
-            return (AgentState::Waiting { run }, "stream");
+            return (AgentState::Waiting { run, detail: None }, "stream");
+        }
+        let interruption = self.run.waits.interrupted.as_ref();
+        if let Some(interruption) = interruption.filter(|_| resting) {
+            let detail = interruption.setback().detail;
+            return (AgentState::Waiting { run, detail }, "stream");
         }
         match &self.run.waits.parked {
             Some(Parking { cause, until }) => {
@@ -379,7 +387,7 @@ impl Actor {
     async fn stop_if_wanted(&mut self) -> Result<Next> {
         let parts = &self.shared.parts;
         let is_out_of_time =
-            self.run.waits.open_asks == 0 && self.time_left().is_some_and(|left| left.is_zero());
+            !self.run.waits.are_for_person() && self.time_left().is_some_and(|left| left.is_zero());
         if self.run.stop.is_none() && is_out_of_time {
             let intent = StopIntent {
                 reason: Reason::Timeout,
@@ -412,7 +420,7 @@ impl Actor {
     }
 
     /// How much of the task's time was left at the last look: it runs from the gate, also over an adoption, but not while
-    /// a person is asked.
+    /// a person is asked, or is to say how it goes on.
     fn time_left(&self) -> Option<Duration> {
         let timeout = self.task.spec.timeout?;
         let started_at = self.started_at?;
@@ -460,6 +468,7 @@ impl Actor {
             end: &end,
             reported: &taken.reported,
             last_words: taken.last_words.as_deref(),
+            interrupted: self.run.waits.interrupted.as_ref(),
         };
         let outcome = judge(&ending, self.run.stop.as_ref());
         let report = match &taken.reported {
@@ -531,7 +540,7 @@ impl Actor {
         let parts = &self.shared.parts;
         let deadline = async {
             match self.time_left() {
-                Some(left) if self.run.stop.is_none() && self.run.waits.open_asks == 0 => {
+                Some(left) if self.run.stop.is_none() && !self.run.waits.are_for_person() => {
                     parts.clock.sleep(left).await;
                 }
                 _ => std::future::pending().await,

@@ -26,13 +26,9 @@ pub(super) use hosts::check_host;
 
 /// The one path of the API that answers whoever asks.
 pub(super) const OPEN_PATH: &str = "/health";
-/// Every path that does.
-pub(super) const OPEN_PATHS: &[&str] = &[
+/// Every path that does, besides those of the web page.
+const OPEN_PATHS: &[&str] = &[
     OPEN_PATH,
-    web::PAGE,
-    web::SCRIPT,
-    web::STYLE,
-    web::SIGN_IN,
     reference::PATH,
     reference::PROBLEMS_PATH,
     reference::STYLE_PATH,
@@ -44,7 +40,8 @@ pub(super) async fn identify(
     request: Request,
     next: Next,
 ) -> Response {
-    if OPEN_PATHS.contains(&request.uri().path()) {
+    let path = request.uri().path();
+    if OPEN_PATHS.contains(&path) || web::is_open(path) {
         return next.run(request).await;
     }
     let (mut request, body) = request.into_parts();

@@ -37,6 +37,7 @@ const LINKS: &[Link] = &[
     link("create_task", "201", "cancel_task", "id", "/id"),
     link("create_task", "201", "retry_task", "id", "/id"),
     link("create_task", "201", "send_message", "id", "/id"),
+    link("create_task", "201", "interrupt_task", "id", "/id"),
     link("create_task", "201", "list_runs", "task_id", "/id"),
     link("create_task", "201", "list_asks", "task_id", "/id"),
     link("list_tasks", "200", "get_task", "id", FIRST),

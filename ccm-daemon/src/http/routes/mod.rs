@@ -7,6 +7,7 @@ pub(super) mod bulk;
 pub(super) mod config;
 pub(super) mod events;
 pub(super) mod health;
+pub(super) mod interrupt;
 pub(super) mod metrics;
 pub(super) mod projects;
 pub(super) mod runs;

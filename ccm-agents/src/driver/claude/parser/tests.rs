@@ -250,6 +250,35 @@ fn an_ask_is_told_with_its_place_and_answered_by_what_is_there() {
 }
 
 #[test]
+fn an_interrupted_turn_is_told_and_made_up_for_by_the_next() {
+    let interrupted = json!({
+        "type": "result", "subtype": "error_during_execution", "is_error": true,
+        "errors": ["[ede_diagnostic] x"], "terminal_reason": "aborted_tools", "total_cost_usd": 0.0,
+        "permission_denials": [{ "tool_name": "Bash" }],
+    });
+    let lines = [
+        init(),
+        asks("r1"),
+        json!({ "type": "control_cancel_request", "request_id": "r1" }),
+        json!({ "type": "control_response", "response": {
+            "subtype": "success", "request_id": MESSAGE, "response": { "still_queued": [] } } }),
+        interrupted,
+    ];
+    let batch = all(&lines);
+    let taken = Observation::MessageTaken {
+        input_id: MESSAGE.parse().unwrap(),
+    };
+    assert!(batch.observations.contains(&taken), "{batch:#?}");
+    assert!(batch.resting);
+    let told = report(&lines, 1);
+    assert!(told.error.unwrap().contains("interrupted"));
+    // Nobody denied what it took back.
+    assert_eq!(told.denied, 0);
+    let next = [&lines[..], &[says("2", "b"), result("b", 0.1)]].concat();
+    assert!(report(&next, 0).is_good());
+}
+
+#[test]
 fn each_failure_is_somebodys() {
     let outcome = |error: &str, status| {
         report(

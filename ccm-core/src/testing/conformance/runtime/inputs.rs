@@ -4,6 +4,7 @@ use super::*;
 use crate::id::InputId;
 use crate::input::{Input, InputBody, InputState};
 use crate::runtime::Sent;
+use crate::testing::conformance::refused;
 use crate::time::Timestamp;
 
 fn message(run: RunId, number: u32) -> Input {
@@ -50,6 +51,27 @@ pub async fn what_is_not_read_is_refused(place: &dyn RuntimePlace) {
     refuses(&*bench.runtime, run, 2).await;
     refuses(&*second, run, 3).await;
     refuses(&*bench.runtime, RunId::new(), 2).await;
+    bench.close().await;
+}
+
+/// "Whether a run's program can be interrupted", which one that reads nothing can't; "`NotFound(Run)` when the run has no
+/// data". Asking ends and starts nothing.
+pub async fn what_is_not_read_is_not_interrupted(place: &dyn RuntimePlace) {
+    let bench = Bench::new(place);
+    let second = place.another().await;
+    let order = bench.order(&Program::Wait("whole".to_owned()));
+    for runtime in [&bench.runtime, &second] {
+        let unknown = runtime.can_interrupt(order.run).await;
+        assert_eq!(refused(unknown), ErrorKind::NotFound(crate::Noun::Run));
+    }
+    let run = launched(&*bench.runtime, &order).await;
+    until_output(&*bench.runtime, run, b"ready\n").await;
+    for runtime in [&bench.runtime, &second] {
+        assert!(!runtime.can_interrupt(run).await.expect("can_interrupt"));
+    }
+    place.programs().release("whole");
+    let exit = exit(&*bench.runtime, run).await;
+    assert_eq!((exit.code, exit.stopped), (Some(0), false));
     bench.close().await;
 }
 

@@ -75,6 +75,7 @@ macro_rules! for_each_runtime_case {
             a_transcript_tells_all_output
             a_transcript_goes_on
             what_is_not_read_is_refused
+            what_is_not_read_is_not_interrupted
             close_input_is_harmless
             too_much_memory_ends_a_run
             stop_empties_the_stop_set

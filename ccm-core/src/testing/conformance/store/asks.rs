@@ -353,6 +353,7 @@ pub async fn waits_are_counted(place: &dyn StorePlace) {
     let run = asking(&bench, "p").await;
     let is = |open_asks, since: Option<i64>, before| Waits {
         open_asks,
+        interrupted: None,
         since: since.map(at),
         before: Duration::from_secs(before),
         parked: None,

@@ -6,6 +6,7 @@ mod dispatch;
 mod edits;
 mod finish;
 mod inputs;
+mod interrupts;
 mod lists;
 mod log;
 mod projects;
@@ -26,6 +27,7 @@ pub use dispatch::*;
 pub use edits::*;
 pub use finish::*;
 pub use inputs::*;
+pub use interrupts::*;
 pub use lists::*;
 pub use log::*;
 pub use projects::*;
@@ -187,6 +189,12 @@ macro_rules! for_each_store_case {
             finish_ends_asks_and_inputs
             a_stale_token_touches_no_input
             an_older_epoch_sends_nothing
+            an_interrupt_becomes_an_input
+            a_repeated_interrupt_is_one
+            interrupts_need_a_run_that_listens
+            an_interrupted_run_waits_for_a_person
+            an_ask_and_an_interrupt_are_waited_for_together
+            an_interrupt_that_came_too_late_is_none
             the_log_has_an_extent
             events_are_filtered
             events_carry_their_data

@@ -361,6 +361,10 @@ impl AgentRuntime for MemoryRuntime {
         Ok(Sent::Written)
     }
 
+    async fn can_interrupt(&self, run: RunId) -> Result<bool> {
+        Ok(self.lock().data(run)?.inputs.read)
+    }
+
     async fn close_input(&self, run: RunId) -> Result<()> {
         let mut state = self.lock();
         if let Some(data) = state.runs.get_mut(&run) {

@@ -68,7 +68,9 @@ impl RunData {
 
     fn take(&mut self, input: Input) {
         self.say(match &input.body {
-            InputBody::Message { .. } => Observation::MessageTaken { input_id: input.id },
+            InputBody::Message { .. } | InputBody::Interrupt { .. } => {
+                Observation::MessageTaken { input_id: input.id }
+            }
             InputBody::Answer { request_id, .. } => Observation::AnswerTaken {
                 request_id: request_id.clone(),
             },

@@ -5,10 +5,10 @@ use serde_json::json;
 use super::{About, State};
 use crate::ask::{Ask, AskState, Question};
 use crate::event::EventKind;
-use crate::id::{AskId, FencingToken, InputId, RunId};
+use crate::id::{AskId, FencingToken, InputId, RunId, TaskId};
 use crate::input::{Input, InputBody, InputState};
 use crate::run::{Observation, Run};
-use crate::store::{AskQuery, Intake, Message, Page, Reply, ReplyEffect};
+use crate::store::{AskQuery, Intake, Interrupt, Interrupted, Message, Page, Reply, ReplyEffect};
 use crate::task::TaskState;
 use crate::time::Timestamp;
 use crate::{Error, ErrorKind, Noun, Result};
@@ -84,7 +84,36 @@ impl State {
                 )),
             };
         }
-        let TaskState::Running { run, stop } = &self.task_row(message.task)?.task.state else {
+        let run = self.listening(message.task)?;
+        let body = InputBody::Message { text: message.text };
+        self.accept(run, message.id, body, message.by, message.now)
+    }
+
+    pub(super) fn interrupt(&mut self, wish: Interrupt) -> Result<Interrupted> {
+        let then = wish.then.as_ref().map(|(id, _)| *id);
+        let known_message = then.and_then(|id| self.inputs.get(&id)).cloned();
+        if let Some(known) = self.inputs.get(&wish.id).cloned() {
+            let task = self.run_row(known.run_id)?.task_id;
+            return wish.replayed(&known, task, known_message.as_ref());
+        }
+        let run = self.listening(wish.task)?;
+        if let Some(id) = then.filter(|id| *id == wish.id || known_message.is_some()) {
+            return Err(Error::invalid(format!("there is an input {id} already")));
+        }
+        let interrupt = self.accept(run, wish.id, wish.body(), wish.by.clone(), wish.now)?;
+        let message = match wish.then {
+            Some((id, text)) => {
+                let body = InputBody::Message { text };
+                Some(self.accept(run, id, body, wish.by, wish.now)?)
+            }
+            None => None,
+        };
+        Ok(Interrupted { interrupt, message })
+    }
+
+    /// The run that works on a task and takes what it is given.
+    fn listening(&mut self, task: TaskId) -> Result<RunId> {
+        let TaskState::Running { run, stop } = &self.task_row(task)?.task.state else {
             return Err(deaf("no run works on the task now"));
         };
         if stop.is_some() {
@@ -94,8 +123,7 @@ impl State {
         if self.run_row(run)?.inputs.closed {
             return Err(deaf("the task's run takes no more input"));
         }
-        let body = InputBody::Message { text: message.text };
-        self.accept(run, message.id, body, message.by, message.now)
+        Ok(run)
     }
 
     fn accept(
@@ -108,6 +136,7 @@ impl State {
     ) -> Result<Input> {
         let row = self.run_row(run)?;
         row.inputs.last += 1;
+        row.waits.accept(&body, &by, now);
         let input = Input {
             id,
             run_id: run,
@@ -118,12 +147,8 @@ impl State {
             created_at: now,
         };
         let about = About::run(row);
-        let kind = match input.body {
-            InputBody::Message { .. } => "message",
-            InputBody::Answer { .. } => "answer",
-        };
         let data = json!({
-            "input_id": id, "number": input.number, "kind": kind, "by": input.by,
+            "input_id": id, "number": input.number, "kind": input.body.kind(), "by": input.by,
         });
         self.inputs.insert(id, input.clone());
         self.event(now, EventKind::InputAccepted, about, data);
@@ -148,7 +173,7 @@ impl State {
         if row.inputs.closed {
             return Ok(true);
         }
-        let open = row.waits.open_asks > 0;
+        let open = row.waits.are_for_person();
         let on_its_way = self
             .inputs(run)
             .iter()
@@ -280,7 +305,14 @@ impl State {
             return;
         }
         input.state = next;
+        let is_interrupt = matches!(input.body, InputBody::Interrupt { .. });
         let data = json!({ "input_id": input.id, "number": input.number, "state": next });
+        if let Some(row) = self.runs.get_mut(&run)
+            && is_interrupt
+            && next == InputState::TooLate
+        {
+            row.waits.go_on(now);
+        }
         self.event(now, EventKind::InputUpdated, about, data);
     }
 

@@ -15,9 +15,9 @@ use crate::reason::Reason;
 use crate::run::Run;
 use crate::stats::{Bucket, StatsQuery};
 use crate::store::{
-    AskQuery, Claim, Claimed, Counts, CreateTasks, Created, EventQuery, Finish, Intake, LogRange,
-    Message, NewProject, Page, QueueQuery, Ready, Registered, Reply, ReplyEffect, RunQuery, Store,
-    TaskEdit, TaskFilter, TaskMove, TaskQuery,
+    AskQuery, Claim, Claimed, Counts, CreateTasks, Created, EventQuery, Finish, Intake, Interrupt,
+    Interrupted, LogRange, Message, NewProject, Page, QueueQuery, Ready, Registered, Reply,
+    ReplyEffect, RunQuery, Store, TaskEdit, TaskFilter, TaskMove, TaskQuery,
 };
 use crate::system::System;
 use crate::task::{CancelEffect, Setback, StopIntent, Task};
@@ -250,6 +250,10 @@ impl Store for MemoryStore {
 
     async fn send_message(&self, message: Message) -> Result<Input> {
         self.write(|state| state.send(message))
+    }
+
+    async fn interrupt(&self, interrupt: Interrupt) -> Result<Interrupted> {
+        self.write(|state| state.interrupt(interrupt))
     }
 
     async fn inputs(&self, run: RunId) -> Result<Vec<Input>> {

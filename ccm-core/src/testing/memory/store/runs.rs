@@ -293,6 +293,7 @@ impl State {
         run.usage = finish.usage.unwrap_or(run.usage);
         run.cost_usd = finish.cost_usd.or(run.cost_usd);
         run.waits.parked = None;
+        run.waits.go_on(now);
         run.inputs.closed = true;
         let about = About::run(run);
         self.event(now, EventKind::RunEnded, about, data);
