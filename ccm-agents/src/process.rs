@@ -83,8 +83,14 @@ impl AgentRuntime for ProcessRuntime {
         self.hosts.output(run, stream, offset, limit).await
     }
 
-    async fn transcript(&self, run: RunId, from: u64, limit: u32) -> Result<Transcript> {
-        self.hosts.transcript(run, from, limit).await
+    async fn transcript(
+        &self,
+        run: RunId,
+        from: u64,
+        to: Option<u64>,
+        limit: u32,
+    ) -> Result<Transcript> {
+        self.hosts.transcript(run, from, to, limit).await
     }
 
     async fn send(&self, run: RunId, input: &Input) -> Result<Sent> {

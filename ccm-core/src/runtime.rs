@@ -105,11 +105,19 @@ pub trait AgentRuntime: Send + Sync + fmt::Debug {
 
     /// What the agent said and did after a place, told in its own terms, at most about `limit` entries.
     ///
+    /// With `to`, which is where a line ended, what comes after that place is as if it were not there.
+    ///
     /// Made from the output as it is now, so it may be asked for while the run goes on and after it.
     ///
     /// # Errors
     /// `NotFound(Run)` when the run has no data, or no longer.
-    async fn transcript(&self, run: RunId, from: u64, limit: u32) -> Result<Transcript>;
+    async fn transcript(
+        &self,
+        run: RunId,
+        from: u64,
+        to: Option<u64>,
+        limit: u32,
+    ) -> Result<Transcript>;
 
     /// Gives a run's program an input after its prompt. Returns once the program's input has taken it, or never will.
     ///

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::agent::{Agent, AgentState, Evidence, Want};
-use crate::ask::{Answer, Ask};
+use crate::ask::{Answer, Ask, AskStateKind};
 use crate::event::{Cursor, Event, EventKind};
 use crate::id::{
     AgentId, AskId, Epoch, FencingToken, InputId, LogId, ProjectId, Revision, RunId, Seq, SystemId,
@@ -779,8 +779,8 @@ pub struct AskQuery {
     pub task: Option<TaskId>,
     /// Only of this run.
     pub run: Option<RunId>,
-    /// Only those that wait for an answer.
-    pub open: bool,
+    /// Only those that stand like this.
+    pub state: Option<AskStateKind>,
     /// Only older than this one.
     pub before: Option<AskId>,
     /// At most so many.

@@ -143,13 +143,19 @@ impl AgentRuntime for ShellRuntime {
         .await
     }
 
-    async fn transcript(&self, run: RunId, from: u64, _limit: u32) -> Result<Transcript> {
+    async fn transcript(
+        &self,
+        run: RunId,
+        from: u64,
+        to: Option<u64>,
+        _limit: u32,
+    ) -> Result<Transcript> {
         self.work(move |home| {
             let folder = home.run(run);
             if !folder.join("order").exists() {
                 return Err(Error::no_run(run));
             }
-            spool::transcript(&folder, from).map_err(failed)
+            spool::transcript(&folder, from, to).map_err(failed)
         })
         .await
     }

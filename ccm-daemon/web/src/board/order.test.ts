@@ -26,9 +26,9 @@ test("a project without an agent is there, too", () => {
   expect(ordered([project("bare")], [])).toEqual([{ project: project("bare"), agents: [] }]);
 });
 
-test("states are counted, those that matter most first", () => {
-  expect(tally([agent("a", "idle"), agent("b", "waiting"), agent("c", "idle")])).toEqual([
-    ["waiting", 1],
-    ["idle", 2],
-  ]);
+test("what agents do is counted, what matters most first", () => {
+  const asleep = { ...agent("d", "stopped"), wanted: "asleep" as const };
+  const agents = [agent("a", "idle"), agent("b", "waiting"), asleep, agent("c", "waiting"), agent("e", "stopped")];
+  expect(tally(agents)).toBe("2 need you, 1 idle, 1 asleep, 1 stopped");
+  expect(tally(agents.slice(1, 2))).toBe("1 needs you");
 });

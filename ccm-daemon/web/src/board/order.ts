@@ -1,4 +1,5 @@
 import type { Schema } from "../api/client";
+import { doing } from "../ui/states";
 
 type Agent = Schema["Agent"];
 type Project = Schema["Project"];
@@ -37,9 +38,13 @@ export function ordered(projects: Project[], agents: Agent[]): Pair[] {
   );
 }
 
-/** How many agents there are of each state, the ones that matter most first. */
-export function tally(agents: Agent[]): [Schema["AgentStateName"], number][] {
-  const counts = new Map<Schema["AgentStateName"], number>();
-  for (const { state } of agents) counts.set(state, (counts.get(state) ?? 0) + 1);
-  return [...counts].sort(([one], [other]) => URGENCY[one] - URGENCY[other]);
+/** What several of them do, where that is said in another way. */
+const MANY: Record<string, string> = { "needs you": "need you", "does not answer": "do not answer" };
+
+/** How many agents do what, the ones that matter most first: `2 need you, 1 idle`. */
+export function tally(agents: Agent[]): string {
+  const sorted = [...agents].sort((one, other) => URGENCY[one.state] - URGENCY[other.state]);
+  const counts = new Map<string, number>();
+  for (const agent of sorted) counts.set(doing(agent), (counts.get(doing(agent)) ?? 0) + 1);
+  return [...counts].map(([words, number]) => `${number} ${number === 1 ? words : (MANY[words] ?? words)}`).join(", ");
 }

@@ -1,4 +1,5 @@
 import { api, type Schema, sure } from "../api/client";
+import type { Event } from "../state/live.svelte";
 import { Loaded } from "../state/loaded.svelte";
 
 export type Task = Schema["Task"];
@@ -13,7 +14,7 @@ export class Viewed {
 
   constructor(readonly id: string) {
     const path = { params: { path: { id } } };
-    this.task = new Loaded(() => sure(api.GET("/api/v1/tasks/{id}", path)));
+    this.task = new Loaded(() => sure(api.GET("/api/v1/tasks/{id}", path)), 500);
     const query = { task_id: id, page_size: 200 };
     this.runs = new Loaded(async () => (await sure(api.GET("/api/v1/runs", { params: { query } }))).items, 1_000);
     this.inputs = new Loaded(async () => {
@@ -25,10 +26,13 @@ export class Viewed {
 
   /** Reads all of it while the calling component lives. */
   follow(): void {
-    const isOurs = (kinds: string[]) => (event: { task_id?: string | null; kind: string }) =>
+    const isOurs = (event: Event, kinds: string[]) =>
       event.task_id === this.id && kinds.some((kind) => event.kind.startsWith(kind));
-    this.task.follow(isOurs(["task.", "ask.", "run.created", "run.held", "run.ended"]));
-    this.runs.follow(isOurs(["run.created", "run.started", "run.held", "run.observed", "run.ended"]));
-    this.inputs.follow(isOurs(["input.", "run.created", "run.started", "run.ended"]));
+    // What its agent does says whether it waits for a person, and is an event of the agent.
+    const isOfAgent = (event: Event) =>
+      event.kind.startsWith("agent.") && event.project_id === this.task.value?.project_id;
+    this.task.follow((event) => isOurs(event, ["task.", "ask.", "input.", "run."]) || isOfAgent(event));
+    this.runs.follow((event) => isOurs(event, ["run.created", "run.started", "run.held", "run.observed", "run.ended"]));
+    this.inputs.follow((event) => isOurs(event, ["input.", "run.created", "run.started", "run.ended"]));
   }
 }

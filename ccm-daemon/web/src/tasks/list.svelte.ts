@@ -9,6 +9,8 @@ export type Task = Schema["Task"];
 /** How much of a text a row shows at most. */
 const TEXT_LIMIT = 200;
 const PAUSE_MS = 500;
+/** Under a flood of new tasks their number is never known for long. */
+const TRIES = 3;
 
 /**
  * A list of tasks of any length. What is looked at is read, and read again when something happened; the rest is only
@@ -74,25 +76,36 @@ export class TaskList {
   async #read(): Promise<void> {
     try {
       this.#stale = false;
-      const counted = await this.#page(0, 1, true);
-      const total = counted.total ?? 0;
-      const shown = this.total ?? total;
-      const grown = total - this.fresh - shown;
-      if (growsAtTop(this.filter) && !this.#atTop && grown > 0) this.fresh += grown;
-      else if (this.fresh === 0 || grown < 0) {
-        this.fresh = 0;
-        this.total = total;
+      let looked: number[] = [];
+      let parts: Schema["Page_Task"][] = [];
+      // Rows that were read before it was known how many came above them are not where they belong.
+      for (let tries = 0; tries < TRIES; tries += 1) {
+        looked = this.#looked;
+        parts = await Promise.all(looked.map((chunk, at) => this.#chunk(chunk, at === 0)));
+        if (!this.#count(parts[0]?.total ?? 0)) break;
       }
-      const looked = this.#looked;
-      const parts = await Promise.all(looked.map((chunk) => this.#chunk(chunk)));
       this.#chunks.keepOnly(looked);
-      looked.forEach((chunk, at) => this.#chunks.put(chunk, parts[at] ?? []));
+      looked.forEach((chunk, at) => this.#chunks.put(chunk, parts[at]?.items ?? []));
       this.#version += 1;
       this.failure = undefined;
       this.#missing.want();
     } catch (error) {
       this.failure = error;
     }
+  }
+
+  /** Takes in how many there are now, and says whether rows moved by it that are to stay where they are. */
+  #count(total: number): boolean {
+    const grown = total - this.fresh - (this.total ?? total);
+    if (growsAtTop(this.filter) && !this.#atTop && grown > 0) {
+      this.fresh += grown;
+      return true;
+    }
+    if (this.fresh === 0 || grown < 0) {
+      this.fresh = 0;
+      this.total = total;
+    }
+    return false;
   }
 
   async #fill(): Promise<void> {
@@ -102,7 +115,7 @@ export class TaskList {
     try {
       for (const chunk of missing) {
         if (!this.#looked.includes(chunk)) continue;
-        this.#chunks.put(chunk, await this.#chunk(chunk));
+        this.#chunks.put(chunk, (await this.#chunk(chunk, false)).items);
         this.#version += 1;
       }
     } catch (error) {
@@ -110,12 +123,9 @@ export class TaskList {
     }
   }
 
-  async #chunk(chunk: number): Promise<Task[]> {
-    return (await this.#page(chunk * CHUNK + this.fresh, CHUNK, false)).items;
-  }
-
-  #page(skip: number, page_size: number, count: boolean): Promise<Schema["Page_Task"]> {
-    const query = { ...asked(this.filter), skip, page_size, count, text_limit: TEXT_LIMIT };
+  #chunk(chunk: number, count: boolean): Promise<Schema["Page_Task"]> {
+    const skip = chunk * CHUNK + this.fresh;
+    const query = { ...asked(this.filter), skip, page_size: CHUNK, count, text_limit: TEXT_LIMIT };
     return sure(api.GET("/api/v1/tasks", { params: { query } }));
   }
 }

@@ -41,3 +41,8 @@ const LOOKS: Partial<Record<State, Look>> = {
 export function look(state: State): Look {
   return LOOKS[state] ?? { tone: "rest", sign: "·", words: state.replaceAll("_", " ") };
 }
+
+/** What an agent does, for people. One that sleeps is no stopped one: nobody has to start it. */
+export function doing(agent: Schema["Agent"]): string {
+  return agent.state === "stopped" && agent.wanted === "asleep" ? "asleep" : look(agent.state).words;
+}

@@ -309,8 +309,16 @@ impl AgentRuntime for MemoryRuntime {
         })
     }
 
-    async fn transcript(&self, run: RunId, from: u64, _limit: u32) -> Result<Transcript> {
-        let chunk = self.output(run, Stream::Out, from, BATCH_BYTES).await?;
+    async fn transcript(
+        &self,
+        run: RunId,
+        from: u64,
+        to: Option<u64>,
+        _limit: u32,
+    ) -> Result<Transcript> {
+        let most = to.map_or(BATCH_BYTES, |to| to.saturating_sub(from).min(BATCH_BYTES));
+        let chunk = self.output(run, Stream::Out, from, most).await?;
+        let size = to.map_or(chunk.size, |to| to.min(chunk.size));
         let next = from + chunk.bytes.len() as u64;
         let text = String::from_utf8_lossy(&chunk.bytes).into_owned();
         let entry = Entry {
@@ -323,8 +331,9 @@ impl AgentRuntime for MemoryRuntime {
                 .then_some(entry)
                 .into_iter()
                 .collect(),
+            begin: from,
             next,
-            complete: next >= chunk.size,
+            complete: next >= size,
         })
     }
 
