@@ -124,6 +124,26 @@ pub enum AskState {
     },
 }
 
+impl AskState {
+    /// Where it stands, without what is known of that.
+    pub const fn kind(&self) -> AskStateKind {
+        match self {
+            Self::Open => AskStateKind::Open,
+            Self::Answered { .. } => AskStateKind::Answered,
+            Self::Void { .. } => AskStateKind::Void,
+        }
+    }
+}
+
+/// Where an ask stands, as lists are asked for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the states say it")]
+pub enum AskStateKind {
+    Open,
+    Answered,
+    Void,
+}
+
 /// A person's answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case", from = "Given")]

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::agent::{Agent, AgentState, Evidence, Want};
-use crate::ask::{Answer, Ask};
+use crate::ask::{Answer, Ask, AskStateKind};
 use crate::event::{Cursor, Event, EventKind};
 use crate::id::{
     AgentId, AskId, Epoch, FencingToken, InputId, LogId, ProjectId, Revision, RunId, Seq, SystemId,
@@ -126,8 +126,9 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// agent and all the runs that it has in hand.
     ///
     /// # Errors
-    /// `NotFound(Agent)`. `WrongState(Agent)` when it has a run in hand and is to sleep, or to be down without force;
-    /// and when it is to sleep and is down. Nothing changes then.
+    /// `NotFound(Agent)`. `WrongState(Agent)` when it has a run in hand and is to sleep, to be taken over, or to be down
+    /// without force; when it is to sleep or to be taken over and is down; and when it is taken over and this does not hand
+    /// it back. Nothing changes then.
     async fn want_agent(&self, id: AgentId, want: Want) -> Result<(Agent, Vec<RunId>)>;
 
     // --- tasks ---
@@ -779,8 +780,8 @@ pub struct AskQuery {
     pub task: Option<TaskId>,
     /// Only of this run.
     pub run: Option<RunId>,
-    /// Only those that wait for an answer.
-    pub open: bool,
+    /// Only those that stand like this.
+    pub state: Option<AskStateKind>,
     /// Only older than this one.
     pub before: Option<AskId>,
     /// At most so many.

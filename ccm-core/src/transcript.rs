@@ -23,6 +23,10 @@ const SHOWN_CHARS: usize = 200;
 pub struct Transcript {
     /// In the order in which it happened.
     pub entries: Vec<Entry>,
+    /// Goes into `before` for the part before: the place in standard output from which on it was read, in bytes.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required = true))]
+    pub begin: u64,
     /// Goes into `after` for the next part: the place in standard output up to which it was read, in bytes.
     pub next: u64,
     /// Whether this reached the end of what there is now.

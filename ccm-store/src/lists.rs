@@ -1,7 +1,7 @@
 //! Objects and pages of them, as readers see them.
 
 use ccm_core::agent::Agent;
-use ccm_core::ask::Ask;
+use ccm_core::ask::{Ask, AskStateKind};
 use ccm_core::id::{AgentId, AskId, ProjectId, RunId, TaskId};
 use ccm_core::input::Input;
 use ccm_core::project::Project;
@@ -168,9 +168,15 @@ pub(crate) fn ask_page(query: &AskQuery) -> (String, Vec<Value>) {
     let mut conditions = vec!["TRUE".to_owned()];
     let mut values: Vec<Value> = Vec::new();
     let mut indexed = false;
-    if query.open {
-        conditions.push("state = 'open'".to_owned());
-        indexed = true;
+    match query.state {
+        None => {}
+        // The one that has an index.
+        Some(AskStateKind::Open) => {
+            conditions.push("state = 'open'".to_owned());
+            indexed = true;
+        }
+        Some(AskStateKind::Answered) => conditions.push("state = 'answered'".to_owned()),
+        Some(AskStateKind::Void) => conditions.push("state = 'void'".to_owned()),
     }
     let owners = [
         ("run_id", query.run.as_ref().map(Id::bytes)),

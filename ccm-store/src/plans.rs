@@ -1,5 +1,6 @@
 //! Tests that the statements people wait for walk along indexes and look at nothing else.
 
+use ccm_core::ask::AskStateKind;
 use ccm_core::id::{AgentId, AskId, ProjectId, RunId, TaskId};
 use ccm_core::stats::{Span, StatsQuery};
 use ccm_core::store::{AskQuery, EventQuery, QueueQuery, RunQuery, TaskFilter, TaskQuery};
@@ -336,18 +337,19 @@ async fn asks_and_inputs_walk_along_indexes() {
         ((project, task, run), &of_run),
     ] {
         let (project, task, run) = query;
-        let page = |open| {
+        let page = |state| {
             lists::ask_page(&AskQuery {
                 project,
                 task,
                 run,
-                open,
+                state,
                 before: Some(AskId::new()),
                 limit: 50,
             })
         };
-        check(reader, page(false), closed).await;
-        check(reader, page(true), &open).await;
+        check(reader, page(None), closed).await;
+        check(reader, page(Some(AskStateKind::Void)), closed).await;
+        check(reader, page(Some(AskStateKind::Open)), &open).await;
     }
     let of_run = ["SEARCH input USING INDEX input_number (run_id=?)"];
     let one = || vec![vec![0_u8].into()];

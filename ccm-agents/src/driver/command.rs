@@ -116,6 +116,7 @@ pub(super) fn tell(spool: &Spool, from: u64, ended: bool) -> Result<Transcript> 
     }
     Ok(Transcript {
         entries,
+        begin: from,
         next: part.out,
         complete: part.complete,
     })

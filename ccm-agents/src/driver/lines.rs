@@ -26,6 +26,13 @@ pub(super) struct Skipping {
     err: bool,
 }
 
+impl Skipping {
+    /// Whether it is in the middle of a line of standard output.
+    pub(super) fn is_inside(self) -> bool {
+        self.out
+    }
+}
+
 /// A part of a run's output that is to be taken in.
 #[derive(Debug)]
 pub(super) struct Part {

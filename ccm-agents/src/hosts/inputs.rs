@@ -80,7 +80,13 @@ impl Hosts {
     }
 
     /// See [`AgentRuntime::transcript`](ccm_core::AgentRuntime::transcript).
-    pub async fn transcript(&self, run: RunId, from: u64, limit: u32) -> Result<Transcript> {
+    pub async fn transcript(
+        &self,
+        run: RunId,
+        from: u64,
+        to: Option<u64>,
+        limit: u32,
+    ) -> Result<Transcript> {
         let dir = self.run(run);
         blocking(move || {
             if !dir.exists() {
@@ -89,8 +95,14 @@ impl Hosts {
             let end = dir.exit()?.map(|record| record.into_end().0);
             let ended = end.is_some();
             match driver_of(&dir)? {
-                Some(driver) => driver.tell(&spool(&dir, end.as_ref())?, from, limit, ended),
+                Some(driver) => {
+                    let mut spool = spool(&dir, end.as_ref())?;
+                    let cut = to.filter(|to| *to < spool.out_size);
+                    spool.out_size = cut.unwrap_or(spool.out_size);
+                    driver.tell(&spool, from, limit, ended || cut.is_some())
+                }
                 None => Ok(Transcript {
+                    begin: from,
                     next: from,
                     complete: true,
                     ..Transcript::default()

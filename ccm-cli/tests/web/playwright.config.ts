@@ -14,6 +14,7 @@ export default defineConfig({
   reporter: [["list"]],
   outputDir: path.join(TARGET, "web/results"),
   use: {
+    actionTimeout: 30_000,
     locale: "en-GB",
     timezoneId: "UTC",
     trace: "retain-on-failure",

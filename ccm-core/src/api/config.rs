@@ -1,6 +1,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::Project;
+
 /// A config file: every key with what counts for it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -104,6 +106,16 @@ pub struct EditKey {
         schema(max_length = 4096, pattern = "^[^\\u0000]*$")
     )]
     pub value: Option<String>,
+}
+
+/// What changes of a project's config led to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct EditedProjectConfig {
+    /// The project, whose queue may be held by it now, or let go.
+    pub project: Project,
+    /// Whether this machine trusts the settings as they are now, as far as they can run code.
+    pub trusted: bool,
 }
 
 /// How the queue is shared with other machines.

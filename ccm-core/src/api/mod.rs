@@ -22,7 +22,10 @@ pub use agent::{Agent, AgentCleanup, AgentStateName, CleanUpAgents, CleanedAgent
 pub use ask::{
     Ask, AskStateName, Input, InputKind, InterruptTask, Interrupted, OpenAsk, SendMessage,
 };
-pub use config::{Config, ConfigApplied, ConfigKey, ConfigOrigin, EditConfig, EditKey, SyncState};
+pub use config::{
+    Config, ConfigApplied, ConfigKey, ConfigOrigin, EditConfig, EditKey, EditedProjectConfig,
+    SyncState,
+};
 pub use problem::{Problem, ProblemCode, ProblemPart};
 pub use project::{CreateProject, Project, ProjectState, RegisteredProject, Trust, TrustProject};
 pub use run::{Run, RunStateName};

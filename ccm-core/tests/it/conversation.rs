@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ccm_core::agent::AgentState;
 use ccm_core::api::CreateTask;
-use ccm_core::ask::{Answer, Ask, AskKind, Question};
+use ccm_core::ask::{Answer, Ask, AskKind, AskStateKind, Question};
 use ccm_core::engine::Engine;
 use ccm_core::id::{InputId, RunId, TaskId};
 use ccm_core::input::InputState;
@@ -106,7 +106,7 @@ async fn open_ask(engine: &Engine, run: RunId) -> Ask {
     until_run(&**engine.store(), run, |run| run.waits.open_asks > 0).await;
     let query = AskQuery {
         run: Some(run),
-        open: true,
+        state: Some(AskStateKind::Open),
         limit: 9,
         ..AskQuery::default()
     };

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use ccm_core::api::OpenAsk;
-use ccm_core::ask::{Answer, Ask};
+use ccm_core::ask::{Answer, Ask, AskStateKind};
 use ccm_core::id::{AgentId, AskId, TaskId};
 use ccm_core::store::{AskQuery, Page};
 use ccm_core::{Error, Result};
@@ -44,7 +44,7 @@ impl App {
     /// The open asks among those that `query` is about: one look for a whole answer, however many objects are in it.
     pub(super) async fn open_asks(&self, query: AskQuery) -> Result<OpenAsks, Error> {
         let query = AskQuery {
-            open: true,
+            state: Some(AskStateKind::Open),
             limit: MOST_OPEN,
             ..query
         };

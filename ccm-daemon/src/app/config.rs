@@ -1,17 +1,19 @@
 use std::sync::Arc;
 
 use ccm_core::api::{
-    Config, ConfigApplied, ConfigKey, ConfigOrigin, EditConfig, EditKey, Reload, SyncState,
+    Config, ConfigApplied, ConfigKey, ConfigOrigin, EditConfig, EditKey, EditedProjectConfig,
+    Reload, SyncState,
 };
 use ccm_core::id::ProjectId;
 use ccm_core::{Error, ErrorKind, Result};
 
 use super::App;
+use super::projects::Refusal;
 use super::tasks::digest;
 use crate::http::IfMatch;
 use crate::machine::schema::{Applied, Schema};
 use crate::machine::show::{Effective, Origin};
-use crate::machine::{ConfigErrors, ConfigFile};
+use crate::machine::{ConfigErrors, ConfigFile, ProjectDir, TrustStore};
 
 impl App {
     /// The machine's config, and the tag of its file.
@@ -26,16 +28,17 @@ impl App {
         .await
     }
 
-    /// A project's config.
+    /// A project's config, and the tag of its file.
     pub(crate) async fn project_config(
         &self,
         id: ProjectId,
-    ) -> Result<Result<Config, ConfigErrors>> {
+    ) -> Result<Result<(Config, String), ConfigErrors>> {
         let project = self.engine().store().project(id).await?;
         let home = self.parts.home.clone();
         blocking(move || {
             let file = ConfigFile::project(&project.path);
-            Ok(wire(&file, &file.effective(Some(&home))?))
+            let tag = tag(&file)?;
+            Ok((wire(&file, &file.effective(Some(&home))?), tag))
         })
         .await
     }
@@ -49,24 +52,38 @@ impl App {
     ) -> Result<(Result<Reload, ConfigErrors>, String)> {
         let home = self.parts.home.clone();
         blocking(move || {
-            let change = |edit: EditKey| (edit.key, edit.value);
-            let changes: Vec<_> = edit.changes.into_iter().map(change).collect();
-            let as_seen = |text: &str| {
-                if seen.fits(&tag_of(text)) {
-                    return Ok(());
-                }
-                Err(Error::new(
-                    ErrorKind::StaleRevision,
-                    "the config was changed meanwhile; read it again",
-                ))
-            };
-            ConfigFile::machine(&home).change_many(&changes, as_seen)
+            let changes = changes(edit);
+            ConfigFile::machine(&home).change_many(&changes, |text| as_seen(&seen, text))
         })
         .await??;
         let report = self.reload().await?;
         let home = self.parts.home.clone();
         let tag = blocking(move || tag(&ConfigFile::machine(&home))).await?;
         Ok((report, tag.map_err(Error::from)?))
+    }
+
+    /// Changes a project's config, if it still is as `seen`, and lets it count. Who sets what can run code trusts that, if
+    /// the rest was trusted. The second value is the new tag of its file.
+    pub(crate) async fn edit_project_config(
+        &self,
+        id: ProjectId,
+        edit: EditConfig,
+        seen: IfMatch,
+    ) -> Result<(EditedProjectConfig, String), Refusal> {
+        let project = self.engine().store().project(id).await?;
+        let trust = TrustStore::new(&self.parts.home);
+        let now = self.parts.clock.now();
+        let (trusted, tag) = blocking(move || {
+            let dir = ProjectDir::open(&project.path).map_err(Refusal::Unusable)?;
+            let check = |text: &str| as_seen(&seen, text);
+            let changes = changes(edit);
+            let trusted = trust.change_many_in_project(id, dir.folder(), &changes, check, now)?;
+            let tag = tag(&ConfigFile::project(dir.folder())).map_err(Error::from)?;
+            Ok::<_, Refusal>((trusted, tag))
+        })
+        .await??;
+        let project = self.refresh_project(id).await?;
+        Ok((EditedProjectConfig { project, trusted }, tag))
     }
 
     /// How the queue is shared.
@@ -81,6 +98,21 @@ impl App {
                 .to_owned(),
         }
     }
+}
+
+fn changes(edit: EditConfig) -> Vec<(String, Option<String>)> {
+    let change = |edit: EditKey| (edit.key, edit.value);
+    edit.changes.into_iter().map(change).collect()
+}
+
+fn as_seen(seen: &IfMatch, text: &str) -> Result<()> {
+    if seen.fits(&tag_of(text)) {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::StaleRevision,
+        "the config was changed meanwhile; read it again",
+    ))
 }
 
 fn tag(file: &ConfigFile) -> Result<String, ConfigErrors> {

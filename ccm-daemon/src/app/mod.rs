@@ -13,6 +13,7 @@ mod status;
 mod tasks;
 mod templates;
 mod terminal;
+mod transcripts;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

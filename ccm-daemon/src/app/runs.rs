@@ -42,12 +42,25 @@ impl App {
         kept(&run, output.await, none)
     }
 
+    /// The last bytes of what a run wrote, and where they begin.
+    pub(crate) async fn run_log_end(
+        &self,
+        id: RunId,
+        stream: Stream,
+        bytes: u64,
+    ) -> Result<(u64, Chunk)> {
+        let size = self.run_log(id, stream, 0, 1).await?.size;
+        let offset = size.saturating_sub(bytes);
+        Ok((offset, self.run_log(id, stream, offset, bytes).await?))
+    }
+
     /// A part of what a run's agent said and did.
     pub(crate) async fn transcript(&self, id: RunId, after: u64, limit: u32) -> Result<Transcript> {
         let run = self.run(id).await?;
-        let transcript = self.engine().runtime().transcript(id, after, limit);
+        let transcript = self.engine().runtime().transcript(id, after, None, limit);
         let none = Transcript {
             entries: Vec::new(),
+            begin: after,
             next: after,
             complete: true,
         };
@@ -56,7 +69,7 @@ impl App {
 }
 
 /// What the runtime has of a run; `none` for one that was claimed a moment ago and whose first byte is still to come.
-fn kept<T>(run: &Run, found: Result<T>, none: T) -> Result<T> {
+pub(super) fn kept<T>(run: &Run, found: Result<T>, none: T) -> Result<T> {
     match found {
         Err(error) if error.kind() != ErrorKind::NotFound(Noun::Run) => Err(error),
         Err(_) if !run.state.is_ended() => Ok(none),

@@ -194,7 +194,7 @@ impl ConfigFile {
     }
 
     /// Makes several changes in one step, or none: each is a key with its new value as YAML, or without one. `check` may
-    /// refuse the text that is there.
+    /// refuse the text that is there. Returns the file's text now.
     ///
     /// # Errors
     /// As those of [`set`](Self::set), and those of `check`.
@@ -202,7 +202,7 @@ impl ConfigFile {
         &self,
         changes: &[(String, Option<String>)],
         check: impl FnOnce(&str) -> Result<()>,
-    ) -> Result<()> {
+    ) -> Result<String> {
         self.text().map_err(Error::from)?;
         let _lock = self.lock()?;
         let text = self.text().map_err(Error::from)?;
@@ -211,11 +211,11 @@ impl ConfigFile {
         for (key, value) in changes {
             edited = self.edited(&edited, key, value.as_deref())?.0;
         }
-        if edited == text {
-            return Ok(());
+        if edited != text {
+            self.not_worse(&text, &edited)?;
+            self.write(&edited)?;
         }
-        self.not_worse(&text, &edited)?;
-        self.write(&edited)
+        Ok(edited)
     }
 
     fn change_in(&self, text: &str, key: &str, value: Option<&str>) -> Result<Edited> {

@@ -158,12 +158,52 @@ impl TrustStore {
             return Ok((edited, false));
         };
         // Between the look and the change the file may have become another one: then nothing is trusted by it.
-        let expected = before.is_ok_and(|before| only_differs_in(&before, &after.config, key));
+        let expected = before.is_ok_and(|before| only_differs_in(&before, &after.config, &[key]));
         if trusted && expected && !self.look(project, &after.config)?.trusted {
             self.trust(project, &after.config, now)?;
         }
         let trusted = self.look(project, &after.config)?.trusted;
         Ok((edited, trusted))
+    }
+
+    /// Makes several changes in a project's config file in one step, or none, and trusts them, if what was there was
+    /// trusted. `check` may refuse the text that is there. Returns whether the settings are trusted now.
+    ///
+    /// # Errors
+    /// As those of [`ConfigFile::change_many`].
+    pub fn change_many_in_project(
+        &self,
+        project: ProjectId,
+        folder: &Path,
+        changes: &[(String, Option<String>)],
+        check: impl FnOnce(&str) -> Result<()>,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let read = |text: &str| {
+            let read = ProjectConfig::from_text(folder, text, super::config::Unknown::Warned);
+            read.map(|loaded| loaded.config).ok()
+        };
+        // Looked at while nobody else changes it.
+        let mut before = None;
+        let text = ConfigFile::project(folder).change_many(changes, |text| {
+            check(text)?;
+            before = read(text);
+            Ok(())
+        })?;
+        let Some(after) = read(&text) else {
+            return Ok(false);
+        };
+        let keys: Vec<&str> = changes.iter().map(|(key, _)| &**key).collect();
+        let was_trusted = match &before {
+            Some(before) => {
+                self.look(project, before)?.trusted && only_differs_in(before, &after, &keys)
+            }
+            None => false,
+        };
+        if was_trusted && !self.look(project, &after)?.trusted {
+            self.trust(project, &after, now)?;
+        }
+        Ok(self.look(project, &after)?.trusted)
     }
 
     /// Forgets a project that was removed. Idempotent.
@@ -227,14 +267,14 @@ fn digest(settings: &[String]) -> String {
         .collect()
 }
 
-/// Whether no code setting changed but `key`.
-fn only_differs_in(before: &ProjectConfig, after: &ProjectConfig, key: &str) -> bool {
+/// Whether no code setting changed but those of `keys`.
+fn only_differs_in(before: &ProjectConfig, after: &ProjectConfig, keys: &[&str]) -> bool {
     let of = |line: &String| {
         let name = line.split(':').next().unwrap_or_default();
-        key == name
-            || key
-                .strip_prefix(name)
-                .is_some_and(|rest| rest.starts_with('.'))
+        keys.iter().any(|key| {
+            let inside = key.strip_prefix(name);
+            inside.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        })
     };
     let others = |config: &ProjectConfig| -> Vec<String> {
         let lines = config.code_settings();

@@ -2,8 +2,8 @@
 
 use ccm_core::Store;
 use ccm_core::api::{
-    self, Agent, AgentStateName, Answer, Ask, AskStateName, Input, InputKind, InputState, Page,
-    Status, Task, Transcript,
+    self, Agent, AgentStateName, Answer, Ask, AskStateName, EntryBody, Input, InputKind,
+    InputState, Page, Status, Task, Transcript,
 };
 use ccm_core::ask::{AskKind, Choice, ChoiceOption, Question};
 use ccm_core::id::{AskId, ProjectId, RunId, TaskId};
@@ -208,6 +208,8 @@ async fn lists_of_questions_have_filters_and_parts() {
     assert_eq!(list(&format!("run_id={run_b}")).await, [ids[3]]);
     answer(&server, ids[3], "api", json!({"answer": "allow"})).await;
     assert_eq!(list("state=open").await, newest_first[1..]);
+    assert_eq!(list("state=answered").await, [ids[3]]);
+    assert_eq!(list("state=void").await, []);
     let first: Page<Ask> = server.get("/api/v1/asks?page_size=3").await.ok(200);
     let token = first.next_page_token.unwrap();
     assert_eq!(list(&format!("page_token={token}")).await, [ids[0]]);
@@ -335,5 +337,52 @@ async fn a_transcript_is_read_part_by_part() {
         reply.problem("bad_request");
     }
     let nowhere = format!("/api/v1/runs/{}/transcript", RunId::new());
+    server.get(&nowhere).await.problem("run_not_found");
+}
+
+#[tokio::test]
+async fn a_transcript_is_read_from_its_end() {
+    let server = Server::start().await;
+    let project = server.project("a").await;
+    // Lines of many lengths, one of them longer than what is looked at for one part.
+    let line = |number: usize| match number {
+        1500 => format!("{number} {}\n", "x".repeat(300_000)),
+        _ => format!("{number} {}\n", "ä".repeat(number % 300)),
+    };
+    let text: String = (0..2500).map(line).collect();
+    assert!(text.len() > 900_000);
+    let task = server.task(project, &text).await;
+    let task = server.task_in(task.id, "succeeded").await;
+    let path = format!("/api/v1/runs/{}/transcript", task.run_id.unwrap());
+    let texts = |part: &Transcript| -> String {
+        let texts = part.entries.iter().map(|entry| match &entry.body {
+            EntryBody::Output { text } => text.as_str(),
+            other => panic!("{other:?}"),
+        });
+        texts.collect()
+    };
+    let (mut before, mut read, mut parts) = (i64::MAX as u64, String::new(), 0);
+    while before > 0 {
+        let part: Transcript = server.get(&format!("{path}?before={before}")).await.ok(200);
+        if parts == 0 {
+            assert!(part.complete);
+            assert_eq!(part.next, text.len() as u64);
+        } else {
+            assert_eq!((part.complete, part.next), (false, before));
+        }
+        assert!(part.begin < before);
+        assert_eq!(part.entries[0].offset, part.begin);
+        read.insert_str(0, &texts(&part));
+        (before, parts) = (part.begin, parts + 1);
+    }
+    assert!(read == text, "it is told once and whole");
+    assert!(parts > 3, "{parts}");
+    let first: Transcript = server.get(&format!("{path}?before=0")).await.ok(200);
+    assert_eq!((first.entries.len(), first.begin, first.next), (0, 0, 0));
+    for wrong in ["before=-1", "before=1&after=1", "before=1&limit=0"] {
+        let reply = server.get(&format!("{path}?{wrong}")).await;
+        reply.problem("bad_request");
+    }
+    let nowhere = format!("/api/v1/runs/{}/transcript?before=9", RunId::new());
     server.get(&nowhere).await.problem("run_not_found");
 }

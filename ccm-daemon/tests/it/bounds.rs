@@ -72,6 +72,10 @@ async fn a_query_has_limits() {
             format!("{run}/log?offset={}", i64::MAX as u64 + 1),
         ),
         (
+            format!("{run}/log?tail=1048576"),
+            format!("{run}/log?tail=1048577"),
+        ),
+        (
             format!("{run}/transcript?after=0"),
             format!("{run}/transcript?after=-1"),
         ),

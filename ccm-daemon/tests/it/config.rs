@@ -1,6 +1,12 @@
 //! The config over HTTP: read, changed with care, and taken in.
 
-use ccm_core::api::{Config, ConfigApplied, ConfigOrigin, Reload, SyncState};
+use std::path::PathBuf;
+
+use ccm_core::api::{
+    Config, ConfigApplied, ConfigOrigin, EditedProjectConfig, Reload, SyncState, Trust,
+};
+use ccm_core::id::ProjectId;
+use ccm_daemon::machine::{Home, InitOptions, ProjectDir};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -150,4 +156,145 @@ async fn schema_project_and_sync_can_be_read() {
     );
     let sync: SyncState = server.get("/api/v1/sync").await.ok(200);
     assert!(!sync.enabled && !sync.detail.is_empty());
+}
+
+/// A project that was set up and registered, its folder, and the path of its config.
+async fn own_project(server: &Server) -> (ProjectId, PathBuf, String) {
+    let folder = server.home.path().join("own");
+    std::fs::create_dir(&folder).unwrap();
+    let home = Home::at(server.home.path().join("ccm"));
+    let id = ProjectDir::init(&folder, &home, &InitOptions::default())
+        .unwrap()
+        .id;
+    let made = server
+        .post("/api/v1/projects", &json!({"path": folder}))
+        .await;
+    assert_eq!(made.status, 201);
+    (id, folder, format!("/api/v1/projects/{id}/config"))
+}
+
+async fn edit_at(server: &Server, path: &str, etag: Option<&str>, changes: &Value) -> Reply {
+    let mut request = server.request(Method::PATCH, path);
+    if let Some(etag) = etag {
+        request = request.header("if-match", etag);
+    }
+    let body = json!({"changes": changes});
+    server.send(request.json(&body)).await
+}
+
+fn tag(reply: &Reply) -> String {
+    reply.headers["etag"].to_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_projects_config_is_changed_in_one_step() {
+    let server = Server::start().await;
+    let (_, folder, path) = own_project(&server).await;
+    let file = folder.join(".ccm/config.yaml");
+    std::fs::write(&file, "# ours\nagent:\n  driver: claude # for now\n").unwrap();
+    let first = tag(&server.get(&path).await);
+    let changes = json!([
+        {"key": "agent.env.LANG", "value": "C"},
+        {"key": "agent.driver", "value": "command"},
+        {"key": "agent.command", "value": "[\"cat\"]"},
+    ]);
+    for (etag, code) in [
+        (None, "precondition_required"),
+        (Some("\"x\""), "stale_revision"),
+        (Some("x"), "bad_request"),
+    ] {
+        let reply = edit_at(&server, &path, etag, &changes).await;
+        reply.problem(code);
+    }
+    let reply = edit_at(&server, &path, Some(&first), &changes).await;
+    let second = tag(&reply);
+    let edited: EditedProjectConfig = reply.ok(200);
+    assert!(edited.project.path.ends_with("own"));
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(
+        text.starts_with("# ours\nagent:\n  driver: command # for now\n"),
+        "{text}"
+    );
+    let shown = server.get(&path).await;
+    assert_eq!(tag(&shown), second);
+    let shown: Config = shown.ok(200);
+    assert_eq!(
+        value(&shown, "agent.command"),
+        (json!(["cat"]), ConfigOrigin::File)
+    );
+    let reply = edit_at(&server, &path, Some(&first), &changes).await;
+    reply.problem("stale_revision");
+    for wrong in [
+        json!([{"key": "agent.driver", "value": "claude"}, {"key": "agent.diver", "value": "x"}]),
+        json!([{"key": "agent.driver", "value": "nobody"}]),
+        json!([{"key": "web_ui.port", "value": "1"}]),
+        json!([]),
+    ] {
+        let reply = edit_at(&server, &path, Some("*"), &wrong).await;
+        reply.problem("invalid");
+    }
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+    let bare = server.project("bare").await;
+    let reply = edit_at(
+        &server,
+        &format!("/api/v1/projects/{bare}/config"),
+        Some("*"),
+        &changes,
+    )
+    .await;
+    reply.problem("project_unusable");
+}
+
+#[tokio::test]
+async fn who_sets_what_runs_code_trusts_that_and_no_more() {
+    let server = Server::start().await;
+    let (id, folder, path) = own_project(&server).await;
+    let file = folder.join(".ccm/config.yaml");
+    let set = async |key: &str, value: &str| -> bool {
+        let changes = json!([{"key": key, "value": value}]);
+        let reply = edit_at(&server, &path, Some("*"), &changes).await;
+        reply.ok::<EditedProjectConfig>(200).trusted
+    };
+    let trusted = async || -> bool {
+        let path = format!("/api/v1/projects/{id}/trust");
+        server.get(&path).await.ok::<Trust>(200).trusted
+    };
+    std::fs::write(&file, "").unwrap();
+    assert!(set("agent.command", "[cat]").await);
+    assert!(trusted().await);
+    // Somebody else's change is not trusted by one that is made after it, not even of the same section.
+    std::fs::write(&file, "agent: {command: [rm]}\n").unwrap();
+    assert!(!trusted().await);
+    assert!(!set("agent.env.LANG", "C").await);
+    assert!(!set("name", "other").await);
+    assert!(!trusted().await);
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.contains("LANG") && text.contains("rm"), "{text}");
+    // What is as it was trusted counts again.
+    let reply = edit_at(
+        &server,
+        &path,
+        Some("*"),
+        &json!([{"key": "agent.command", "value": "[cat]"}, {"key": "agent.env.LANG", "value": null}]),
+    )
+    .await;
+    assert!(reply.ok::<EditedProjectConfig>(200).trusted);
+}
+
+#[tokio::test]
+async fn both_files_have_a_schema() {
+    let server = Server::start().await;
+    let of = async |query: &str| -> Value {
+        let path = format!("/api/v1/config/schema{query}");
+        server.get(&path).await.ok(200)
+    };
+    let machine = of("").await;
+    assert_eq!(of("?of=machine").await, machine);
+    let project = of("?of=project").await;
+    assert!(project["properties"]["agent"].is_object(), "{project}");
+    assert_ne!(machine, project);
+    server
+        .get("/api/v1/config/schema?of=other")
+        .await
+        .problem("bad_request");
 }

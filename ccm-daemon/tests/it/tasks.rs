@@ -43,11 +43,25 @@ async fn a_task_runs_and_its_run_can_be_read() {
         .await;
     assert_eq!(part.headers["x-log-offset"], "4");
     assert_eq!(part.body, b"he");
+    for (tail, offset, bytes) in [(5, "4", &b"hello"[..]), (99, "0", b"say hello")] {
+        let path = format!("/api/v1/runs/{run_id}/log?tail={tail}");
+        let end = server.get(&path).await;
+        assert_eq!(end.headers["x-log-offset"], offset);
+        assert_eq!(end.headers["x-log-size"], "9");
+        assert_eq!(end.body, bytes);
+    }
     let beyond = server
         .get(&format!("/api/v1/runs/{run_id}/log?offset=99&stream=err"))
         .await;
     assert_eq!((beyond.status.as_u16(), beyond.body.len()), (200, 0));
-    for wrong in ["limit=0", "limit=1048577", "stream=both", "offset=-1"] {
+    for wrong in [
+        "limit=0",
+        "limit=1048577",
+        "stream=both",
+        "offset=-1",
+        "tail=0",
+        "tail=1&offset=1",
+    ] {
         server
             .get(&format!("/api/v1/runs/{run_id}/log?{wrong}"))
             .await

@@ -41,7 +41,7 @@ use ccm_core::input::Input;
 use ccm_core::run::{Checkpoint, Stream};
 use ccm_core::runtime::{
     AgentRuntime, AttachCommand, Batch, Chunk, LaunchOrder, Resources, RunEnd, RunStatus, Sent,
-    Stopped,
+    SittingOrder, Stopped,
 };
 use ccm_core::transcript::Transcript;
 use ccm_core::{Error, ErrorKind, Result};
@@ -113,6 +113,15 @@ impl AgentRuntime for ShellRuntime {
         Err(Error::new(ErrorKind::Unsupported, message))
     }
 
+    async fn take_over(&self, _order: &SittingOrder) -> Result<()> {
+        let message = "agents have no terminals here";
+        Err(Error::new(ErrorKind::Unsupported, message))
+    }
+
+    async fn hand_back(&self, _agent: AgentId, _grace: Duration) -> Result<Stopped> {
+        Ok(Stopped::Empty)
+    }
+
     async fn launch(&self, order: &LaunchOrder) -> Result<RunStatus> {
         let order = order.clone();
         self.work(move |home| home.launch(&order)).await
@@ -143,13 +152,19 @@ impl AgentRuntime for ShellRuntime {
         .await
     }
 
-    async fn transcript(&self, run: RunId, from: u64, _limit: u32) -> Result<Transcript> {
+    async fn transcript(
+        &self,
+        run: RunId,
+        from: u64,
+        to: Option<u64>,
+        _limit: u32,
+    ) -> Result<Transcript> {
         self.work(move |home| {
             let folder = home.run(run);
             if !folder.join("order").exists() {
                 return Err(Error::no_run(run));
             }
-            spool::transcript(&folder, from).map_err(failed)
+            spool::transcript(&folder, from, to).map_err(failed)
         })
         .await
     }

@@ -71,8 +71,9 @@ pub(crate) fn output(run: &Path, stream: Stream, offset: u64, limit: u64) -> io:
 }
 
 /// What a program wrote is all that is known of what it did: one entry for each window of lines.
-pub(crate) fn transcript(run: &Path, from: u64) -> io::Result<Transcript> {
-    let spool = Spool::open(run, Stream::Out)?;
+pub(crate) fn transcript(run: &Path, from: u64, to: Option<u64>) -> io::Result<Transcript> {
+    let mut spool = Spool::open(run, Stream::Out)?;
+    spool.size = to.map_or(spool.size, |to| to.min(spool.size));
     let mut bytes = spool.bytes(from, WINDOW)?;
     if from + (bytes.len() as u64) < spool.size
         && let Some(last) = bytes.iter().rposition(|byte| *byte == b'\n')
@@ -90,6 +91,7 @@ pub(crate) fn transcript(run: &Path, from: u64) -> io::Result<Transcript> {
     };
     Ok(Transcript {
         entries: Some(entry).filter(|_| next > from).into_iter().collect(),
+        begin: from,
         next,
         complete: next >= spool.size,
     })

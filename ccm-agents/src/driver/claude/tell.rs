@@ -15,6 +15,8 @@ use crate::driver::lines::{self, Skipping, read_at};
 
 /// A line with more bytes is not shown while it comes; it is in the transcript.
 const MAX_SHOWN: usize = 4 * 1024 * 1024;
+/// How much output one part is made of, unless a single line is longer.
+const MAX_PART: u64 = 4 * 1024 * 1024;
 /// How much of one text is told; all of it is in the run's output.
 const MAX_TEXT: usize = 1024 * 1024;
 
@@ -74,11 +76,16 @@ impl Teller {
 pub(crate) fn tell(spool: &Spool, from: u64, limit: u32, ended: bool) -> Result<Transcript> {
     let mut told = Transcript {
         entries: Vec::new(),
+        begin: from,
         next: from,
         complete: false,
     };
     let mut skipping = Skipping::default();
-    while !told.complete && told.entries.len() < limit as usize {
+    // A line of which a part was passed over is passed over to its end, or its rest would pass for a line.
+    while !told.complete
+        && (skipping.is_inside()
+            || told.entries.len() < limit as usize && told.next - from < MAX_PART)
+    {
         let at = Checkpoint {
             out: told.next,
             err: spool.err_size,

@@ -54,7 +54,7 @@ test("an agent is told more while it works", async ({ machine, signedIn: page })
   const id = await project.task(script(stall("go", "at work"), say("that too")));
   await page.goto(`/tasks/${id}`);
   await page.getByLabel("Tell the agent more").fill("And look at the links\n@say I looked at the links.");
-  await page.getByRole("button", { name: "Send" }).click();
+  await page.getByRole("button", { name: "Send", exact: true }).click();
   await expect(page.getByLabel("Tell the agent more")).toHaveValue("");
   const messages = page.getByRole("region", { name: "Messages" });
   await expect(messages).toContainText("And look at the links");
@@ -73,14 +73,14 @@ test("a message that is being written outlasts the daemon and the page", async (
   await machine.stopDaemon();
   await expect(note(page, "No contact with the daemon since")).toBeVisible();
   await expect(field).toHaveValue("half a thought");
-  await page.getByRole("button", { name: "Send" }).click();
+  await page.getByRole("button", { name: "Send", exact: true }).click();
   await expect(page.getByRole("alert")).toContainText("still here");
   await machine.startDaemon();
   await expect(note(page, "No contact with the daemon")).toBeHidden();
   await expect(field).toHaveValue("half a thought");
   await page.reload();
   await expect(field).toHaveValue("half a thought");
-  await page.getByRole("button", { name: "Send" }).click();
+  await page.getByRole("button", { name: "Send", exact: true }).click();
   await expect(field).toHaveValue("");
 });
 
@@ -120,4 +120,29 @@ test("a command that fails is tried again and succeeds", async ({ machine, signe
   await page.getByRole("button", { name: /^Attempt 1.*failed/ }).click();
   await page.getByRole("button", { name: "Log" }).click();
   await expect(page.getByText("Look whether it is mended").last()).toBeVisible();
+});
+
+test("an agent is interrupted, told otherwise, and goes on in the same conversation", async ({ machine, signedIn: page }) => {
+  const project = await machine.project("shop");
+  const id = await project.task(script(bash("touch first"), stall("never", "a long way round"), say("never said")));
+  await page.goto(`/tasks/${id}`);
+  await question(page, "Bash: touch first").getByRole("button", { name: "Allow" }).click();
+  await expect.poll(() => project.read("first")).toBeDefined();
+  await page.getByRole("button", { name: "Interrupt" }).click();
+  await page.getByLabel("Tell the agent what to do next").fill("Take the short way\n@say The short way was taken.");
+  await page.getByRole("button", { name: "Send", exact: true }).click();
+  await expect(page.getByRole("region", { name: "Result" })).toContainText("The short way was taken.");
+  await expect(page.getByRole("main").getByText("succeeded").first()).toBeVisible();
+  // Of one conversation: what was asked first is still known.
+  expect(machine.stub.userTexts().join("\n")).toContain("touch first");
+});
+
+test("an agent is interrupted with what it is to do instead", async ({ machine, signedIn: page }) => {
+  const project = await machine.project("shop");
+  const id = await project.task(script(stall("never", "a long way round"), say("never said")));
+  await page.goto(`/tasks/${id}`);
+  await expect(page.getByRole("region", { name: "Transcript" })).toContainText("claude");
+  await page.getByLabel("Tell the agent more").fill("@say The short way was taken.");
+  await page.getByRole("button", { name: "Interrupt and send" }).click();
+  await expect(page.getByRole("region", { name: "Result" })).toContainText("The short way was taken.");
 });

@@ -78,6 +78,7 @@ const LINKS: &[Link] = &[
     link("list_projects", "200", "list_agents", "project_id", FIRST),
     link("list_projects", "200", "get_trust", "id", FIRST),
     link("list_projects", "200", "list_templates", "id", FIRST),
+    link("list_projects", "200", "get_project_config", "id", FIRST),
     link("list_projects", "200", "render_template", "id", FIRST),
     link("list_projects", "200", "pause_project", "id", FIRST),
     link("list_projects", "200", "resume_project", "id", FIRST),

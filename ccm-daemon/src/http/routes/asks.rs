@@ -3,6 +3,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use ccm_core::api::{Answer as Reply, Ask, Page};
+use ccm_core::ask::AskStateKind;
 use ccm_core::id::{AskId, ProjectId, RunId, TaskId};
 use ccm_core::store::AskQuery;
 use serde::Deserialize;
@@ -24,7 +25,7 @@ pub(crate) fn routes() -> Routes {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct Filter {
-    /// `open` for those that wait for an answer; all without it.
+    /// `open` for those that wait for an answer, `answered` and `void` for those that don't any more; all without it.
     #[serde(default)]
     #[param(value_type = Option<Which>, inline)]
     state: Which,
@@ -43,12 +44,25 @@ struct Filter {
     page_token: Option<PageToken<AskId>>,
 }
 
-#[derive(Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum Which {
     #[default]
     All,
     Open,
+    Answered,
+    Void,
+}
+
+impl Which {
+    const fn kind(&self) -> Option<AskStateKind> {
+        match self {
+            Self::All => None,
+            Self::Open => Some(AskStateKind::Open),
+            Self::Answered => Some(AskStateKind::Answered),
+            Self::Void => Some(AskStateKind::Void),
+        }
+    }
 }
 
 /// Questions of agents, newest first
@@ -74,7 +88,7 @@ async fn list_asks(
         project: caller.project(filter.project_id)?,
         task: filter.task_id,
         run: filter.run_id,
-        open: filter.state == Which::Open,
+        state: filter.state.kind(),
         before: filter.page_token.map(|token| token.0),
         limit: filter.page_size.0,
     };

@@ -4,14 +4,16 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{AppendHeaders, IntoResponse, Response};
-use ccm_core::api::{Config, EditConfig, EditKey, ProblemCode, Reload, SyncState};
+use ccm_core::api::{Config, EditConfig, EditedProjectConfig, ProblemCode, Reload, SyncState};
 use ccm_core::id::ProjectId;
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
-use super::{Answer, App, Id, Json as Body, Routes, openapi};
+use super::{Answer, App, Id, Json as Body, Query, Routes, openapi};
 use crate::http::error::ApiError;
 use crate::http::etag::{self, IfMatch};
-use crate::machine::schema::MACHINE;
+use crate::machine::schema::{MACHINE, PROJECT};
 
 /// The most changes of one request.
 const MOST_CHANGES: usize = 100;
@@ -22,7 +24,7 @@ pub(crate) fn routes() -> Routes {
     Routes::new()
         .routes(routes!(get_config, edit_config))
         .routes(routes!(get_config_schema))
-        .routes(routes!(get_project_config))
+        .routes(routes!(get_project_config, edit_project_config))
         .routes(routes!(get_sync))
 }
 
@@ -75,6 +77,13 @@ async fn edit_config(
     seen: IfMatch,
     Body(edit): Body<EditConfig>,
 ) -> Answer<Response> {
+    within_bounds(&edit)?;
+    let (report, tag) = app.edit_config(edit, seen).await?;
+    let etag = etag::named(format!("\"{tag}\""));
+    Ok((AppendHeaders([etag]), Json(report?)).into_response())
+}
+
+fn within_bounds(edit: &EditConfig) -> Answer<()> {
     if !(1..=MOST_CHANGES).contains(&edit.changes.len()) {
         return Err(ApiError::part(
             ProblemCode::Invalid,
@@ -83,39 +92,60 @@ async fn edit_config(
         ));
     }
     for (at, change) in edit.changes.iter().enumerate() {
-        within_bounds(at, change)?;
-    }
-    let (report, tag) = app.edit_config(edit, seen).await?;
-    let etag = etag::named(format!("\"{tag}\""));
-    Ok((AppendHeaders([etag]), Json(report?)).into_response())
-}
-
-fn within_bounds(at: usize, change: &EditKey) -> Answer<()> {
-    let value = change.value.as_deref().unwrap_or_default();
-    if value.chars().count() > MOST_VALUE || value.contains('\0') {
-        return Err(ApiError::part(
-            ProblemCode::Invalid,
-            format!("/changes/{at}/value"),
-            format!("a value has at most {MOST_VALUE} characters, and no NUL among them"),
-        ));
+        let value = change.value.as_deref().unwrap_or_default();
+        if value.chars().count() > MOST_VALUE || value.contains('\0') {
+            return Err(ApiError::part(
+                ProblemCode::Invalid,
+                format!("/changes/{at}/value"),
+                format!("a value has at most {MOST_VALUE} characters, and no NUL among them"),
+            ));
+        }
     }
     Ok(())
 }
 
-/// What can be in this machine's config
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct OfFile {
+    /// Of which file: this machine's, or that of a project.
+    #[serde(default)]
+    #[param(value_type = Option<ConfigFile>, inline)]
+    of: ConfigFile,
+}
+
+/// A config file that there is a schema of.
+#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum ConfigFile {
+    #[default]
+    Machine,
+    Project,
+}
+
+/// What can be in a config file
 ///
-/// A JSON Schema of the file.
+/// A JSON Schema of this machine's, or of one of a project.
 #[utoipa::path(
     get,
     path = "/config/schema",
     operation_id = "get_config_schema",
     tag = "config",
-    responses((status = 200, description = "The schema", body = Object, content_type = "application/json")),
+    params(OfFile),
+    responses(
+        (status = 200, description = "The schema", body = Object, content_type = "application/json"),
+        openapi::BadRequest,
+    ),
 )]
-async fn get_config_schema() -> Response {
-    static TEXT: LazyLock<String> = LazyLock::new(|| MACHINE.json_text());
+async fn get_config_schema(Query(file): Query<OfFile>) -> Response {
+    static OF_MACHINE: LazyLock<String> = LazyLock::new(|| MACHINE.json_text());
+    static OF_PROJECT: LazyLock<String> = LazyLock::new(|| PROJECT.json_text());
+    let text = match file.of {
+        ConfigFile::Machine => OF_MACHINE.as_str(),
+        ConfigFile::Project => OF_PROJECT.as_str(),
+    };
     let kind = (header::CONTENT_TYPE, "application/json");
-    ([kind], TEXT.as_str()).into_response()
+    ([kind], text).into_response()
 }
 
 /// What a project's config says
@@ -128,15 +158,56 @@ async fn get_config_schema() -> Response {
     tag = "config",
     params(("id" = ProjectId, Path, description = "The project's id")),
     responses(
-        (status = 200, description = "The config", body = Config),
+        (status = 200, description = "The config", body = Config, headers(
+            ("ETag" = String, description = "What `If-Match` of a change wants"),
+        )),
         openapi::BadRequest, openapi::NotFound, openapi::Invalid, openapi::Unavailable,
     ),
 )]
 async fn get_project_config(
     State(app): State<Arc<App>>,
     Id(id): Id<ProjectId>,
-) -> Answer<Json<Config>> {
-    Ok(Json(app.project_config(id).await??))
+) -> Answer<Response> {
+    let (config, tag) = app.project_config(id).await??;
+    let etag = etag::named(format!("\"{tag}\""));
+    Ok((AppendHeaders([etag]), Json(config)).into_response())
+}
+
+/// Change a project's config
+///
+/// All of the changes or none, as with this machine's. What can run code is trusted by it, if the rest of what can was
+/// trusted: who sets one key has not seen the others. `trusted` says how it came out; if it did not, the settings are
+/// to be looked at and trusted, and the queue waits for that.
+#[utoipa::path(
+    patch,
+    path = "/projects/{id}/config",
+    operation_id = "edit_project_config",
+    tag = "config",
+    request_body = EditConfig,
+    params(
+        ("id" = ProjectId, Path, description = "The project's id"),
+        ("If-Match" = String, Header, min_length = 1, max_length = 1024, pattern = "^[ -~]*$",
+            description = "The `ETag` of the config as the editor saw it, or `*`."),
+    ),
+    responses(
+        (status = 200, description = "What it led to", body = EditedProjectConfig, headers(
+            ("ETag" = String, description = "What `If-Match` of the next change wants"),
+        )),
+        openapi::BadRequest, openapi::NotFound, openapi::Timeout, openapi::Stale, openapi::TooLarge,
+        openapi::UnsupportedMediaType, openapi::Invalid, openapi::PreconditionRequired, openapi::Unavailable,
+        openapi::DiskFull,
+    ),
+)]
+async fn edit_project_config(
+    State(app): State<Arc<App>>,
+    Id(id): Id<ProjectId>,
+    seen: IfMatch,
+    Body(edit): Body<EditConfig>,
+) -> Answer<Response> {
+    within_bounds(&edit)?;
+    let (edited, tag) = app.edit_project_config(id, edit, seen).await?;
+    let etag = etag::named(format!("\"{tag}\""));
+    Ok((AppendHeaders([etag]), Json(edited)).into_response())
 }
 
 /// How the queue is shared with other machines

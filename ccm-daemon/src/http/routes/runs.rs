@@ -119,9 +119,11 @@ struct Part {
     #[param(value_type = Option<Stream>)]
     stream: Option<Stream>,
     /// The first byte; 0 without it.
-    #[serde(default)]
     #[param(value_type = Option<u64>, minimum = 0, default = 0)]
-    offset: Offset,
+    offset: Option<Offset>,
+    /// The last so many bytes, instead of those from an `offset` on.
+    #[param(minimum = 1, maximum = 1048576)]
+    tail: Option<u64>,
     /// At most so many bytes.
     #[serde(default = "most_bytes")]
     #[param(value_type = Option<u64>, minimum = 1, maximum = 1048576, default = 1048576)]
@@ -135,7 +137,7 @@ const fn most_bytes() -> u64 {
 /// What a run wrote
 ///
 /// Bytes of its output as they were written, also while it goes on: ask again from `X-Log-Offset` plus the bytes that
-/// came, until that is `X-Log-Size` and the run has ended.
+/// came, until that is `X-Log-Size` and the run has ended. With `tail` it begins near the end.
 #[utoipa::path(
     get,
     path = "/runs/{id}/log",
@@ -163,10 +165,26 @@ async fn get_run_log(
         )));
     }
     let stream = part.stream.unwrap_or(Stream::Out);
-    let chunk = app.run_log(id, stream, part.offset.0, part.limit).await?;
+    let (offset, chunk) = match (part.tail, part.offset) {
+        (Some(_), Some(_)) => {
+            return Err(ApiError::bad_request(
+                "give offset or tail: both say where to begin",
+            ));
+        }
+        (Some(tail @ 1..=MOST_BYTES), None) => app.run_log_end(id, stream, tail).await?,
+        (Some(tail), None) => {
+            return Err(ApiError::bad_request(format!(
+                "tail must be 1 to {MOST_BYTES}, found {tail}"
+            )));
+        }
+        (None, offset) => {
+            let Offset(offset) = offset.unwrap_or_default();
+            (offset, app.run_log(id, stream, offset, part.limit).await?)
+        }
+    };
     let headers = [
         (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
-        (LOG_OFFSET, part.offset.0.to_string()),
+        (LOG_OFFSET, offset.to_string()),
         (LOG_SIZE, chunk.size.to_string()),
     ];
     Ok((headers, chunk.bytes).into_response())
@@ -196,9 +214,12 @@ async fn list_inputs(State(app): State<Arc<App>>, Id(id): Id<RunId>) -> Answer<J
 #[into_params(parameter_in = Query)]
 struct Entries {
     /// Only after this place: the `next` of the part before; from the beginning without it.
-    #[serde(default)]
     #[param(value_type = Option<u64>, minimum = 0, default = 0)]
-    after: Offset,
+    after: Option<Offset>,
+    /// The last ones before this place, instead: the `begin` of the part after. Beyond the end, as with the highest number
+    /// there is, it is the last part of all.
+    #[param(value_type = Option<u64>, minimum = 0)]
+    before: Option<Offset>,
     /// About how many entries.
     #[serde(default = "most_entries")]
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 1000)]
@@ -213,6 +234,9 @@ const fn most_entries() -> u32 {
 ///
 /// The same kinds of entries whatever coding CLI it is; a program of one's own has its output in entries of type
 /// `output`. Also while the run goes on: ask again with `next` as `after` until it is `complete` and the run has ended.
+///
+/// Whoever wants the end first asks with a high number as `before`, goes on from there with `next` as `after`, and gets what
+/// came earlier with `begin` as `before`, until that is 0. A part has a few MiB at most, unless one line has more.
 #[utoipa::path(
     get,
     path = "/runs/{id}/transcript",
@@ -235,5 +259,17 @@ async fn get_transcript(
             part.limit
         )));
     }
-    Ok(Json(app.transcript(id, part.after.0, part.limit).await?))
+    let told = match (part.before, part.after) {
+        (Some(_), Some(_)) => {
+            return Err(ApiError::bad_request(
+                "give after or before: both say where to read",
+            ));
+        }
+        (Some(before), None) => app.transcript_before(id, before.0, part.limit).await?,
+        (None, after) => {
+            let Offset(after) = after.unwrap_or_default();
+            app.transcript(id, after, part.limit).await?
+        }
+    };
+    Ok(Json(told))
 }

@@ -2,13 +2,20 @@ import { Refusal, type Schema, words } from "../api/client";
 import { blamed, type Change, changes, differences, type Draft, type Key, noted, type Widget, widget } from "./model";
 
 type Config = Schema["Config"];
-type Reload = Schema["Reload"];
+
+/** What a save led to. */
+export interface Saved {
+  /** Keys that count only after a restart of the daemon. */
+  restart: string[];
+  /** What else is to be known, a sentence each. */
+  said: string[];
+}
 
 /** Where a config is read and written. */
 export interface Source {
   read(): Promise<{ config: Config; etag: string; schema?: unknown }>;
   /** Absent where it can only be read. */
-  save?(changes: Change[], etag: string): Promise<Reload>;
+  save?(changes: Change[], etag: string): Promise<Saved>;
 }
 
 function without<T>(all: Record<string, T>, name: string): Record<string, T> {
@@ -24,7 +31,7 @@ export class Form {
   errors = $state.raw<Record<string, string>>({});
   refused = $state<string | undefined>();
   saving = $state(false);
-  saved = $state.raw<Reload | undefined>();
+  saved = $state.raw<Saved | undefined>();
   /** What somebody else changed while the draft was written. */
   theirs = $state.raw<Schema["ConfigChange"][]>([]);
 

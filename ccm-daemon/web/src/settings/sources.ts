@@ -10,9 +10,10 @@ export const ofMachine: Source = {
     const [asked, schema] = await Promise.all([api.GET("/api/v1/config"), sure(api.GET("/api/v1/config/schema"))]);
     return { config: await sure(Promise.resolve(asked)), etag: tag(asked.response), schema };
   },
-  save(changes, etag) {
+  async save(changes, etag) {
     const params = { header: { "If-Match": etag } };
-    return sure(api.PATCH("/api/v1/config", { params, body: { changes } }));
+    const { restart, warnings } = await sure(api.PATCH("/api/v1/config", { params, body: { changes } }));
+    return { restart: restart.map(({ key }) => key), said: warnings };
   },
 };
 

@@ -16,6 +16,8 @@ const SCROLLBACK = 2_000;
 
 const ANSI = ["black", "red", "green", "yellow", "blue", "magenta", "cyan", "white"] as const;
 
+export type Pressed = "escape" | "tab" | "interrupt" | "up" | "down";
+
 export interface Hands {
   typed(text: string): void;
   pasted(text: string): void;
@@ -74,6 +76,24 @@ export class Picture {
 
   output(bytes: Uint8Array): void {
     this.#terminal.write(bytes);
+  }
+
+  /** Moves through what was printed before, as far as it is kept; tells whether there was somewhere to go. */
+  scroll(pages: number): boolean {
+    const { active } = this.#terminal.buffer;
+    const room = pages < 0 ? active.viewportY : active.baseY - active.viewportY;
+    if (room <= 0) return false;
+    this.#terminal.scrollPages(pages);
+    return true;
+  }
+
+  /** Presses a key that the keyboard at hand may not have. */
+  press(key: Pressed): void {
+    const { applicationCursorKeysMode } = this.#terminal.modes;
+    const arrow = (letter: string) => `\x1b${applicationCursorKeysMode ? "O" : "["}${letter}`;
+    const sent = { escape: "\x1b", tab: "\t", interrupt: "\x03", up: arrow("A"), down: arrow("B") }[key];
+    this.#terminal.input(sent);
+    this.#terminal.focus();
   }
 
   set typing(on: boolean) {

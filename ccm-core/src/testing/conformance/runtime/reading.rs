@@ -229,7 +229,11 @@ pub async fn a_transcript_tells_all_output(place: &dyn RuntimePlace) {
     let size = u64::from(LINES) * 63 + 3;
     let (mut text, mut next) = (String::new(), 0);
     loop {
-        let part = bench.runtime.transcript(run, next, 100).await.unwrap();
+        let part = bench
+            .runtime
+            .transcript(run, next, None, 100)
+            .await
+            .unwrap();
         let offsets = part.entries.iter().map(|entry| entry.offset);
         let offsets: Vec<u64> = offsets.collect();
         assert!(offsets.is_sorted(), "{offsets:?}");
@@ -243,6 +247,23 @@ pub async fn a_transcript_tells_all_output(place: &dyn RuntimePlace) {
         }
     }
     assert_eq!(next, size);
+    // "As if it were not there".
+    for (from, to) in [(0, 63), (63, 63 * 3), (63 * 100, 63 * 101), (0, size + 1)] {
+        let part = bench
+            .runtime
+            .transcript(run, from, Some(to), 100)
+            .await
+            .unwrap();
+        assert_eq!(part.begin, from);
+        let lines = (from / 63..to.min(size) / 63).map(|line| format!("{line:062}"));
+        let text = text_of(&part);
+        if to <= size {
+            assert!(part.complete, "{from} to {to}");
+            assert_eq!((text, part.next), (lines.collect(), to));
+        } else {
+            assert!(text.starts_with(&format!("{:062}", 0)));
+        }
+    }
     let want: String = (0..LINES).map(|line| format!("{line:062}")).collect();
     assert!(
         text == want + "end",
@@ -256,15 +277,15 @@ pub async fn a_transcript_tells_all_output(place: &dyn RuntimePlace) {
 pub async fn a_transcript_goes_on(place: &dyn RuntimePlace) {
     let bench = Bench::new(place);
     let missing = ErrorKind::NotFound(Noun::Run);
-    let nobody = bench.runtime.transcript(RunId::new(), 0, 100).await;
+    let nobody = bench.runtime.transcript(RunId::new(), 0, None, 100).await;
     assert_eq!(kind_of(nobody), missing);
     let (run, _) = bench.waiting("telling").await;
-    let first = bench.runtime.transcript(run, 0, 100).await.unwrap();
+    let first = bench.runtime.transcript(run, 0, None, 100).await.unwrap();
     assert_eq!((text_of(&first).as_str(), first.next), ("ready", 6));
     assert!(first.complete);
     let nothing = bench
         .runtime
-        .transcript(run, first.next, 100)
+        .transcript(run, first.next, None, 100)
         .await
         .unwrap();
     assert_eq!((nothing.entries.len(), nothing.next), (0, 6));
@@ -272,14 +293,17 @@ pub async fn a_transcript_goes_on(place: &dyn RuntimePlace) {
     place.programs().release("telling");
     over(&*bench.runtime, run).await;
     for runtime in [&bench.runtime, &place.another().await] {
-        let rest = runtime.transcript(run, first.next, 100).await.unwrap();
+        let rest = runtime
+            .transcript(run, first.next, None, 100)
+            .await
+            .unwrap();
         assert_eq!((text_of(&rest).as_str(), rest.next), ("out", 9));
         assert!(rest.complete);
-        let again = runtime.transcript(run, 0, 100).await.unwrap();
+        let again = runtime.transcript(run, 0, None, 100).await.unwrap();
         assert_eq!(text_of(&again), "readyout");
     }
     bench.runtime.discard(run).await.unwrap();
-    let gone = bench.runtime.transcript(run, 0, 100).await;
+    let gone = bench.runtime.transcript(run, 0, None, 100).await;
     assert_eq!(kind_of(gone), missing);
     bench.close().await;
 }

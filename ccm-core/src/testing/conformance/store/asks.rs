@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::Noun;
-use crate::ask::{Answer, Ask, AskKind, AskState, Question};
+use crate::ask::{Answer, Ask, AskKind, AskState, AskStateKind, Question};
 use crate::event::EventKind;
 use crate::id::{AskId, InputId};
 use crate::input::{InputBody, InputState};
@@ -510,10 +510,12 @@ pub async fn asks_are_listed(place: &dyn StorePlace) {
     };
     assert_eq!(list(limited(2, None)).await, (vec![0, 1], true));
     assert_eq!(list(limited(3, Some(1))).await, (vec![2, 3, 4], false));
-    for open in [false, true] {
-        let of_one = if open { vec![2, 4] } else { vec![1, 2, 4] };
+    for (state, of_one) in [
+        (None, vec![1, 2, 4]),
+        (Some(AskStateKind::Open), vec![2, 4]),
+    ] {
         let query = AskQuery {
-            open,
+            state,
             ..all.clone()
         };
         let project = AskQuery {
@@ -543,6 +545,22 @@ pub async fn asks_are_listed(place: &dyn StorePlace) {
         };
         assert_eq!(list(rest).await, (vec![4], false));
     }
-    let open = AskQuery { open: true, ..all };
-    assert_eq!(list(open).await, (vec![0, 2, 4], false));
+    for (state, expected) in [
+        (AskStateKind::Open, vec![0, 2, 4]),
+        (AskStateKind::Answered, vec![1]),
+        (AskStateKind::Void, vec![3]),
+    ] {
+        let query = AskQuery {
+            state: Some(state),
+            ..all.clone()
+        };
+        assert_eq!(list(query).await, (expected.clone(), false));
+        let of_two = AskQuery {
+            state: Some(state),
+            project: Some(two.project_id),
+            ..all.clone()
+        };
+        let expected = expected.into_iter().filter(|at| matches!(at, 0 | 3));
+        assert_eq!(list(of_two).await, (expected.collect(), false));
+    }
 }

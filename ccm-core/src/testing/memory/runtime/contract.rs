@@ -13,7 +13,7 @@ use crate::reason::Reason;
 use crate::run::{Checkpoint, Observation, Report, Reported, Stream};
 use crate::runtime::{
     AgentRuntime, AttachCommand, Batch, Chunk, LaunchOrder, Resources, RunEnd, RunProcess,
-    RunStatus, Sent, Stopped,
+    RunStatus, Sent, SittingOrder, Stopped,
 };
 use crate::task::Setback;
 use crate::transcript::{Entry, EntryBody, Transcript};
@@ -48,6 +48,7 @@ impl State {
                 answers: true,
                 run: None,
                 watched: false,
+                sits: None,
             };
             self.hosts.insert(place.id, host);
         }
@@ -217,6 +218,22 @@ impl AgentRuntime for MemoryRuntime {
         ))
     }
 
+    async fn take_over(&self, order: &SittingOrder) -> Result<()> {
+        let mut state = self.lock();
+        state.ensure_host(&order.place);
+        if let Some(host) = state.hosts.get_mut(&order.place.id) {
+            host.sits.get_or_insert_with(|| order.clone());
+        }
+        Ok(())
+    }
+
+    async fn hand_back(&self, agent: AgentId, _grace: Duration) -> Result<Stopped> {
+        if let Some(host) = self.lock().hosts.get_mut(&agent) {
+            host.sits = None;
+        }
+        Ok(Stopped::Empty)
+    }
+
     async fn launch(&self, order: &LaunchOrder) -> Result<RunStatus> {
         let mut state = self.lock();
         if let Some(run) = state.runs.get(&order.run) {
@@ -309,8 +326,16 @@ impl AgentRuntime for MemoryRuntime {
         })
     }
 
-    async fn transcript(&self, run: RunId, from: u64, _limit: u32) -> Result<Transcript> {
-        let chunk = self.output(run, Stream::Out, from, BATCH_BYTES).await?;
+    async fn transcript(
+        &self,
+        run: RunId,
+        from: u64,
+        to: Option<u64>,
+        _limit: u32,
+    ) -> Result<Transcript> {
+        let most = to.map_or(BATCH_BYTES, |to| to.saturating_sub(from).min(BATCH_BYTES));
+        let chunk = self.output(run, Stream::Out, from, most).await?;
+        let size = to.map_or(chunk.size, |to| to.min(chunk.size));
         let next = from + chunk.bytes.len() as u64;
         let text = String::from_utf8_lossy(&chunk.bytes).into_owned();
         let entry = Entry {
@@ -323,8 +348,9 @@ impl AgentRuntime for MemoryRuntime {
                 .then_some(entry)
                 .into_iter()
                 .collect(),
+            begin: from,
             next,
-            complete: next >= chunk.size,
+            complete: next >= size,
         })
     }
 

@@ -24,7 +24,7 @@ impl State {
             query.project.is_none_or(|id| id == ask.project_id)
                 && query.task.is_none_or(|id| id == ask.task_id)
                 && query.run.is_none_or(|id| id == ask.run_id)
-                && (!query.open || ask.state.is_open())
+                && query.state.is_none_or(|state| state == ask.state.kind())
                 && query.before.is_none_or(|before| ask.id < before)
         });
         let limit = query.limit as usize;
