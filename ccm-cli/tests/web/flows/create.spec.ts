@@ -43,7 +43,7 @@ test("a task with priority, time, order and limits has them", async ({ machine, 
   await page.getByRole("textbox", { name: "Priority" }).fill("-3");
   await page.getByLabel("Not before").fill("2099-01-02T03:04");
   await page.getByRole("textbox", { name: "Timeout in minutes" }).fill("90");
-  await page.getByRole("textbox", { name: "Further attempts after a failure" }).fill("2");
+  await page.getByRole("textbox", { name: "Further attempts" }).fill("2");
   await page.getByRole("button", { name: "Create the task" }).click();
   await expect(page.getByRole("heading", { level: 1, name: "Come last" })).toBeVisible();
   const id = new URL(page.url()).pathname.split("/").at(-1) ?? "";

@@ -22,7 +22,7 @@ for (const [name, address] of [["the board", "/"], ["the list of tasks", "/tasks
     await project.pause();
     await project.tasks(500, (number) => ({ text: "early", title: `Early ${number}` }));
     await page.goto(address);
-    await expect(page.getByText("shop").first()).toBeVisible();
+    await expect(page.getByRole("main").getByText("shop").filter({ visible: true }).first()).toBeVisible();
     const api = await machine.api();
     const cdp = await page.context().newCDPSession(page);
     // As much as it ever keeps.

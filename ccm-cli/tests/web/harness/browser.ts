@@ -17,6 +17,14 @@ export async function held(cdp: CDPSession): Promise<Held> {
   return { heap: usedSize, nodes };
 }
 
+/** How long the page's own thread has computed so far, in seconds: not how long it waited for a processor. */
+export async function computed(cdp: CDPSession): Promise<number> {
+  const { metrics } = await cdp.send("Performance.getMetrics");
+  const found = metrics.find((metric) => metric.name === "ThreadTime");
+  if (found === undefined) throw new Error("this browser does not tell ThreadTime");
+  return found.value;
+}
+
 /** Begins to note how long each frame takes. */
 export async function watchFrames(page: Page): Promise<() => Promise<number[]>> {
   const frames = await page.evaluateHandle(() => {
