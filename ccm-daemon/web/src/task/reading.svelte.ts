@@ -7,6 +7,8 @@ type Entry = Schema["Entry"];
 /** So many entries at a time: what is read and grouped without a pause of the page. */
 const PART = 200;
 const THE_END = Number.MAX_SAFE_INTEGER;
+/** So many things are shown at first, if there are so many. A part can be one long line. */
+const ENOUGH = 40;
 
 /** The transcript of a run from its end: what comes is added, and what came earlier is read when somebody wants it. */
 export class Reading {
@@ -36,22 +38,22 @@ export class Reading {
 
   /** Reads what came just before, and says how many items that made. */
   async back(): Promise<number> {
-    const had = this.items.length;
+    const had = this.#grouping.items.length;
     try {
       // A part may be nothing that is shown.
-      while (this.begin > 0 && this.items.length === had) {
+      while (this.begin > 0 && this.#grouping.items.length === had) {
         const part = await this.#part({ before: this.begin });
         if (part.begin >= this.begin) break;
         this.begin = part.begin;
         this.#entries = [...part.entries, ...this.#entries];
         this.#grouping = Grouping.before(this.#grouping, this.#entries);
-        this.items = this.#grouping.items;
       }
       this.failure = undefined;
     } catch (error) {
       this.failure = error;
     }
-    return this.items.length - had;
+    if (this.complete) this.items = this.#grouping.items;
+    return this.#grouping.items.length - had;
   }
 
   async #read(): Promise<void> {
@@ -63,13 +65,16 @@ export class Reading {
         if (part.entries.length > 0) {
           this.#entries.push(...part.entries);
           this.#grouping.add(part.entries);
-          this.items = this.#grouping.items;
+          if (this.complete) this.items = this.#grouping.items;
         }
         // A part that leads nowhere would be asked for without end.
         complete = part.complete || part.next === this.#next;
         this.#next = part.next;
       }
+      while (!this.complete && this.#grouping.items.length < ENOUGH && this.begin > 0 && (await this.back()) > 0);
+      // Nothing is shown before there is enough of it, so that nothing moves while it comes.
       this.complete = true;
+      this.items = this.#grouping.items;
       this.failure = undefined;
     } catch (error) {
       this.failure = error;
