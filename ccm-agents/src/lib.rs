@@ -16,6 +16,7 @@ pub mod hosts;
 mod process;
 mod record;
 mod scope;
+mod sit;
 mod stopset;
 mod sys;
 pub mod terminal;
@@ -37,8 +38,10 @@ pub use trace::one_line;
 pub const HOST_ARGUMENT: &str = "__host";
 /// The argument after which a program is to be an agent's viewer: `PROGRAM __view AGENT_DIR`.
 pub const VIEW_ARGUMENT: &str = "__view";
+/// The argument after which a program is to let a person sit in an agent's place: `PROGRAM __sit AGENT_DIR`.
+pub const SIT_ARGUMENT: &str = "__sit";
 
-/// Becomes a host or a viewer if `args` (with the program's name first) ask for it.
+/// Becomes a host, a viewer or a person's session if `args` (with the program's name first) ask for it.
 ///
 /// To be called first in `main`, before a thread, a runtime or a log exists: a host forks itself.
 pub fn hidden_command(args: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
@@ -46,6 +49,7 @@ pub fn hidden_command(args: impl IntoIterator<Item = OsString>) -> Option<ExitCo
     match args.next()?.to_str()? {
         HOST_ARGUMENT => Some(host::main(args)),
         VIEW_ARGUMENT => Some(view::main(args)),
+        SIT_ARGUMENT => Some(sit::main(args)),
         _ => None,
     }
 }

@@ -8,7 +8,8 @@ use ccm_core::id::{AgentId, RunId};
 use ccm_core::input::Input;
 use ccm_core::run::{Checkpoint, Stream};
 use ccm_core::runtime::{
-    AttachCommand, Batch, Chunk, LaunchOrder, Resources, RunEnd, RunStatus, Sent, Stopped,
+    AttachCommand, Batch, Chunk, LaunchOrder, Resources, RunEnd, RunStatus, Sent, SittingOrder,
+    Stopped,
 };
 use ccm_core::transcript::Transcript;
 use ccm_core::{AgentRuntime, Error, ErrorKind, Result};
@@ -61,6 +62,18 @@ impl AgentRuntime for ProcessRuntime {
             ErrorKind::Unsupported,
             "agents have no terminals here; set agents.runtime: tmux in config.yaml",
         ))
+    }
+
+    async fn take_over(&self, _order: &SittingOrder) -> Result<()> {
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            "agents have no terminals here; set agents.runtime: tmux in config.yaml",
+        ))
+    }
+
+    async fn hand_back(&self, agent: AgentId, grace: Duration) -> Result<Stopped> {
+        // What another runtime of this home began.
+        self.hosts.stand_up(agent, grace).await
     }
 
     async fn launch(&self, order: &LaunchOrder) -> Result<RunStatus> {

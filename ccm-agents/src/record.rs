@@ -12,7 +12,7 @@ use std::time::Duration;
 use ccm_core::agent::AgentPlace;
 use ccm_core::id::{AgentId, Epoch, RunId};
 use ccm_core::run::Stream;
-use ccm_core::runtime::{Exit, LaunchOrder, RunEnd};
+use ccm_core::runtime::{Exit, LaunchOrder, RunEnd, SittingOrder};
 use ccm_core::task::Setback;
 use ccm_core::time::Timestamp;
 use ccm_core::{Error, ErrorKind, Result};
@@ -203,6 +203,20 @@ impl AgentDir {
 
     pub(crate) fn place_file(&self) -> PathBuf {
         self.0.join("place.json")
+    }
+
+    /// With what a person sits in the agent's place, while one does.
+    pub(crate) fn sitting_file(&self) -> PathBuf {
+        self.0.join("sitting.json")
+    }
+
+    /// Locked by a person's session for as long as anything that it started may go on with its conversation.
+    pub(crate) fn sitting_lock(&self) -> PathBuf {
+        self.0.join("sitting.lock")
+    }
+
+    pub(crate) fn sitting(&self) -> Result<Option<SittingOrder>> {
+        read_json(&self.sitting_file())
     }
 
     pub(crate) fn host(&self) -> Result<Option<HostFile>> {

@@ -1,5 +1,7 @@
 //! What is said over a host's control socket: one JSON object a line, a request and its answer in turn.
 
+use std::collections::BTreeMap;
+
 use ccm_core::id::{Epoch, RunId};
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +28,8 @@ pub(crate) enum Request {
     Status,
     /// From here on the connection carries the readable log and nothing else. Needs no hello.
     View,
+    /// Which environment its programs are given. Needs no hello.
+    Environment,
     /// End the host, if it has no run in hand.
     Quit,
 }
@@ -36,6 +40,8 @@ pub(crate) enum Request {
 pub(crate) enum Answer {
     /// To hello and status.
     Host(Status),
+    /// To what environment programs are given: variables that are text.
+    Environment { variables: BTreeMap<String, String> },
     /// It is done; what came of it is in the run's folder.
     Done,
     /// The program takes no more input.

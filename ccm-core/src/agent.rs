@@ -41,6 +41,8 @@ pub enum Wanted {
     Asleep,
     /// Someone stopped it: no place and no tasks until someone starts it again.
     Down,
+    /// Someone sits in its place with a session of their own: it gets no tasks until it is handed back.
+    Taken,
 }
 
 impl Wanted {
@@ -50,6 +52,7 @@ impl Wanted {
             Self::Up => "up",
             Self::Asleep => "asleep",
             Self::Down => "down",
+            Self::Taken => "taken",
         }
     }
 }
@@ -58,7 +61,7 @@ impl std::str::FromStr for Wanted {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        [Self::Up, Self::Asleep, Self::Down]
+        [Self::Up, Self::Asleep, Self::Down, Self::Taken]
             .into_iter()
             .find(|wanted| wanted.as_str() == text)
             .ok_or_else(|| {
@@ -96,13 +99,17 @@ pub struct Want {
     pub wish: Wish,
     /// Whether the runs that it has in hand are given up for it.
     pub force: bool,
+    /// Whether this hands back one that someone has taken over. Nothing else changes what such a one is to be.
+    #[serde(default)]
+    pub hand_back: bool,
 }
 
 impl Agent {
     /// What `want` makes of its wish while it has runs in hand or none; `None` if that is what counts already.
     ///
     /// # Errors
-    /// `WrongState(Agent)`: it has a run in hand that is not to be given up, or it is to sleep and someone stopped it.
+    /// `WrongState(Agent)`: it has a run in hand that is not to be given up, it is to sleep or to be taken over and someone
+    /// stopped it, or someone has taken it over.
     pub fn want(&self, want: &Want, has_runs: bool) -> Result<Option<Wish>> {
         let refuse = |why: &str| {
             let message = format!("the agent {} {why}", self.name);
@@ -110,6 +117,16 @@ impl Agent {
         };
         match (self.wish.wanted, want.wish.wanted) {
             (now, wanted) if now == wanted => Ok(None),
+            (Wanted::Taken, _) if !want.hand_back => {
+                let by = &self.wish.by;
+                refuse(&format!(
+                    "was taken over by {by} and has to be handed back first"
+                ))
+            }
+            (Wanted::Down, Wanted::Taken) => refuse("was stopped and has to be started first"),
+            (_, Wanted::Taken) if has_runs => {
+                refuse("has a run in hand; wait for its end, or cancel its task")
+            }
             (Wanted::Down, Wanted::Asleep) => refuse("was stopped"),
             (_, Wanted::Asleep) if has_runs => refuse("has a run in hand"),
             (_, Wanted::Down) if has_runs && !want.force => refuse("has a run in hand"),
@@ -120,7 +137,7 @@ impl Agent {
     /// What a task that it gets makes of its wish: one that sleeps is woken.
     ///
     /// # Errors
-    /// `WrongState(Agent)` for one that someone stopped.
+    /// `WrongState(Agent)` for one that someone stopped or has taken over.
     pub fn claim(&self, by: String, at: Timestamp) -> Result<Option<Wish>> {
         match self.wish.wanted {
             Wanted::Up => Ok(None),
@@ -133,20 +150,29 @@ impl Agent {
                 ErrorKind::WrongState(Noun::Agent),
                 format!("the agent {} was stopped and gets no tasks", self.name),
             )),
+            Wanted::Taken => Err(Error::new(
+                ErrorKind::WrongState(Noun::Agent),
+                format!("the agent {} was taken over and gets no tasks", self.name),
+            )),
         }
     }
 
-    /// Why tasks wait for it, if someone stopped it, and how to mend that.
+    /// Why tasks wait for it, if someone stopped it or has taken it over, and how to mend that.
     pub fn hold(&self) -> Option<Setback> {
-        (self.wish.wanted == Wanted::Down).then(|| {
-            Setback::new(
+        let (by, name) = (&self.wish.by, &self.name);
+        match self.wish.wanted {
+            Wanted::Up | Wanted::Asleep => None,
+            Wanted::Down => Some(Setback::new(
                 Reason::AgentStopped,
+                format!("{by} stopped the agent; `ccm agent start {name}` starts it again"),
+            )),
+            Wanted::Taken => Some(Setback::new(
+                Reason::AgentTaken,
                 format!(
-                    "{} stopped the agent; `ccm agent start {}` starts it again",
-                    self.wish.by, self.name
+                    "{by} has taken the agent over; `ccm agent hand-back {name}` gives it back"
                 ),
-            )
-        })
+            )),
+        }
     }
 }
 

@@ -60,6 +60,8 @@ reasons! {
     ProjectMissing = "project_missing",
     /// The project's agent was stopped.
     AgentStopped = "agent_stopped",
+    /// A person has taken the project's agent over.
+    AgentTaken = "agent_taken",
     /// The project was removed.
     ProjectRemoved = "project_removed",
     /// A person interrupted its agent and has not said yet how it goes on.

@@ -71,6 +71,20 @@ pub trait AgentRuntime: Send + Sync + fmt::Debug {
     /// `NotFound(Agent)` without a place; `Unsupported` by a runtime without terminals.
     async fn attach_command(&self, agent: AgentId) -> Result<AttachCommand>;
 
+    /// Has a person's own session of the coding CLI in the agent's terminal from now on, instead of the view of its runs. It
+    /// outlives the caller, and is there again when the terminal was lost.
+    ///
+    /// Idempotent: a session that is there stays as it is. [`hand_back`](Self::hand_back), and whatever takes the agent's
+    /// place away, ends it.
+    ///
+    /// # Errors
+    /// `Unsupported` by a runtime without terminals, and for a program that nobody can sit with.
+    async fn take_over(&self, order: &SittingOrder) -> Result<()>;
+
+    /// Ends everything of a person's session in the agent's terminal, as [`stop`](Self::stop) ends a run, and shows its runs
+    /// again. Idempotent; an agent without a session is handed back already.
+    async fn hand_back(&self, agent: AgentId, grace: Duration) -> Result<Stopped>;
+
     /// Starts a run's program, giving the agent its place first if need be. Returns once it is known whether the
     /// program runs.
     ///
@@ -174,6 +188,19 @@ pub struct LaunchOrder {
     pub prompt: TaskText,
     /// The conversation to go on with.
     pub resume: Option<Resume>,
+}
+
+/// Everything needed to let a person sit with an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SittingOrder {
+    /// Marks every process of it, as a run's id does those of a run.
+    pub id: RunId,
+    /// In whose place.
+    pub place: AgentPlace,
+    /// Which program.
+    pub profile: AgentProfile,
+    /// The coding CLI's name for the conversation to go on with; a new one without.
+    pub session_id: Option<String>,
 }
 
 /// A conversation to go on with.

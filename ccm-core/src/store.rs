@@ -126,8 +126,9 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// agent and all the runs that it has in hand.
     ///
     /// # Errors
-    /// `NotFound(Agent)`. `WrongState(Agent)` when it has a run in hand and is to sleep, or to be down without force;
-    /// and when it is to sleep and is down. Nothing changes then.
+    /// `NotFound(Agent)`. `WrongState(Agent)` when it has a run in hand and is to sleep, to be taken over, or to be down
+    /// without force; when it is to sleep or to be taken over and is down; and when it is taken over and this does not hand
+    /// it back. Nothing changes then.
     async fn want_agent(&self, id: AgentId, want: Want) -> Result<(Agent, Vec<RunId>)>;
 
     // --- tasks ---

@@ -9,6 +9,7 @@ use std::io;
 use std::path::Path;
 
 use ccm_core::input::Input;
+use ccm_core::project::AgentProfile;
 use ccm_core::run::Checkpoint;
 use ccm_core::runtime::{Batch, LaunchOrder, RunEnd};
 use ccm_core::task::Setback;
@@ -132,6 +133,24 @@ impl Driver {
             Self::Command => Err(Error::new(
                 ErrorKind::Unsupported,
                 "a program of the driver `command` takes nothing after its prompt",
+            )),
+        }
+    }
+
+    /// The program with which a person sits in an agent's place, and its arguments.
+    ///
+    /// # Errors
+    /// `Unsupported` for a program that nobody can sit with.
+    pub(crate) fn sit(
+        self,
+        profile: &AgentProfile,
+        session_id: Option<&str>,
+    ) -> Result<Vec<String>> {
+        match self {
+            Self::Claude => Ok(claude::sit(profile, session_id)),
+            Self::Command => Err(Error::new(
+                ErrorKind::Unsupported,
+                "a program of the driver `command` has no session that a person could take over",
             )),
         }
     }

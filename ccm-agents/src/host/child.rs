@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use ccm_core::Reason;
 use ccm_core::id::RunId;
-use ccm_core::runtime::LaunchOrder;
+use ccm_core::runtime::{LaunchOrder, SittingOrder};
 use ccm_core::task::Setback;
 use nix::errno::Errno;
 use nix::sys::stat::Mode;
@@ -71,6 +71,17 @@ impl Program {
         if let Some(trace) = trace {
             env.entry("TRACEPARENT".into()).or_insert(trace.into());
         }
+        Self::with(driver, &order.place.folder, env, argv, umask)
+    }
+
+    /// A program in a folder, with an environment that is whole.
+    pub(crate) fn with(
+        driver: Driver,
+        folder: &Path,
+        env: BTreeMap<OsString, OsString>,
+        argv: &[String],
+        umask: Mode,
+    ) -> io::Result<Self> {
         let search_path = env
             .get(&OsString::from("PATH"))
             .cloned()
@@ -78,7 +89,7 @@ impl Program {
         let name = argv.first().cloned().unwrap_or_default();
         Ok(Self {
             driver,
-            candidates: candidates(&name, &search_path, &order.place.folder)?,
+            candidates: candidates(&name, &search_path, folder)?,
             argv: argv
                 .iter()
                 .map(|argument| c_string(argument.as_bytes().to_vec()))
@@ -93,7 +104,7 @@ impl Program {
                 })
                 .collect::<io::Result<_>>()?,
             name,
-            folder: order.place.folder.clone(),
+            folder: folder.to_path_buf(),
             search_path,
             umask,
         })
@@ -157,9 +168,16 @@ impl Program {
         if !prepared || released.read(&mut word).ok() != Some(1) {
             sys::leave(126);
         }
+        let failure = self.become_it();
+        let _ = reporter.write_all(&failure.to_bytes());
+        sys::leave(127)
+    }
+
+    /// Becomes the program in this very process. Returns only why that could not be done.
+    pub(crate) fn become_it(&self) -> Failure {
         sys::default_signals();
         nix::sys::stat::umask(self.umask);
-        let failure = match nix::unistd::chdir(&self.folder) {
+        match nix::unistd::chdir(&self.folder) {
             Ok(()) => Failure {
                 at_folder: false,
                 errno: self.execute() as i32,
@@ -168,9 +186,7 @@ impl Program {
                 at_folder: true,
                 errno: errno as i32,
             },
-        };
-        let _ = reporter.write_all(&failure.to_bytes());
-        sys::leave(127)
+        }
     }
 
     /// Tries what the name can mean, as a shell does. Returns only if nothing could be executed.
@@ -297,17 +313,8 @@ fn environment(
     given: &BTreeMap<String, String>,
     home: &Path,
 ) -> BTreeMap<OsString, OsString> {
-    let own = |key: &OsString| {
-        let bytes = key.as_bytes();
-        bytes.starts_with(b"CCM_")
-            || bytes.starts_with(b"SUPABASE_")
-            // The trace of whoever started the daemon long ago.
-            || bytes == b"TRACEPARENT"
-            || bytes == b"TRACESTATE"
-            || key.to_str().is_some_and(driver::is_mark_of_an_agent)
-    };
     let mut env: BTreeMap<OsString, OsString> =
-        host.into_iter().filter(|(key, _)| !own(key)).collect();
+        host.into_iter().filter(|(key, _)| !is_own(key)).collect();
     for (key, value) in order.profile.env.iter().chain(given) {
         env.insert(key.into(), value.into());
     }
@@ -322,6 +329,45 @@ fn environment(
     );
     env.insert("CCM_HOME".into(), home.into());
     env
+}
+
+/// The environment of a person's session: the host's as for a run, with what its terminal says of itself.
+pub(crate) fn sitting_environment(
+    host: impl IntoIterator<Item = (OsString, OsString)>,
+    terminal: impl IntoIterator<Item = (OsString, OsString)>,
+    order: &SittingOrder,
+    home: &Path,
+) -> BTreeMap<OsString, OsString> {
+    const OF_TERMINAL: [&str; 5] = ["TERM", "COLORTERM", "TERM_PROGRAM", "TMUX", "TMUX_PANE"];
+    let of_terminal = |key: &OsString| OF_TERMINAL.iter().any(|name| key == name);
+    let host = host.into_iter().filter(|(key, _)| !of_terminal(key));
+    let terminal = terminal.into_iter().filter(|(key, _)| of_terminal(key));
+    let mut env: BTreeMap<OsString, OsString> = host
+        .filter(|(key, _)| !is_own(key))
+        .chain(terminal)
+        .collect();
+    for (key, value) in &order.profile.env {
+        env.insert(key.into(), value.into());
+    }
+    env.insert("PWD".into(), order.place.folder.clone().into());
+    env.remove(&OsString::from("OLDPWD"));
+    // Last, because the session is found again by its mark.
+    env.insert(RUN_MARK.into(), order.id.to_string().into());
+    let project = order.place.project_id.to_string();
+    env.insert("CCM_PROJECT_ID".into(), project.into());
+    env.insert("CCM_HOME".into(), home.into());
+    env
+}
+
+/// Whether a variable is CCM's own or a secret of its, and not a program's to have.
+fn is_own(key: &OsString) -> bool {
+    let bytes = key.as_bytes();
+    bytes.starts_with(b"CCM_")
+        || bytes.starts_with(b"SUPABASE_")
+        // The trace of whoever started the daemon long ago.
+        || bytes == b"TRACEPARENT"
+        || bytes == b"TRACESTATE"
+        || key.to_str().is_some_and(driver::is_mark_of_an_agent)
 }
 
 /// The paths that a program's name can mean, in the order in which they are tried.

@@ -5,7 +5,7 @@
 // They panic when nothing can be written, and a run must not end because the disk is full.
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
-mod child;
+pub(crate) mod child;
 mod client;
 mod exit;
 mod log;

@@ -1,5 +1,6 @@
 //! The host's loop: one thread that waits for whatever comes first.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
@@ -273,6 +274,7 @@ impl Server {
                 client.show(&banner);
                 return None;
             }
+            Request::Environment => return Some(environment()),
             Request::Hello { epoch } if epoch >= self.epoch => {
                 client.epoch = Some(epoch);
                 self.epoch = epoch;
@@ -324,7 +326,9 @@ impl Server {
                     Some(Answer::Done)
                 }
             },
-            Request::View | Request::Hello { .. } => Some(Answer::Superseded { epoch: self.epoch }),
+            Request::View | Request::Environment | Request::Hello { .. } => {
+                Some(Answer::Superseded { epoch: self.epoch })
+            }
         }
     }
 
@@ -464,6 +468,16 @@ impl Server {
         }
         banner.extend(recent);
         banner
+    }
+}
+
+/// What programs are given, as far as it is text. Who can ask this could read it from the system as well.
+fn environment() -> Answer {
+    let text = |(key, value): (OsString, OsString)| {
+        Some((key.into_string().ok()?, value.into_string().ok()?))
+    };
+    Answer::Environment {
+        variables: std::env::vars_os().filter_map(text).collect(),
     }
 }
 

@@ -7,6 +7,7 @@ mod inputs;
 mod launch;
 mod output;
 mod settle;
+mod sitting;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -145,8 +146,12 @@ impl Hosts {
 
     /// The program that shows an agent's log in a terminal.
     pub fn view_command(&self, agent: AgentId) -> Vec<OsString> {
+        self.hidden(crate::VIEW_ARGUMENT, agent)
+    }
+
+    fn hidden(&self, argument: &str, agent: AgentId) -> Vec<OsString> {
         let mut argv = self.config.host.argv.clone();
-        argv.push(crate::VIEW_ARGUMENT.into());
+        argv.push(argument.into());
         argv.push(self.agent_dir(agent).into());
         argv
     }

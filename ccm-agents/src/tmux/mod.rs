@@ -30,7 +30,7 @@ use ccm_core::input::Input;
 use ccm_core::run::{Checkpoint, Stream};
 use ccm_core::runtime::{
     AttachCommand, Batch, Chunk, InsideCommand, LaunchOrder, Resources, RunEnd, RunStatus, Sent,
-    Stopped,
+    SittingOrder, Stopped,
 };
 use ccm_core::transcript::Transcript;
 use ccm_core::{AgentRuntime, Error, ErrorKind, Noun, Result, chain};
@@ -50,6 +50,8 @@ use server::{Link, Server};
 pub use server::{TmuxConfig, TmuxSocket};
 use windows::{Window, Windows};
 
+/// How long a person's session may take to end when its agent's place is taken away.
+const CLEARING: Duration = Duration::from_secs(5);
 /// How long a launch waits for its window before it goes on without.
 const WINDOW_WAIT: Duration = Duration::from_secs(2);
 
@@ -181,7 +183,7 @@ impl TmuxRuntime {
     async fn adopt(&self) -> Result<()> {
         for facts in self.hosts.agents().await? {
             if let Some(place) = self.hosts.place(facts.id).await? {
-                let view = self.hosts.view_command(facts.id);
+                let view = self.hosts.terminal_command(facts.id);
                 self.keeper.adopt(facts.id, &place.name, view).await;
             }
         }
@@ -190,7 +192,7 @@ impl TmuxRuntime {
 
     /// Sees to an agent's window. An agent does without one that can't be had.
     async fn window(&self, place: &AgentPlace) -> Option<Window> {
-        let view = self.hosts.view_command(place.id);
+        let view = self.hosts.terminal_command(place.id);
         match self.keeper.want(place.id, &place.name, view).await {
             Ok(window) => window,
             Err(error) => {
@@ -198,6 +200,35 @@ impl TmuxRuntime {
                 tracing::warn!(agent = %place.id, %error, "the agent goes on without a window");
                 None
             }
+        }
+    }
+
+    /// Has an agent's window run what it is to show now, whatever ran there. False without room for a window.
+    async fn show(&self, agent: AgentId, name: &str) -> Result<bool> {
+        let command = self.hosts.terminal_command(agent);
+        self.show_this(agent, name, command).await
+    }
+
+    async fn show_this(&self, agent: AgentId, name: &str, command: Vec<OsString>) -> Result<bool> {
+        if self
+            .keeper
+            .want(agent, name, command.clone())
+            .await?
+            .is_none()
+        {
+            return Ok(false);
+        }
+        self.keeper.windows.run(agent, &command).await?;
+        Ok(true)
+    }
+
+    /// Ends the session of a person who sits in the place of an agent whose place is taken away.
+    async fn clear(&self, agent: AgentId) -> Result<()> {
+        match self.hosts.stand_up(agent, CLEARING).await? {
+            Stopped::Empty => Ok(()),
+            Stopped::Unstoppable(pids) => Err(Error::unavailable(format!(
+                "processes {pids:?} of the session in the agent's place can't be ended"
+            ))),
         }
     }
 
@@ -255,13 +286,36 @@ impl AgentRuntime for TmuxRuntime {
     async fn stop_agent(&self, agent: AgentId) -> Result<()> {
         self.hosts.stop_agent(agent).await?;
         self.close_window(agent).await;
-        Ok(())
+        self.clear(agent).await
     }
 
     async fn kill_agent(&self, agent: AgentId) -> Result<()> {
         self.hosts.kill_agent(agent).await?;
         self.close_window(agent).await;
-        Ok(())
+        self.clear(agent).await
+    }
+
+    async fn take_over(&self, order: &SittingOrder) -> Result<()> {
+        self.check().await?;
+        let agent = order.place.id;
+        self.hosts.sit_down(order).await?;
+        let shown = self.show(agent, &order.place.name).await;
+        match shown {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::unavailable(
+                "the agent has no window: there are as many as resources.max_tmux_windows allows",
+            )),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn hand_back(&self, agent: AgentId, grace: Duration) -> Result<Stopped> {
+        // The terminal first, so that it starts nothing anew.
+        if let Some(place) = self.hosts.place(agent).await? {
+            let view = self.hosts.view_command(agent);
+            self.show_this(agent, &place.name, view).await?;
+        }
+        self.hosts.stand_up(agent, grace).await
     }
 
     async fn agents(&self) -> Result<Vec<AgentFacts>> {
@@ -300,7 +354,7 @@ impl AgentRuntime for TmuxRuntime {
         let mut window = there.into_iter().find(|window| window.agent == agent);
         if window.is_none() {
             let place = place.ok_or_else(|| Error::no_agent(agent))?;
-            let view = self.hosts.view_command(agent);
+            let view = self.hosts.terminal_command(agent);
             window = self.keeper.want(agent, &place.name, view).await?;
         }
         let window = window.ok_or_else(|| {

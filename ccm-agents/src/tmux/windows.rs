@@ -267,6 +267,25 @@ impl Windows {
         ]
     }
 
+    /// Has the pane that shows an agent run this instead of what runs there, unless that is the same.
+    pub(super) async fn run(&self, agent: AgentId, command: &[OsString]) -> Result<()> {
+        let Some(pane) = self.pane(agent).await? else {
+            return Ok(());
+        };
+        let begun =
+            Command::new("display-message").args(["-p", "-t", &pane.id, "#{pane_start_command}"]);
+        if let Some(link) = self.link().await?
+            && let Ok(begun) = link.control.call(begun).await
+            && runs_the_same(&String::from_utf8_lossy(&begun), command)
+        {
+            return Ok(());
+        }
+        let run = Command::new("respawn-pane")
+            .args(["-k", "-c", "/", "-t", &pane.id, "--"])
+            .args(command);
+        self.tell(run).await
+    }
+
     /// Takes a window away. One that is gone already is no error.
     pub(super) async fn close(&self, window: &Window) -> Result<()> {
         self.tell(Command::new("kill-window").args(["-t", &window.id]))
@@ -291,6 +310,19 @@ impl Windows {
             Err(failure) => Err(failure.into()),
         }
     }
+}
+
+/// Whether a pane that was started with `begun`, as tmux writes it, runs `command`: by the argument that says what ours
+/// is to be.
+fn runs_the_same(begun: &str, command: &[OsString]) -> bool {
+    let mut hidden = command.iter().filter_map(|word| word.to_str());
+    hidden
+        .find(|word| word.starts_with("__"))
+        .is_some_and(|word| {
+            begun
+                .split_whitespace()
+                .any(|begun| begun.trim_matches('"') == word)
+        })
 }
 
 #[cfg(test)]

@@ -259,6 +259,18 @@ impl Client {
         self.call(call).await
     }
 
+    /// Takes an agent over: no tasks, and its terminal is for a person to type into.
+    pub async fn take_over_agent(&self, id: AgentId) -> Result<Agent> {
+        let call = Call::put(format!("/api/v1/agents/{id}/take-over"));
+        self.call(call).await
+    }
+
+    /// Hands an agent back that was taken over.
+    pub async fn hand_back_agent(&self, id: AgentId) -> Result<Agent> {
+        let call = Call::put(format!("/api/v1/agents/{id}/hand-back"));
+        self.call(call).await
+    }
+
     /// Puts idle agents to sleep.
     pub async fn clean_up_agents(&self, which: &CleanUpAgents) -> Result<AgentCleanup> {
         let call = Call::post("/api/v1/agents/cleanup").json(which);

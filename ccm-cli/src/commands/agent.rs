@@ -27,6 +27,8 @@ pub(super) enum Command {
     Send(send::Send),
     Interrupt(interrupt::Interrupt),
     Attach(Attach),
+    TakeOver(control::TakeOver),
+    HandBack(control::HandBack),
     Logs(logs::Logs),
     Cleanup(cleanup::Cleanup),
 }
@@ -64,6 +66,8 @@ pub(super) fn run(command: Command, context: &Context) -> Outcome {
         Command::Send(args) => send::run(args, context),
         Command::Interrupt(args) => interrupt::run(args, context),
         Command::Attach(args) => attach(&args, context),
+        Command::TakeOver(args) => control::take_over(&args, context),
+        Command::HandBack(args) => control::hand_back(&args, context),
         Command::Logs(args) => logs::run(&args, context),
         Command::Cleanup(args) => cleanup::run(&args, context),
     }
@@ -136,6 +140,7 @@ fn state(agent: &Agent) -> String {
         _ if agent.state == AgentStateName::Stopped && agent.wanted == Wanted::Asleep => {
             format!("{state} (asleep)")
         }
+        _ if agent.wanted == Wanted::Taken => format!("{state} (taken over)"),
         _ => state.to_owned(),
     }
 }

@@ -75,6 +75,8 @@ const CASES: &[Case] = &[
     case("agent attach", "--help", "nobody", 4),
     case("agent send", "--help", "nobody hello", 4),
     case("agent interrupt", "--help", "nobody hello", 4),
+    case("agent take-over", "--help", "nobody", 4),
+    case("agent hand-back", "--help", "nobody", 4),
     case("agent stop", "", "nobody", 4),
     case("agent start", "", "nobody", 4),
     case("agent restart", "", "nobody", 4),

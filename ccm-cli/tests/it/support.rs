@@ -393,6 +393,7 @@ impl Machine {
             (&*regex_escape(&self.path("").to_string_lossy()), "[DIR]/"),
             (&uuid, "[ID]"),
             (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "[TIME]"),
+            (r"after \d+\.\d s", "after [PERIOD]"),
             (r"pid(:\s+| )\d+", "pid [PID]"),
             (r"(pid|epoch)=\d+", "$1=[N]"),
             (r"127\.0\.0\.1:\d+", "127.0.0.1:[PORT]"),

@@ -139,7 +139,7 @@ impl From<agent::Agent> for Agent {
         let why_stopped = match agent.wish.wanted {
             Wanted::Up => None,
             Wanted::Asleep => Some("idle for long, so it sleeps until its next task".to_owned()),
-            Wanted::Down => agent.hold().and_then(|hold| hold.detail),
+            Wanted::Down | Wanted::Taken => agent.hold().and_then(|hold| hold.detail),
         };
         Self {
             id: agent.id,
@@ -160,6 +160,9 @@ impl From<agent::Agent> for Agent {
                 }
                 AgentState::Waiting { detail, .. } => detail,
                 AgentState::Stopped => why_stopped,
+                AgentState::Idle | AgentState::Starting if agent.wish.wanted == Wanted::Taken => {
+                    why_stopped
+                }
                 _ => None,
             },
             wanted: agent.wish.wanted,

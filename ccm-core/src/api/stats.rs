@@ -66,7 +66,7 @@ impl Stats {
                 cancelled: bucket.cancelled,
                 started: bucket.started,
                 wait_mean_s: any.then_some(mean),
-                wait_max_s: any.then(|| bucket.waited_most.as_secs_f64()),
+                wait_max_s: any.then_some(bucket.waited_most.as_secs_f64()),
                 runs: bucket.runs,
                 cost_usd: bucket.cost_usd,
                 input_tokens: bucket.usage.input_tokens,

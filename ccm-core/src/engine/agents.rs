@@ -1,4 +1,4 @@
-//! What people want of agents: start, stop, restart, clean up.
+//! What people want of agents: start, stop, restart, take over and hand back, clean up.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::Engine;
 use super::reconcile::{Kept, Rest};
 use crate::agent::{Agent, Want, Wanted, Wish};
 use crate::id::{AgentId, RunId};
-use crate::runtime::Resources;
+use crate::runtime::{Resources, Stopped};
 use crate::{Error, ErrorKind, Noun, Result};
 
 /// What a cleaning up led to.
@@ -53,7 +53,7 @@ impl Engine {
             match self.store().agent(id).await?.wish.wanted {
                 Wanted::Down => self.shared.take_place(id, force).await,
                 // Somebody started it again meanwhile.
-                Wanted::Up | Wanted::Asleep => Ok(()),
+                Wanted::Up | Wanted::Asleep | Wanted::Taken => Ok(()),
             }
         };
         self.shared.agents.notify_one();
@@ -97,6 +97,69 @@ impl Engine {
         self.store().agent(id).await
     }
 
+    /// Lets a person sit in an agent's place with a session of their own, in the agent's last conversation. From then on it
+    /// gets no task until it is handed back. Idempotent.
+    ///
+    /// # Errors
+    /// `WrongState(Agent)` when it has a run in hand or was stopped; `WrongState(Project)` when the project's settings can't
+    /// be used now; those of [`AgentRuntime::take_over`](crate::AgentRuntime::take_over), after which nobody has it.
+    pub async fn take_over_agent(&self, id: AgentId, by: &str) -> Result<Agent> {
+        let agent = self.store().agent(id).await?;
+        let project = self.store().project(agent.project_id).await?;
+        self.want(id, Wanted::Taken, false, by).await?;
+        crate::barrier!("agent.taken");
+        let sits = {
+            let _held = self.shared.places.hold(id).await;
+            let agent = self.store().agent(id).await?;
+            match agent.wish.wanted {
+                Wanted::Taken => {
+                    self.shared.ensure_agent(&project, &agent).await;
+                    self.shared.sit_down(&project, &agent).await
+                }
+                // Somebody handed it back meanwhile.
+                _ => Ok(()),
+            }
+        };
+        if let Err(error) = sits {
+            self.hand_back_agent(id, by).await?;
+            return Err(error);
+        }
+        self.store().agent(id).await
+    }
+
+    /// Ends the session of whoever took an agent over, with everything that belongs to it; then the queue goes on. An agent
+    /// that nobody has taken over stays as it is.
+    ///
+    /// # Errors
+    /// `WrongState(Agent)` when something of the session can't be ended: it stays taken over then.
+    pub async fn hand_back_agent(&self, id: AgentId, by: &str) -> Result<Agent> {
+        {
+            let _held = self.shared.places.hold(id).await;
+            let agent = self.store().agent(id).await?;
+            if agent.wish.wanted != Wanted::Taken {
+                return Ok(agent);
+            }
+            // Only then a task may go on with the conversation: no two programs ever do.
+            let grace = self.shared.limits().stop_grace;
+            if let Stopped::Unstoppable(pids) = self.runtime().hand_back(id, grace).await? {
+                return Err(Error::new(
+                    ErrorKind::WrongState(Noun::Agent),
+                    format!("processes {pids:?} of the session can't be ended"),
+                ));
+            }
+            crate::barrier!("agent.left");
+            let want = Want {
+                wish: self.wish(Wanted::Up, by),
+                force: false,
+                hand_back: true,
+            };
+            self.noting(self.store().want_agent(id, want).await)?;
+        }
+        self.shared.agents.notify_one();
+        self.shared.dispatch.notify_one();
+        self.store().agent(id).await
+    }
+
     /// Has an agent that sleeps take its place again, for a person who wants to look at it. One that is up stays as it
     /// is.
     ///
@@ -105,7 +168,7 @@ impl Engine {
     pub async fn wake_agent(&self, id: AgentId, by: &str) -> Result<()> {
         let agent = self.store().agent(id).await?;
         match agent.wish.wanted {
-            Wanted::Up => Ok(()),
+            Wanted::Up | Wanted::Taken => Ok(()),
             Wanted::Asleep => self.start_agent(id, by).await.map(drop),
             Wanted::Down => Err(Error::new(
                 ErrorKind::WrongState(Noun::Agent),
@@ -151,13 +214,21 @@ impl Engine {
         Ok(cleanup)
     }
 
-    async fn want(&self, id: AgentId, wanted: Wanted, force: bool, by: &str) -> Result<Vec<RunId>> {
-        let wish = Wish {
+    fn wish(&self, wanted: Wanted, by: &str) -> Wish {
+        Wish {
             wanted,
             by: by.to_owned(),
             at: self.shared.parts.clock.now(),
+        }
+    }
+
+    async fn want(&self, id: AgentId, wanted: Wanted, force: bool, by: &str) -> Result<Vec<RunId>> {
+        let want = Want {
+            wish: self.wish(wanted, by),
+            force,
+            hand_back: false,
         };
-        let wanted = self.store().want_agent(id, Want { wish, force }).await;
+        let wanted = self.store().want_agent(id, want).await;
         let (_, runs) = self.noting(wanted)?;
         // Whoever asked may go away before it is carried out.
         self.shared.agents.notify_one();

@@ -78,6 +78,7 @@ pub const fn is_retried(verdict: &Verdict) -> bool {
             | Reason::ConfigUntrusted
             | Reason::ProjectMissing
             | Reason::AgentStopped
+            | Reason::AgentTaken
             | Reason::ProjectRemoved
             | Reason::Interrupted
             | Reason::Cancelled => false,

@@ -357,7 +357,11 @@ async fn a_place_that_is_left_of_a_sleeper_is_taken_away_by_the_next_daemon() {
             by: "max_idle_time".to_owned(),
             at: machine.clock.now(),
         };
-        let want = ccm_core::agent::Want { wish, force: false };
+        let want = ccm_core::agent::Want {
+            wish,
+            force: false,
+            hand_back: false,
+        };
         store.want_agent(id, want).await.unwrap();
         machine.runtime.set_watched(id, watched);
         let engine = machine.daemon().await;
@@ -400,4 +404,67 @@ async fn sleep_and_work_at_once_lose_nothing() {
         );
     }
     assert_eq!(machine.runtime.starts("hello"), 60);
+}
+
+#[tokio::test]
+async fn an_agent_that_was_taken_over_gets_no_task_until_it_is_handed_back() {
+    let machine = Machine::new();
+    let engine = machine.daemon().await;
+    let (project, id) = project(&engine, "p").await;
+    let taken = engine.take_over_agent(id, "ada").await.unwrap();
+    assert_eq!(taken.wish.wanted, Wanted::Taken);
+    let sitting = machine.runtime.sitting(id).unwrap();
+    engine.take_over_agent(id, "bob").await.unwrap();
+    assert_eq!(machine.runtime.sitting(id).as_ref(), Some(&sitting));
+    let waiting = task(&engine, project, "hello").await;
+    settle().await;
+    for refusal in [
+        engine.start_agent(id, "me").await,
+        engine.restart_agent(id, true, "me").await,
+        engine.stop_agent(id, true, "me").await,
+    ] {
+        assert_eq!(refusal.unwrap_err().kind(), BUSY);
+    }
+    // Another daemon keeps to it, and sees to it that somebody can sit there.
+    within(engine.shutdown(false)).await;
+    machine.runtime.hand_back(id, Duration::ZERO).await.unwrap();
+    let engine = machine.daemon().await;
+    within(async {
+        while machine.runtime.sitting(id).is_none() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let task = engine.store().task(waiting).await.unwrap();
+    assert_eq!(task.state.name(), TaskStateName::Queued);
+    let hold = agent(&engine, id).await.hold().unwrap();
+    assert_eq!(hold.reason, Reason::AgentTaken);
+    assert!(hold.detail.unwrap().starts_with("ada has taken"));
+
+    let back = engine.hand_back_agent(id, "ada").await.unwrap();
+    assert_eq!(back.wish.wanted, Wanted::Up);
+    assert_eq!(machine.runtime.sitting(id), None);
+    let task = done(&engine, waiting).await;
+    assert_eq!(
+        (task.state.name(), task.attempts),
+        (TaskStateName::Succeeded, 1)
+    );
+    // Nobody has it, so there is nothing to do.
+    engine.hand_back_agent(id, "ada").await.unwrap();
+}
+
+#[tokio::test]
+async fn an_agent_at_work_is_not_taken_over() {
+    let machine = Machine::new();
+    let engine = machine.daemon().await;
+    let (project, id) = project(&engine, "p").await;
+    let waiting = task(&engine, project, "wait").await;
+    started(&engine, waiting).await;
+    let refusal = engine.take_over_agent(id, "ada").await.unwrap_err();
+    assert_eq!(refusal.kind(), BUSY);
+    assert!(refusal.to_string().contains("cancel its task"), "{refusal}");
+    assert_eq!(machine.runtime.sitting(id), None);
+    assert_eq!(agent(&engine, id).await.wish.wanted, Wanted::Up);
+    machine.runtime.release("go");
+    done(&engine, waiting).await;
 }

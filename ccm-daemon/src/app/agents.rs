@@ -67,6 +67,16 @@ impl App {
         self.agent(id).await
     }
 
+    pub(crate) async fn take_over_agent(&self, id: AgentId, by: &str) -> Result<api::Agent> {
+        self.engine().take_over_agent(id, by).await?;
+        self.agent(id).await
+    }
+
+    pub(crate) async fn hand_back_agent(&self, id: AgentId, by: &str) -> Result<api::Agent> {
+        self.engine().hand_back_agent(id, by).await?;
+        self.agent(id).await
+    }
+
     pub(crate) async fn restart_agent(
         &self,
         id: AgentId,

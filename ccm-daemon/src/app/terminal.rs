@@ -84,7 +84,7 @@ impl App {
         })?;
         let name = &agent.name;
         let why = match agent.wish.wanted {
-            Wanted::Up => match windows.terminal(id).await {
+            Wanted::Up | Wanted::Taken => match windows.terminal(id).await {
                 Err(error) if error.kind() == ErrorKind::WrongState(Noun::Agent) => format!(
                     "the agent {name} has no window now: it starts, or waits for room (resources.max_tmux_windows); try \
                      again"
@@ -112,7 +112,7 @@ impl App {
         match wanted {
             Ok(Wanted::Asleep) => TerminalClose::AgentAsleep,
             Ok(Wanted::Down) => TerminalClose::AgentStopped,
-            Ok(Wanted::Up) => TerminalClose::WindowGone,
+            Ok(Wanted::Up | Wanted::Taken) => TerminalClose::WindowGone,
             // Its project was removed, and it with it.
             Err(error) if matches!(error.kind(), ErrorKind::NotFound(_)) => {
                 TerminalClose::AgentStopped

@@ -120,6 +120,7 @@ async fn seed_3(store: &dyn Store) {
             at: at(40),
         },
         force: false,
+        hand_back: false,
     };
     let two = AgentId::from_uuid(uuid(21));
     store.want_agent(two, want).await.unwrap();

@@ -41,7 +41,7 @@ use ccm_core::input::Input;
 use ccm_core::run::{Checkpoint, Stream};
 use ccm_core::runtime::{
     AgentRuntime, AttachCommand, Batch, Chunk, LaunchOrder, Resources, RunEnd, RunStatus, Sent,
-    Stopped,
+    SittingOrder, Stopped,
 };
 use ccm_core::transcript::Transcript;
 use ccm_core::{Error, ErrorKind, Result};
@@ -111,6 +111,15 @@ impl AgentRuntime for ShellRuntime {
     async fn attach_command(&self, _agent: AgentId) -> Result<AttachCommand> {
         let message = "agents have no terminals here";
         Err(Error::new(ErrorKind::Unsupported, message))
+    }
+
+    async fn take_over(&self, _order: &SittingOrder) -> Result<()> {
+        let message = "agents have no terminals here";
+        Err(Error::new(ErrorKind::Unsupported, message))
+    }
+
+    async fn hand_back(&self, _agent: AgentId, _grace: Duration) -> Result<Stopped> {
+        Ok(Stopped::Empty)
     }
 
     async fn launch(&self, order: &LaunchOrder) -> Result<RunStatus> {

@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 
 use ccm_core::id::RunId;
 use ccm_core::input::{Input, InputBody};
+use ccm_core::project::AgentProfile;
 use ccm_core::runtime::LaunchOrder;
 use ccm_core::task::Setback;
 use ccm_core::{Error, Reason, Result};
@@ -58,10 +59,7 @@ pub(super) const MARKS: &[&str] = &[
 pub(super) fn plan(order: &LaunchOrder, run_folder: &Path) -> std::result::Result<Plan, Setback> {
     let profile = &order.profile;
     let refused = |detail: &str| Err(Setback::new(Reason::NotStarted, detail));
-    let mut argv = match profile.command.is_empty() {
-        true => vec!["claude".to_owned()],
-        false => profile.command.clone(),
-    };
+    let mut argv = program(profile);
     let fixed = [
         "-p",
         "--input-format",
@@ -74,13 +72,7 @@ pub(super) fn plan(order: &LaunchOrder, run_folder: &Path) -> std::result::Resul
         "--replay-user-messages",
     ];
     argv.extend(fixed.map(str::to_owned));
-    argv.extend([
-        "--permission-mode".to_owned(),
-        profile.permission_mode.clone(),
-    ]);
-    if let Some(model) = &profile.model {
-        argv.extend(["--model".to_owned(), model.clone()]);
-    }
+    argv.extend(habits(profile));
     // A conversation that is new is named after its run; a name can't be used twice.
     match &order.resume {
         Some(resume) => argv.extend(["--resume".to_owned(), resume.session_id.clone()]),
@@ -100,6 +92,36 @@ pub(super) fn plan(order: &LaunchOrder, run_folder: &Path) -> std::result::Resul
         then_close: false,
         interrupt: Some(interrupt(INTERRUPT)),
     })
+}
+
+fn program(profile: &AgentProfile) -> Vec<String> {
+    match profile.command.is_empty() {
+        true => vec!["claude".to_owned()],
+        false => profile.command.clone(),
+    }
+}
+
+/// How the project wants it to work, with and without a person.
+fn habits(profile: &AgentProfile) -> Vec<String> {
+    let mut arguments = vec![
+        "--permission-mode".to_owned(),
+        profile.permission_mode.clone(),
+    ];
+    if let Some(model) = &profile.model {
+        arguments.extend(["--model".to_owned(), model.clone()]);
+    }
+    arguments
+}
+
+/// The program for a person at a terminal, going on with a conversation if there is one.
+pub(super) fn sit(profile: &AgentProfile, session_id: Option<&str>) -> Vec<String> {
+    let mut argv = program(profile);
+    argv.extend(habits(profile));
+    if let Some(session_id) = session_id {
+        argv.extend(["--resume".to_owned(), session_id.to_owned()]);
+    }
+    argv.extend(profile.args.iter().cloned());
+    argv
 }
 
 /// What the program needs besides its arguments: a plugin of our own, whose skills are the project's. The project's
@@ -226,7 +248,7 @@ mod tests {
 
     use ccm_core::agent::AgentPlace;
     use ccm_core::id::{AgentId, ProjectId, TaskId};
-    use ccm_core::project::{AgentProfile, RunLimits};
+    use ccm_core::project::RunLimits;
     use ccm_core::runtime::Resume;
     use ccm_core::task::TaskText;
 
@@ -252,6 +274,21 @@ mod tests {
     fn argument_after<'a>(plan: &'a Plan, name: &str) -> Option<&'a str> {
         let at = plan.argv.iter().position(|argument| argument == name)?;
         plan.argv.get(at + 1).map(String::as_str)
+    }
+
+    #[test]
+    fn a_person_gets_the_program_as_the_project_wants_it() {
+        let profile = AgentProfile {
+            command: vec!["wrapped".to_owned(), "claude".to_owned()],
+            model: Some("opus".to_owned()),
+            args: vec!["--verbose".to_owned()],
+            ..AgentProfile::default()
+        };
+        let argv = sit(&profile, Some("s1")).join(" ");
+        let words =
+            "wrapped claude --permission-mode acceptEdits --model opus --resume s1 --verbose";
+        assert_eq!(argv, words);
+        assert!(!sit(&profile, None).contains(&"--resume".to_owned()));
     }
 
     #[test]

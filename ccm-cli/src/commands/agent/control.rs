@@ -1,7 +1,7 @@
-//! Start, stop and restart.
+//! Start, stop and restart; take over and hand back.
 
 use ccm_agents::terminal;
-use ccm_core::api::{Agent, AgentStateName, ProblemCode};
+use ccm_core::api::{Agent, AgentStateName, ProblemCode, Wanted};
 use clap::Args;
 
 use super::super::{Outcome, ask, select, time};
@@ -54,6 +54,55 @@ pub(crate) struct Restart {
     /// Don't ask; what an agent has in hand is lost, and one that does not answer is killed
     #[arg(short, long)]
     yes: bool,
+}
+
+/// Take an agent over: sit in its terminal yourself
+///
+/// Its tasks wait from then on, and its window runs the coding CLI for you, in the agent's last conversation. Refused
+/// while it has a task in hand.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ccm agent take-over shop
+  ccm agent attach shop             # sit down; leave with Ctrl-b d
+  ccm agent hand-back shop          # the agent goes on with what waits")]
+pub(crate) struct TakeOver {
+    /// The agent or its project [default: the one of the current folder's project]
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+}
+
+/// Hand an agent back that was taken over
+///
+/// Ends the coding CLI in its window, with everything that it started; then the agent goes on with its tasks.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ccm agent hand-back               # in a project's folder
+  ccm agent hand-back shop")]
+pub(crate) struct HandBack {
+    /// The agent or its project [default: the one of the current folder's project]
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+}
+
+pub(super) fn take_over(args: &TakeOver, context: &Context) -> Outcome {
+    let client = context.client()?;
+    let agent = context.block_on(select::agent(context, &client, args.name.as_deref()))?;
+    let agent = context.block_on(async { Ok(client.take_over_agent(agent.id).await?) })?;
+    if context.printer.json {
+        context.printer.object(&agent)?;
+    }
+    let name = terminal::line(&agent.name);
+    context.printer.note(format!(
+        "{name} is yours: `ccm agent attach {name}` opens its terminal. Its tasks wait until `ccm agent hand-back {name}`."
+    ));
+    Ok(Code::Done)
+}
+
+pub(super) fn hand_back(args: &HandBack, context: &Context) -> Outcome {
+    let client = context.client()?;
+    let agent = context.block_on(select::agent(context, &client, args.name.as_deref()))?;
+    let agent = context.block_on(async { Ok(client.hand_back_agent(agent.id).await?) })?;
+    up(context, &agent, "back")
 }
 
 pub(super) fn start(args: &Start, context: &Context) -> Outcome {
@@ -177,10 +226,16 @@ fn agrees(
     yes: bool,
     verb: &str,
 ) -> Result<Option<bool>, Failure> {
+    let name = terminal::line(&agent.name);
+    if agent.wanted == Wanted::Taken {
+        let by = agent.wanted_by.as_deref().unwrap_or("somebody");
+        let message = format!("{name} was taken over by {}", terminal::line(by));
+        return Err(Failure::new(Code::Refused, message)
+            .hint(format!("`ccm agent hand-back {name}` gives it back first")));
+    }
     if yes {
         return Ok(Some(true));
     }
-    let name = terminal::line(&agent.name);
     let loss = match (agent.run_id, agent.state) {
         (Some(run), _) => {
             let (run, task) = context.block_on(async {

@@ -260,7 +260,7 @@ fn who_waits_for_a_person_waits_over_restarts() {
     let accepted = std::thread::scope(|scope| {
         let accepted = scope.spawn(|| project.ccm(&["task", "interrupt", &id]));
         machine.reached("input.accepted");
-        drop(running.take().map(Daemon::kill));
+        running.take().unwrap().kill();
         machine.release("input.accepted");
         running = Some(daemon(&machine, &claude));
         accepted.join().unwrap()
@@ -269,7 +269,7 @@ fn who_waits_for_a_person_waits_over_restarts() {
     until_it_waits(&machine);
     let host = machine.hosts();
     for _ in 0..2 {
-        drop(running.take().map(Daemon::kill));
+        running.take().unwrap().kill();
         running = Some(daemon(&machine, &claude));
         until_it_waits(&machine);
     }

@@ -17,6 +17,7 @@ mod scene;
 mod session;
 mod stops;
 mod stub_itself;
+mod taken;
 mod trouble;
 mod work;
 

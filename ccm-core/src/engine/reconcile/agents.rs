@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::Shared;
 use crate::agent::{Agent, AgentFacts, AgentPlace, AgentState, Evidence, Want, Wanted, Wish};
-use crate::id::{AgentId, ProjectId};
+use crate::id::{AgentId, ProjectId, RunId};
 use crate::project::Project;
-use crate::runtime::Resources;
+use crate::runtime::{Resources, SittingOrder};
 use crate::{Error, ErrorKind, Noun, Result, chain};
 
 /// How often an agent that could not be started is tried again.
@@ -61,13 +61,16 @@ pub(in crate::engine) enum Kept {
     Watched,
     Silent,
     Gone,
+    Taken,
     Failed,
 }
 
 impl Kept {
     fn by_state(agent: &Agent, spoken_for: bool) -> Option<Self> {
-        if agent.wish.wanted != Wanted::Up {
-            return Some(Self::Gone);
+        match agent.wish.wanted {
+            Wanted::Up => {}
+            Wanted::Taken => return Some(Self::Taken),
+            Wanted::Asleep | Wanted::Down => return Some(Self::Gone),
         }
         match agent.state {
             AgentState::Idle if spoken_for => Some(Self::Busy),
@@ -100,6 +103,7 @@ impl std::fmt::Display for Kept {
             Self::Watched => "is looked at by someone",
             Self::Silent => "does not answer, so that only force ends it",
             Self::Gone => "is stopped already",
+            Self::Taken => "was taken over by someone",
             Self::Failed => "could not be started",
         })
     }
@@ -167,6 +171,16 @@ impl Shared {
         };
         match (agent.wish.wanted, there) {
             (Wanted::Up, _) => Ok(self.ensure_agent(project, &agent).await),
+            (Wanted::Taken, _) => {
+                let well = self.ensure_agent(project, &agent).await;
+                match self.sit_down(project, &agent).await {
+                    Ok(()) => Ok(well),
+                    Err(error) => {
+                        tracing::warn!(agent = %agent.name, error = chain(&error), "nobody can sit with the agent now");
+                        Ok(false)
+                    }
+                }
+            }
             // It ends with its run, and is looked at again then.
             _ if self.actors.speak_for(id) => Ok(true),
             (Wanted::Asleep, Some(facts)) if facts.watched => {
@@ -175,7 +189,11 @@ impl Shared {
                     by: "engine".to_owned(),
                     at: self.parts.clock.now(),
                 };
-                let want = Want { wish, force: false };
+                let want = Want {
+                    wish,
+                    force: false,
+                    hand_back: false,
+                };
                 self.parts.store.want_agent(id, want).await?;
                 Ok(self.ensure_agent(project, &agent).await)
             }
@@ -193,6 +211,22 @@ impl Shared {
                 Ok(true)
             }
         }
+    }
+
+    /// Has whoever took an agent over sit in its place. The caller holds it.
+    pub(in crate::engine) async fn sit_down(&self, project: &Project, agent: &Agent) -> Result<()> {
+        let profile = self.parts.profiles.profile(project).await;
+        let profile = profile.map_err(|hold| {
+            let why = hold.detail.unwrap_or_else(|| hold.reason.to_string());
+            Error::new(ErrorKind::WrongState(Noun::Project), why)
+        })?;
+        let order = SittingOrder {
+            id: RunId::new(),
+            place: place(project, agent),
+            profile: profile.agent,
+            session_id: self.last_session(agent.id, None).await?,
+        };
+        self.parts.runtime.take_over(&order).await
     }
 
     /// Takes an agent's place away; one that does not answer only with `force`. The caller holds the place.
@@ -238,7 +272,14 @@ impl Shared {
         };
         match parts
             .store
-            .want_agent(id, Want { wish, force: false })
+            .want_agent(
+                id,
+                Want {
+                    wish,
+                    force: false,
+                    hand_back: false,
+                },
+            )
             .await
         {
             Ok(_) => {}

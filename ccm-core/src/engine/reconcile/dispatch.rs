@@ -173,7 +173,7 @@ impl Startable {
 enum Resting {
     /// Until then.
     Parked(Timestamp),
-    /// Until somebody starts it.
+    /// Until somebody starts it, or hands it back.
     Down,
 }
 
@@ -185,7 +185,7 @@ async fn resting_agents(shared: &Shared, ready: &Ready) -> Result<BTreeMap<Agent
     let now = shared.parts.clock.now();
     let agents = shared.parts.store.agents().await?;
     let resting = |agent: &Agent| match agent.wish.wanted {
-        Wanted::Down => Some(Resting::Down),
+        Wanted::Down | Wanted::Taken => Some(Resting::Down),
         Wanted::Up | Wanted::Asleep => agent.state.parked_until(now).map(Resting::Parked),
     };
     Ok(agents

@@ -1,8 +1,10 @@
 //! What a run is launched with.
 
+use super::Shared;
 use super::agents::place;
 use super::runs::Actor;
 use crate::Result;
+use crate::id::{AgentId, RunId};
 use crate::project::Profile;
 use crate::run::{Run, RunState, Verdict};
 use crate::runtime::{LaunchOrder, Resume};
@@ -62,21 +64,34 @@ impl Actor {
 
     /// The conversation of the agent's latest run that had one.
     async fn last_session(&self) -> Result<Option<Resume>> {
-        let query = RunQuery {
-            task: None,
-            agent: Some(self.run.agent_id),
-            before: Some(self.run.id),
-            limit: LOOKED_AT,
-        };
-        let runs = self.shared.parts.store.runs(&query).await?.items;
-        let session_id = runs
-            .into_iter()
-            .take_while(|run| !lost_session(run))
-            .find_map(|run| run.session_id);
-        Ok(session_id.map(|session_id| Resume {
+        let session = self
+            .shared
+            .last_session(self.run.agent_id, Some(self.run.id));
+        Ok(session.await?.map(|session_id| Resume {
             session_id,
             cut: false,
         }))
+    }
+}
+
+impl Shared {
+    /// The conversation of an agent's latest run that had one, before this run.
+    pub(in crate::engine) async fn last_session(
+        &self,
+        agent: AgentId,
+        before: Option<RunId>,
+    ) -> Result<Option<String>> {
+        let query = RunQuery {
+            task: None,
+            agent: Some(agent),
+            before,
+            limit: LOOKED_AT,
+        };
+        let runs = self.parts.store.runs(&query).await?.items;
+        Ok(runs
+            .into_iter()
+            .take_while(|run| !lost_session(run))
+            .find_map(|run| run.session_id))
     }
 }
 

@@ -18,6 +18,8 @@ pub(crate) fn routes() -> Routes {
         .routes(routes!(start_agent))
         .routes(routes!(stop_agent))
         .routes(routes!(restart_agent))
+        .routes(routes!(take_over_agent))
+        .routes(routes!(hand_back_agent))
         .routes(routes!(clean_up_agents))
 }
 
@@ -94,8 +96,8 @@ async fn get_attach_command(
 
 /// Start an agent
 ///
-/// It has its place and gets tasks from then on. Starting one that is up is harmless. One that can't be started says why
-/// in its state.
+/// It has its place and gets tasks from then on. Starting one that is up is harmless; one that was taken over has to be handed
+/// back. One that can't be started says why in its state.
 #[utoipa::path(
     post,
     path = "/agents/{id}/start",
@@ -104,7 +106,7 @@ async fn get_attach_command(
     params(("id" = AgentId, Path, description = "The agent's id"), Client),
     responses(
         (status = 200, description = "The agent", body = Agent),
-        openapi::BadRequest, openapi::NotFound, openapi::Unavailable, openapi::DiskFull,
+        openapi::BadRequest, openapi::NotFound, openapi::Conflict, openapi::Unavailable, openapi::DiskFull,
     ),
 )]
 async fn start_agent(
@@ -172,6 +174,54 @@ async fn restart_agent(
     Query(how): Query<Force>,
 ) -> Answer<Json<Agent>> {
     Ok(Json(app.restart_agent(id, how.force, &by).await?))
+}
+
+/// Take an agent over
+///
+/// The agent gets no task from then on, and its terminal runs the coding CLI for a person to type into, in the agent's last
+/// conversation, or in a new one. That lasts, also over restarts of daemon and machine, until it is handed back. Refused while
+/// it has a run in hand. Taking over twice is harmless.
+#[utoipa::path(
+    post,
+    path = "/agents/{id}/take-over",
+    operation_id = "take_over_agent",
+    tag = "agents",
+    params(("id" = AgentId, Path, description = "The agent's id"), Client),
+    responses(
+        (status = 200, description = "The agent", body = Agent),
+        openapi::BadRequest, openapi::NotFound, openapi::Conflict, openapi::Unsupported, openapi::Unavailable,
+        openapi::DiskFull,
+    ),
+)]
+async fn take_over_agent(
+    State(app): State<Arc<App>>,
+    Client(by): Client,
+    Id(id): Id<AgentId>,
+) -> Answer<Json<Agent>> {
+    Ok(Json(app.take_over_agent(id, &by).await?))
+}
+
+/// Hand an agent back
+///
+/// Ends the coding CLI in its terminal, with everything that it started, and lets the agent go on with its tasks. One that
+/// nobody has taken over stays as it is.
+#[utoipa::path(
+    post,
+    path = "/agents/{id}/hand-back",
+    operation_id = "hand_back_agent",
+    tag = "agents",
+    params(("id" = AgentId, Path, description = "The agent's id"), Client),
+    responses(
+        (status = 200, description = "The agent", body = Agent),
+        openapi::BadRequest, openapi::NotFound, openapi::Conflict, openapi::Unavailable, openapi::DiskFull,
+    ),
+)]
+async fn hand_back_agent(
+    State(app): State<Arc<App>>,
+    Client(by): Client,
+    Id(id): Id<AgentId>,
+) -> Answer<Json<Agent>> {
+    Ok(Json(app.hand_back_agent(id, &by).await?))
 }
 
 /// Put idle agents to sleep

@@ -64,6 +64,8 @@ export function refusedAs(response: Response): void {
 api.use({
   onRequest({ request }) {
     request.headers.set("X-CCM-CSRF", key());
+    // What comes of it names who asked.
+    request.headers.set("X-CCM-Client", "web");
   },
   onResponse({ response }) {
     refusedAs(response);

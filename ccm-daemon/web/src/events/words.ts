@@ -47,6 +47,13 @@ function observed(data: Data): string {
   }
 }
 
+const WANTED: Record<string, string> = {
+  up: "Agent called up",
+  asleep: "Agent sent to sleep",
+  down: "Agent stopped",
+  taken: "Agent taken over",
+};
+
 /** One line for people about each kind of event. */
 const WORDS: Record<Kind, (data: Data) => string> = {
   "daemon.started": () => "The daemon started",
@@ -54,7 +61,7 @@ const WORDS: Record<Kind, (data: Data) => string> = {
   "project.updated": (data) => why(said("Project changed", of(data, "state")?.replaceAll("_", " ")), data),
   "project.removed": () => "Project removed",
   "agent.updated": (data) => why(said("Agent is", of(data, "state")).replace("is: ", "is "), data),
-  "agent.wanted": (data) => by(`Agent is to be ${of(data, "wanted") ?? "something else"}`, data),
+  "agent.wanted": (data) => by(WANTED[of(data, "wanted") ?? ""] ?? "Agent is to be something else", data),
   "task.created": (data) => said("Task put in the queue", of(data, "title")),
   "task.updated": (data) => by("Task changed", data),
   "task.started": (data) => `Task started${attempt(data)}`,

@@ -40,6 +40,10 @@ export class Loaded<T> {
       ];
       return () => ends.forEach((end) => end());
     });
+    // A reading that failed while the daemon was away or coming up may have been told of either way.
+    $effect(() => {
+      if (live.contact === "live") untrack(() => this.failure !== undefined && this.want());
+    });
     $effect(() => {
       if (live.contact === "live" && this.failure instanceof NoContact) this.want();
     });

@@ -93,13 +93,13 @@ describe("a call in one line", () => {
 describe("the window of what is in the page", () => {
   test("never grows, shows the end while it is there, and stays where somebody reads", () => {
     const end = newest(1_000);
-    expect(end).toEqual({ from: 900, to: 1_000 });
-    expect(grown(end, 1_000, 1_010)).toEqual({ from: 910, to: 1_010 });
+    expect(end).toEqual({ from: 940, to: 1_000 });
+    expect(grown(end, 1_000, 1_010)).toEqual({ from: 950, to: 1_010 });
     const back = earlier(end);
-    expect(back).toEqual({ from: 850, to: 950 });
+    expect(back).toEqual({ from: 910, to: 970 });
     expect(grown(back, 1_000, 1_010)).toBe(back);
-    expect(later(back, 1_010)).toEqual({ from: 900, to: 1_000 });
-    expect(earlier({ from: 20, to: 120 })).toEqual({ from: 0, to: 100 });
+    expect(later(back, 1_010)).toEqual({ from: 940, to: 1_000 });
+    expect(earlier({ from: 20, to: 80 })).toEqual({ from: 0, to: 60 });
     expect(newest(5)).toEqual({ from: 0, to: 5 });
   });
 });

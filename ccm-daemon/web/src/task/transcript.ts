@@ -113,8 +113,8 @@ export interface Window {
   to: number;
 }
 
-const MOST = 100;
-const STEP = 50;
+const MOST = 60;
+const STEP = 30;
 
 export function newest(count: number): Window {
   return { from: Math.max(0, count - MOST), to: count };

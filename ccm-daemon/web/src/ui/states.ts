@@ -44,5 +44,6 @@ export function look(state: State): Look {
 
 /** What an agent does, for people. One that sleeps is no stopped one: nobody has to start it. */
 export function doing(agent: Schema["Agent"]): string {
+  if (agent.wanted === "taken") return "taken over";
   return agent.state === "stopped" && agent.wanted === "asleep" ? "asleep" : look(agent.state).words;
 }

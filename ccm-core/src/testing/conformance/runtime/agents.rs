@@ -129,3 +129,20 @@ pub async fn resources_are_of_the_whole_tree(place: &dyn RuntimePlace) {
     place.programs().release("r");
     bench.close().await;
 }
+
+/// `hand_back`: "Idempotent; an agent without a session is handed back already." A run is not disturbed by it.
+pub async fn what_has_no_session_is_handed_back(place: &dyn RuntimePlace) {
+    let bench = Bench::new(place);
+    let grace = Duration::from_secs(1);
+    let hand_back = async |agent| {
+        let back = bench.runtime.hand_back(agent, grace);
+        soon("handing back", back).await.expect("hand_back")
+    };
+    assert_eq!(hand_back(AgentId::new()).await, Stopped::Empty);
+    let (run, before) = bench.waiting("busy").await;
+    assert_eq!(hand_back(bench.agent.id).await, Stopped::Empty);
+    assert_eq!(process(&*bench.runtime, run).await, before);
+    place.programs().release("busy");
+    assert_eq!(exit(&*bench.runtime, run).await.code, Some(0));
+    bench.close().await;
+}

@@ -27,7 +27,9 @@ use crate::agent::AgentPlace;
 use crate::id::{AgentId, ProjectId, RunId, TaskId};
 use crate::project::RunLimits;
 use crate::run::{Checkpoint, Report, Reported, Stream};
-use crate::runtime::{AgentRuntime, Batch, Exit, LaunchOrder, RunEnd, RunProcess, RunStatus};
+use crate::runtime::{
+    AgentRuntime, Batch, Exit, LaunchOrder, RunEnd, RunProcess, RunStatus, Stopped,
+};
 use crate::task::TaskText;
 
 /// Makes one `#[tokio::test]` of every case of the runtime suite.
@@ -54,6 +56,7 @@ macro_rules! for_each_runtime_case {
             kill_agent_is_gentle_to_who_answers
             attach_needs_a_place
             resources_are_of_the_whole_tree
+            what_has_no_session_is_handed_back
             the_prompt_arrives_byte_for_byte
             folder_and_environment_arrive
             an_exit_code_is_kept

@@ -16,6 +16,7 @@ fn want(wanted: Wanted, force: bool, second: i64) -> Want {
             at: at(second),
         },
         force,
+        hand_back: false,
     }
 }
 
@@ -233,4 +234,51 @@ pub async fn wishes_and_claims_exclude_each_other(place: &dyn StorePlace) {
             _ => assert!(claimed && agent.wish.wanted == Wanted::Up),
         }
     }
+}
+
+/// "When it has a run in hand and is ... to be taken over", "or to be taken over and is down", "and when it is taken over
+/// and this does not hand it back". What is taken over gets no task.
+pub async fn a_taken_agent_is_only_handed_back(place: &dyn StorePlace) {
+    let bench = Bench::new(place).await;
+    let made = bench.register("p").await;
+    let id = made.agent.id;
+    let task = bench.task(made.project.id, "one").await;
+    let taken = want(Wanted::Taken, true, 5);
+    let down = want(Wanted::Down, false, 5);
+    bench.store.want_agent(id, down).await.unwrap();
+    let refusal = bench.store.want_agent(id, taken.clone()).await;
+    assert_eq!(refused(refusal), BUSY, "it was stopped");
+    let up = want(Wanted::Up, false, 6);
+    bench.store.want_agent(id, up.clone()).await.unwrap();
+
+    let (agent, _) = bench.store.want_agent(id, taken.clone()).await.unwrap();
+    assert_eq!(agent.wish, taken.wish);
+    let other = place.another().await;
+    assert_eq!(other.agent(id).await.unwrap(), agent);
+    let before = bench.head().await;
+    bench
+        .store
+        .want_agent(id, want(Wanted::Taken, false, 7))
+        .await
+        .unwrap();
+    for wanted in [Wanted::Up, Wanted::Asleep, Wanted::Down] {
+        let refusal = bench.store.want_agent(id, want(wanted, true, 8)).await;
+        assert_eq!(refused(refusal), BUSY);
+    }
+    let claim = bench.claim_for(&task, at(9)).await;
+    assert_eq!(refused(bench.store.claim(claim).await), BUSY);
+    assert_eq!(bench.head().await, before);
+
+    let back = Want {
+        hand_back: true,
+        ..up
+    };
+    bench.store.want_agent(id, back).await.unwrap();
+    assert_eq!(bench.told_since(before).await, "agent.wanted");
+    bench.claimed(&task, at(10)).await;
+    let refusal = bench
+        .store
+        .want_agent(id, want(Wanted::Taken, true, 11))
+        .await;
+    assert_eq!(refused(refusal), BUSY, "it has a run in hand");
 }

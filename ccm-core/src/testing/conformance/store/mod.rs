@@ -93,6 +93,7 @@ macro_rules! for_each_store_case {
             claim_wakes_an_agent_that_sleeps
             registering_again_wants_the_agent_up
             wishes_and_claims_exclude_each_other
+            a_taken_agent_is_only_handed_back
             create_keeps_every_field
             create_keeps_a_text_byte_for_byte
             create_takes_all_or_none

@@ -127,6 +127,7 @@ pub async fn an_older_epoch_writes_nothing(place: &dyn StorePlace) {
             ..Wish::first(at(5))
         },
         force: true,
+        hand_back: false,
     };
     assert_eq!(refused(old.want_agent(agent.id, want).await), gone);
     let intent = StopIntent {

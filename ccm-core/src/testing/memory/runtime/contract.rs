@@ -13,7 +13,7 @@ use crate::reason::Reason;
 use crate::run::{Checkpoint, Observation, Report, Reported, Stream};
 use crate::runtime::{
     AgentRuntime, AttachCommand, Batch, Chunk, LaunchOrder, Resources, RunEnd, RunProcess,
-    RunStatus, Sent, Stopped,
+    RunStatus, Sent, SittingOrder, Stopped,
 };
 use crate::task::Setback;
 use crate::transcript::{Entry, EntryBody, Transcript};
@@ -48,6 +48,7 @@ impl State {
                 answers: true,
                 run: None,
                 watched: false,
+                sits: None,
             };
             self.hosts.insert(place.id, host);
         }
@@ -215,6 +216,22 @@ impl AgentRuntime for MemoryRuntime {
             ErrorKind::Unsupported,
             "agents in memory have no terminal",
         ))
+    }
+
+    async fn take_over(&self, order: &SittingOrder) -> Result<()> {
+        let mut state = self.lock();
+        state.ensure_host(&order.place);
+        if let Some(host) = state.hosts.get_mut(&order.place.id) {
+            host.sits.get_or_insert_with(|| order.clone());
+        }
+        Ok(())
+    }
+
+    async fn hand_back(&self, agent: AgentId, _grace: Duration) -> Result<Stopped> {
+        if let Some(host) = self.lock().hosts.get_mut(&agent) {
+            host.sits = None;
+        }
+        Ok(Stopped::Empty)
     }
 
     async fn launch(&self, order: &LaunchOrder) -> Result<RunStatus> {

@@ -14,7 +14,7 @@ pub use programs::Step;
 use crate::id::{AgentId, RunId};
 use crate::input::Input;
 use crate::run::{Observation, Report, Stream};
-use crate::runtime::{Exit, LaunchOrder, MemoryCut, RunEnd};
+use crate::runtime::{Exit, LaunchOrder, MemoryCut, RunEnd, SittingOrder};
 use crate::task::Setback;
 use crate::time::{Clock, Timestamp};
 
@@ -55,6 +55,7 @@ struct Host {
     answers: bool,
     run: Option<RunId>,
     watched: bool,
+    sits: Option<SittingOrder>,
 }
 
 struct RunData {
@@ -219,6 +220,11 @@ impl MemoryRuntime {
         if let Some(host) = self.lock().hosts.get_mut(&agent) {
             host.watched = watched;
         }
+    }
+
+    /// The session with which a person sits in an agent's place.
+    pub fn sitting(&self, agent: AgentId) -> Option<SittingOrder> {
+        self.lock().hosts.get(&agent)?.sits.clone()
     }
 
     /// Gives a run processes that no stop ends; an empty list lets them end.
