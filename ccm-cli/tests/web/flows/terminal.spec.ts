@@ -55,3 +55,21 @@ test("what the pane prints later comes by itself", async ({ machine, signedIn: p
   await machine.write("go", "");
   await expect(page.getByText("ready and later").first()).toBeVisible();
 });
+
+test("an agent is taken over in its terminal, and handed back", async ({ machine, signedIn: page }) => {
+  await machine.project("shop");
+  const api = await machine.api();
+  const agent = await until("the agent is up", async () => {
+    const { data } = await api.GET("/api/v1/agents", {});
+    return data?.items.find((agent) => agent.state === "idle" && agent.window);
+  });
+  await page.goto(`/agents/${agent.id}`);
+  await page.getByRole("button", { name: "Take over" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Take it over" }).click();
+  const shown = page.getByRole("region", { name: /^What the terminal of/ });
+  await expect(shown).toContainText("Claude Code");
+  await page.getByRole("button", { name: "Hand back" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Hand it back" }).click();
+  await expect(page.getByRole("button", { name: "Take over" })).toBeVisible();
+  await expect(shown).toContainText("waiting for a task");
+});

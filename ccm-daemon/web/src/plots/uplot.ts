@@ -41,7 +41,13 @@ export class Drawing {
         legend: { show: false },
         cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 } },
         scales: {
-          x: { range: (_, first, last) => [Math.min(first, last - LEAST_S), last] },
+          // By the data, because of a single time uPlot makes a range of its own, of a day and more.
+          x: {
+            range: ({ data: [times] }, first, last) => {
+              const end = times.at(-1) ?? last;
+              return [Math.min(times[0] ?? first, end - LEAST_S), end];
+            },
+          },
           y: { range: (_, __, most) => [0, most > 0 ? most * 1.1 : 1] },
         },
         axes: [
