@@ -16,6 +16,7 @@ export const EVERYWHERE: Shortcut[] = [
   { keys: "g y", what: "sync" },
   { keys: "g s", what: "settings" },
   { keys: "/", what: "search, where there is a search" },
+  { keys: "j / k", what: "down / up in the list of tasks; Enter opens, x chooses" },
   { keys: "?", what: "this help" },
 ];
 
