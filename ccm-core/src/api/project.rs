@@ -48,6 +48,8 @@ pub enum ProjectState {
     ConfigUntrusted,
     /// Its agent was stopped.
     AgentStopped,
+    /// A person has taken its agent over.
+    AgentTaken,
 }
 
 impl ProjectState {
@@ -59,17 +61,21 @@ impl ProjectState {
             Self::Missing => "missing",
             Self::ConfigUntrusted => "config_untrusted",
             Self::AgentStopped => "agent_stopped",
+            Self::AgentTaken => "agent_taken",
         }
     }
 }
 
 impl Project {
-    /// Shows that the project's agent was stopped, if nothing else holds its queue. Pass the agent's
+    /// Shows that the project's agent was stopped or taken over, if nothing else holds its queue. Pass the agent's
     /// [`hold`](crate::agent::Agent::hold).
     #[must_use]
     pub fn with_agent_hold(mut self, hold: Option<Setback>) -> Self {
         if let Some(hold) = hold.filter(|_| self.state == ProjectState::Active) {
-            self.state = ProjectState::AgentStopped;
+            self.state = match hold.reason {
+                Reason::AgentTaken => ProjectState::AgentTaken,
+                _ => ProjectState::AgentStopped,
+            };
             self.detail = hold.detail;
         }
         self

@@ -50,6 +50,9 @@ pub(crate) fn hold(project: &Project) -> Option<String> {
         ProjectState::AgentStopped => {
             format!("its agent was stopped - `ccm agent start {name}`")
         }
+        ProjectState::AgentTaken => {
+            format!("somebody has taken its agent over - `ccm agent hand-back {name}`")
+        }
     };
     let detail = project.detail.as_deref().map_or(usual, terminal::line);
     Some(format!("{state}: {detail}"))

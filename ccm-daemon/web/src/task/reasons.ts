@@ -44,7 +44,7 @@ const REASONS: Record<Schema["Reason"], Told> = {
     then: "Bring it back, or register it at its new place.",
   },
   agent_stopped: { what: "The project's agent is stopped", then: "Start it on the project's page." },
-  agent_taken: { what: "Somebody has taken the agent over", then: "Hand it back on its terminal's page." },
+  agent_taken: { what: "A person has taken the agent over", then: "Hand it back, and it goes on with its tasks." },
   project_removed: { what: "The project was removed", then: "Register it again to do this." },
   interrupted: {
     what: "A person interrupted the agent",

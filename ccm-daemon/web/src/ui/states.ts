@@ -42,7 +42,8 @@ export function look(state: State): Look {
   return LOOKS[state] ?? { tone: "rest", sign: "·", words: state.replaceAll("_", " ") };
 }
 
-/** What an agent does, for people. One that sleeps is no stopped one: nobody has to start it. */
+/** What an agent does, for people. One that sleeps is no stopped one: nobody has to start it; one that was taken over is not
+ * idle. */
 export function doing(agent: Schema["Agent"]): string {
   if (agent.wanted === "taken") return "taken over";
   return agent.state === "stopped" && agent.wanted === "asleep" ? "asleep" : look(agent.state).words;
