@@ -1,4 +1,7 @@
-//! What happened over a time: a statement for each kind of thing, along the index of its moments.
+//! What happened over a time, along the indexes of its moments.
+//!
+//! Each part of the time has a statement of its own: nothing has to be sorted, and between two of them others have their
+//! turn.
 
 use std::time::Duration;
 
@@ -12,131 +15,83 @@ use crate::error::{corrupt, from_db};
 use crate::reader::Reader;
 use crate::values::{Id, count, length};
 
-/// Of what a time is looked at.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Of {
-    /// Tasks that were accepted.
-    Created,
-    /// Tasks that ended.
-    Ended,
-    /// Tasks that were started for the first time.
-    Started,
-    /// Runs that ended.
-    Runs,
-}
-
 impl Reader {
     pub(crate) async fn stats(&self, query: &StatsQuery) -> Result<Vec<Bucket>> {
-        let mut buckets = vec![Bucket::default(); query.span.buckets() as usize];
-        for of in [Of::Created, Of::Ended, Of::Started, Of::Runs] {
-            let (sql, values) = statement(of, query);
-            for row in self.all(&sql, values).await? {
-                let row = Row(&row);
-                let at = usize::try_from(row.number("bucket")?).ok();
-                let bucket = at.and_then(|at| buckets.get_mut(at));
-                note(of, &row, bucket.ok_or_else(|| corrupt("moment"))?)?;
-            }
+        let mut buckets = Vec::with_capacity(query.span.buckets() as usize);
+        for at in 0..query.span.buckets() {
+            let (sql, values) = statement(query, at);
+            let row = self.first(&sql, values).await?;
+            buckets.push(read(&row.ok_or_else(|| corrupt("figures"))?)?);
         }
         Ok(buckets)
     }
 }
 
-fn note(of: Of, row: &Row<'_>, bucket: &mut Bucket) -> Result<()> {
-    match of {
-        Of::Created => bucket.created = row.number("tasks")?,
-        Of::Ended => {
-            bucket.succeeded = row.number("succeeded")?;
-            bucket.failed = row.number("failed")?;
-            bucket.cancelled = row.number("cancelled")?;
-        }
-        Of::Started => {
-            bucket.started = row.number("tasks")?;
-            bucket.waited = row.length("waited")?;
-            bucket.waited_most = row.length("waited_most")?;
-        }
-        Of::Runs => {
-            bucket.runs = row.number("runs")?;
-            bucket.cost_usd = row.0.try_get("", "cost_usd").map_err(from_db)?;
-            bucket.usage = Usage {
-                input_tokens: row.number("input_tokens")?,
-                output_tokens: row.number("output_tokens")?,
-                cache_read_tokens: row.number("cache_read_tokens")?,
-                cache_write_tokens: row.number("cache_write_tokens")?,
-            };
-        }
-    }
-    Ok(())
+fn read(row: &QueryResult) -> Result<Bucket> {
+    let number = |column: &str| count(row.try_get("", column).map_err(from_db)?);
+    let length =
+        |column: &str| -> Result<Duration> { length(row.try_get("", column).map_err(from_db)?) };
+    Ok(Bucket {
+        created: number("created")?,
+        succeeded: number("succeeded")?,
+        failed: number("failed")?,
+        cancelled: number("cancelled")?,
+        started: number("started")?,
+        waited: length("waited")?,
+        waited_most: length("waited_most")?,
+        runs: number("runs")?,
+        cost_usd: row.try_get("", "cost_usd").map_err(from_db)?,
+        usage: Usage {
+            input_tokens: number("input_tokens")?,
+            output_tokens: number("output_tokens")?,
+            cache_read_tokens: number("cache_read_tokens")?,
+            cache_write_tokens: number("cache_write_tokens")?,
+        },
+    })
 }
 
-struct Row<'a>(&'a QueryResult);
-
-impl Row<'_> {
-    fn number(&self, column: &str) -> Result<u64> {
-        count(self.0.try_get("", column).map_err(from_db)?)
-    }
-
-    fn length(&self, column: &str) -> Result<Duration> {
-        length(self.0.try_get("", column).map_err(from_db)?)
-    }
-}
-
-/// The statement, with a value for each `?`.
-pub(crate) fn statement(of: Of, query: &StatsQuery) -> (String, Vec<Value>) {
-    // What is waited for begins when a task is accepted, or when it may start at all if that is later.
-    const WAITED: &str =
-        "max(0, run.started_at - max(task.created_at, coalesce(task.not_before, task.created_at)))";
-    let (moment, figures, from, first) = match of {
-        Of::Created => (
-            "task.created_at",
-            "COUNT(*) AS tasks".to_owned(),
-            "task",
-            "",
-        ),
-        Of::Ended => (
-            "task.ended_at",
-            "SUM(task.state = 'succeeded') AS succeeded, SUM(task.state = 'failed') AS failed, \
-             SUM(task.state = 'cancelled') AS cancelled"
-                .to_owned(),
-            "task",
-            "",
-        ),
-        Of::Started => (
-            "run.started_at",
-            format!("COUNT(*) AS tasks, SUM({WAITED}) AS waited, MAX({WAITED}) AS waited_most"),
-            "run JOIN task ON task.id = run.task_id",
-            " AND NOT EXISTS (SELECT 1 FROM run AS earlier WHERE earlier.task_id = run.task_id \
-             AND earlier.id < run.id AND earlier.started_at IS NOT NULL)",
-        ),
-        Of::Runs => (
-            "run.finished_at",
-            "COUNT(*) AS runs, SUM(coalesce(run.cost_usd, 0.0)) AS cost_usd, \
-             SUM(run.input_tokens) AS input_tokens, SUM(run.output_tokens) AS output_tokens, \
-             SUM(run.cache_read_tokens) AS cache_read_tokens, \
-             SUM(run.cache_write_tokens) AS cache_write_tokens"
-                .to_owned(),
-            "run",
-            "",
-        ),
+/// The statement for a part of the time, with a value for each `?`. It is the same for every part.
+pub(crate) fn statement(query: &StatsQuery, bucket: u32) -> (String, Vec<Value>) {
+    let (from, to) = (query.span.start(bucket), query.span.start(bucket + 1));
+    let mut values: Vec<Value> = Vec::new();
+    let mut within = |moment: &str| {
+        values.extend([from, to].map(|moment| Value::from(moment.as_micros())));
+        let table = moment.split('.').next().unwrap_or_default();
+        // A sign before it hides a column from the planner: the moments are what is searched by.
+        let project = query.project.map(|project| {
+            values.push(project.bytes().into());
+            format!(" AND +{table}.project_id = ?")
+        });
+        let project = project.unwrap_or_default();
+        format!("{moment} >= ? AND {moment} < ?{project}")
     };
-    let table = moment.split('.').next().unwrap_or_default();
-    let span = &query.span;
-    let (begin, end) = (span.from().as_micros(), span.to().as_micros());
-    let mut values: Vec<Value> = vec![
-        begin.into(),
-        i64::from(span.buckets()).into(),
-        span.micros().into(),
-        begin.into(),
-        end.into(),
-    ];
-    // A sign before it hides a column from the planner: the moments are what is searched by.
-    let project = query.project.map(|project| {
-        values.push(project.bytes().into());
-        format!(" AND +{table}.project_id = ?")
-    });
+    let (created, ended) = (within("task.created_at"), within("task.ended_at"));
+    let (started, finished) = (within("run.started_at"), within("run.finished_at"));
+    let state = |state: &str| format!("COUNT(*) FILTER (WHERE state = '{state}') AS {state}");
+    let (succeeded, failed, cancelled) = (state("succeeded"), state("failed"), state("cancelled"));
+    let sum = |column: &str| format!("coalesce(SUM({column}), 0) AS {column}");
+    let tokens = [
+        sum("input_tokens"),
+        sum("output_tokens"),
+        sum("cache_read_tokens"),
+        sum("cache_write_tokens"),
+    ]
+    .join(", ");
     let sql = format!(
-        "SELECT ({moment} - ?) * ? / ? AS bucket, {figures} FROM {from} \
-         WHERE {moment} >= ? AND {moment} < ?{}{first} GROUP BY bucket",
-        project.unwrap_or_default()
+        "SELECT * FROM (SELECT COUNT(*) AS created FROM task WHERE {created}), \
+         (SELECT {succeeded}, {failed}, {cancelled} FROM task WHERE {ended}), \
+         (SELECT COUNT(*) AS started, coalesce(SUM({WAITED}), 0) AS waited, \
+          coalesce(MAX({WAITED}), 0) AS waited_most \
+          FROM run JOIN task ON task.id = run.task_id WHERE {started} AND NOT EXISTS ({EARLIER})), \
+         (SELECT COUNT(*) AS runs, total(cost_usd) AS cost_usd, {tokens} FROM run WHERE {finished})"
     );
     (sql, values)
 }
+
+/// How long a task waited for its start: since it was accepted, or since it may start at all if that is later.
+const WAITED: &str =
+    "max(0, run.started_at - max(task.created_at, coalesce(task.not_before, task.created_at)))";
+
+/// A run of the same task that was started before.
+const EARLIER: &str = "SELECT 1 FROM run AS earlier WHERE earlier.task_id = run.task_id \
+                       AND earlier.id < run.id AND earlier.started_at IS NOT NULL";
