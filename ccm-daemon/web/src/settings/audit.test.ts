@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 
-import { browserName } from "./agents";
+import { browserName } from "./browsers";
 import { address, outcome, principal } from "./audit";
 
 it("says who asked", () => {

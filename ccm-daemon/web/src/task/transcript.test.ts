@@ -42,6 +42,32 @@ describe("grouping", () => {
     expect(of([result("?", "left over")])).toMatchObject([{ type: "call", outcome: { text: "left over" } }]);
   });
 
+  test("keeps the places of what was there when something is put before it", () => {
+    const text = (text: string): Entry => ({ type: "text", offset: 0, text });
+    const later = [result("1", "of the call before"), text("c"), use("2", "Bash", { command: "d" })];
+    const end = new Grouping();
+    end.add(later);
+    const all = Grouping.before(end, [text("a"), use("1", "Read", {}), text("b"), ...later]);
+    const places = (items: typeof end.items) => items.map((item) => [item.at, "text" in item ? item.text : item.type]);
+    expect(places(end.items)).toEqual([
+      [0, "call"],
+      [1, "c"],
+      [2, "call"],
+    ]);
+    expect(places(all.items)).toEqual([
+      [-2, "a"],
+      [-1, "call"],
+      [0, "b"],
+      [1, "c"],
+      [2, "call"],
+    ]);
+    expect(all.items[1]).toMatchObject({ outcome: { text: "of the call before" } });
+    // What comes later goes on from there.
+    all.add([result("2", "done"), text("e")]);
+    expect(all.items.at(-2)).toMatchObject({ at: 2, outcome: { text: "done" } });
+    expect(all.items.at(-1)).toMatchObject({ at: 3, text: "e" });
+  });
+
   test("gives an answer to its question", () => {
     const asked: Entry = { type: "asked", offset: 0, request_id: "r", title: "Bash: rm", choices: [] };
     const answered: Entry = { type: "answered", offset: 0, request_id: "r", answer: "denied" };
@@ -92,14 +118,21 @@ describe("a call in one line", () => {
 
 describe("the window of what is in the page", () => {
   test("never grows, shows the end while it is there, and stays where somebody reads", () => {
-    const end = newest(1_000);
+    const end = newest(0, 1_000);
     expect(end).toEqual({ from: 940, to: 1_000 });
-    expect(grown(end, 1_000, 1_010)).toEqual({ from: 950, to: 1_010 });
-    const back = earlier(end);
+    expect(grown(end, 0, 1_000, 1_010)).toEqual({ from: 950, to: 1_010 });
+    const back = earlier(end, 0, 1_000);
     expect(back).toEqual({ from: 910, to: 970 });
-    expect(grown(back, 1_000, 1_010)).toBe(back);
-    expect(later(back, 1_010)).toEqual({ from: 940, to: 1_000 });
-    expect(earlier({ from: 20, to: 80 })).toEqual({ from: 0, to: 60 });
-    expect(newest(5)).toEqual({ from: 0, to: 5 });
+    expect(grown(back, 0, 1_000, 1_010)).toBe(back);
+    expect(later(back, 0, 1_010)).toEqual({ from: 940, to: 1_000 });
+    expect(earlier({ from: 20, to: 80 }, 0, 1_000)).toEqual({ from: 0, to: 60 });
+    expect(newest(0, 5)).toEqual({ from: 0, to: 5 });
+  });
+
+  test("stays where it is when something comes before it", () => {
+    const all = newest(0, 40);
+    expect(grown(all, -200, 40, 40)).toBe(all);
+    expect(earlier(all, -200, 40)).toEqual({ from: -30, to: 30 });
+    expect(earlier(all, -3, 40)).toEqual({ from: -3, to: 40 });
   });
 });

@@ -45,10 +45,21 @@ export type Item = Plain | Turn | Call | Question;
 export class Grouping {
   items: Item[] = [];
 
+  /** The place of the first item: what is read later of what came earlier has places below 0. */
+  #first = 0;
   #files = new Files();
   #calls = new Map<string, number>();
   #questions = new Map<string, number>();
   #said = "";
+
+  /** Groups anew with entries that came before, so that every item that was there keeps its place. */
+  static before(later: Grouping, entries: Entry[]): Grouping {
+    const all = new Grouping();
+    all.add(entries);
+    all.#first = later.#first - (all.items.length - later.items.length);
+    all.items = all.items.map((item) => ({ ...item, at: item.at + all.#first }));
+    return all;
+  }
 
   add(entries: Entry[]): void {
     const items = this.items.slice();
@@ -57,12 +68,13 @@ export class Grouping {
   }
 
   #take(items: Item[], entry: Entry): void {
-    const at = items.length;
+    const index = items.length;
+    const at = this.#first + index;
     const { time } = entry;
     switch (entry.type) {
       case "tool_use": {
         const input = entry.input as Given;
-        this.#calls.set(entry.id, at);
+        this.#calls.set(entry.id, index);
         const { name } = entry;
         items.push({ type: "call", at, time, name, input, shown: shown(name, input, this.#files), outcome: undefined });
         return;
@@ -82,7 +94,7 @@ export class Grouping {
         return;
       }
       case "asked":
-        this.#questions.set(entry.request_id, at);
+        this.#questions.set(entry.request_id, index);
         items.push({ type: "question", at, time, title: entry.title, choices: entry.choices, answer: undefined });
         return;
       case "answered": {
@@ -107,7 +119,7 @@ function orphan({ time }: Of<"tool_result">): Omit<Call, "at" | "outcome"> {
   return { type: "call", time, name: "Earlier call", input: {}, shown: { kind: "other" } };
 }
 
-/** Which items are in the page: never more than `most`, so that a long transcript costs no more than a short one. */
+/** Which places are in the page: never more than a few, so that a long transcript costs no more than a short one. */
 export interface Window {
   from: number;
   to: number;
@@ -116,21 +128,21 @@ export interface Window {
 const MOST = 60;
 const STEP = 30;
 
-export function newest(count: number): Window {
-  return { from: Math.max(0, count - MOST), to: count };
+/** The last ones of the places from `first` to before `end`. */
+export function newest(first: number, end: number): Window {
+  return { from: Math.max(first, end - MOST), to: end };
 }
 
-export function earlier({ from }: Window): Window {
-  const begin = Math.max(0, from - STEP);
-  return { from: begin, to: begin + MOST };
+export function earlier({ from }: Window, first: number, end: number): Window {
+  const begin = Math.max(first, from - STEP);
+  return { from: begin, to: Math.min(end, begin + MOST) };
 }
 
-export function later({ to }: Window, count: number): Window {
-  const end = Math.min(count, to + STEP);
-  return { from: Math.max(0, end - MOST), to: end };
+export function later({ to }: Window, first: number, end: number): Window {
+  return newest(first, Math.min(end, to + STEP));
 }
 
-/** After more came: a window that showed the end goes on showing it, any other stays. */
-export function grown(window: Window, before: number, count: number): Window {
-  return window.to >= before ? newest(count) : window;
+/** After more came at the end: a window that showed the end goes on showing it, any other stays. */
+export function grown(window: Window, first: number, before: number, end: number): Window {
+  return end > before && window.to >= before ? newest(first, end) : window;
 }
