@@ -44,6 +44,9 @@ async function shoot(page: Page, name: string): Promise<void> {
 async function visit(page: Page, address: string, name: string): Promise<void> {
   await page.goto(address);
   await expect(page.getByRole("heading", { level: 1 })).toBeVisible();
+  // Who is not signed in has no menu; with one, its machine's name comes with all else that is known of it.
+  const menu = page.getByRole("navigation", { name: "Main" });
+  if (await menu.count()) await expect(menu).toContainText("workbench");
   await shoot(page, name);
 }
 
