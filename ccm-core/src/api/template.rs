@@ -27,6 +27,7 @@ pub struct TemplateVariable {
     /// Its name.
     pub name: String,
     /// What it is without a value. It needs one if this is null.
+    #[cfg_attr(feature = "openapi", schema(max_length = 1_048_576))]
     pub default: Option<String>,
 }
 
