@@ -152,7 +152,8 @@ fn of_problem(problem: &Problem) -> Failure {
         | P::RunNotFound
         | P::AskNotFound
         | P::AgentNotFound
-        | P::SystemNotFound => Code::NotFound,
+        | P::SystemNotFound
+        | P::TemplateNotFound => Code::NotFound,
         P::WrongState
         | P::AskAnswered
         | P::ProjectTaken
