@@ -1,11 +1,9 @@
 //! The files of the page, as the crate's build made them: compressed, because that is how browsers take them.
 
 use std::borrow::Cow;
-use std::io::Read;
 
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use flate2::read::GzDecoder;
 
 pub(super) struct File {
     pub(super) path: &'static str,
@@ -36,11 +34,19 @@ impl File {
         text
     }
 
+    #[cfg(feature = "web-ui")]
     fn plain(&self) -> Vec<u8> {
+        use std::io::Read;
+
         let mut plain = Vec::new();
         // The build compressed it, so there is nothing that could be wrong with it.
-        let _ = GzDecoder::new(self.gzip).read_to_end(&mut plain);
+        let _ = flate2::read::GzDecoder::new(self.gzip).read_to_end(&mut plain);
         plain
+    }
+
+    #[cfg(not(feature = "web-ui"))]
+    fn plain(&self) -> Vec<u8> {
+        self.gzip.to_vec()
     }
 
     pub(super) fn kind(&self) -> &'static str {
@@ -58,11 +64,11 @@ impl File {
 
     /// The file as this client takes it.
     pub(super) fn answer(&self, asked: &HeaderMap) -> Response {
-        let (body, encoding) = match takes_gzip(asked) {
+        let (body, encoding): (Cow<'static, [u8]>, _) = match takes_gzip(asked) {
             true => (Cow::Borrowed(self.gzip), Some("gzip")),
             false => (Cow::Owned(self.plain()), None),
         };
-        let mut response = (StatusCode::OK, body.into_owned()).into_response();
+        let mut response = body.into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.kind()));
         headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
