@@ -9,7 +9,7 @@ function plain(load: () => Promise<{ default: Component }>): Load {
   return load as unknown as Load;
 }
 
-/** Each view is loaded when it is opened first. `ID` stands for any last part. */
+/** Each view is loaded when it is opened first, or when there is nothing else to do. `ID` stands for any last part. */
 const VIEWS: [pattern: string, title: string, load: Load][] = [
   ["/", "Board", plain(() => import("./pages/Board.svelte"))],
   ["/asks", "Questions", plain(() => import("./pages/Asks.svelte"))],
@@ -41,4 +41,10 @@ export function find(path: string): Found | undefined {
   const id = clean.slice(cut + 1);
   const view = VIEWS.find(([pattern]) => pattern === parent);
   return view && { title: view[1], id, load: view[2] };
+}
+
+/** Loads what is not there yet, one after the other, so that every view opens at once and also while the daemon is away. */
+export async function loadRest(): Promise<void> {
+  // What can't be had now is asked for again by whoever opens it.
+  for (const [, , load] of VIEWS) await load().catch(() => undefined);
 }
