@@ -50,3 +50,17 @@ test("an answer that could not be sent is not lost", async ({ machine, signedIn:
   await expect(ask).toBeHidden();
   await expect.poll(() => shop.read("made")).toBeDefined();
 });
+
+test("every view opens while the daemon is away", async ({ machine, signedIn: page }) => {
+  // The last of the views to be loaded.
+  const loaded = () => page.evaluate(() => performance.getEntriesByType("resource").some(({ name }) => name.includes("/assets/Settings-")));
+  await expect.poll(loaded).toBe(true);
+  await machine.stopDaemon();
+  await expect(note(page, "No contact with the daemon since")).toBeVisible();
+  for (const name of ["Tasks", "Events", "Settings", "Board"]) {
+    await page.getByRole("navigation", { name: "Main" }).getByRole("link", { name, exact: true }).click();
+    await expect(page.getByRole("heading", { level: 1, name })).toBeVisible();
+  }
+  await machine.startDaemon();
+  await expect(note(page, "No contact with the daemon")).toBeHidden();
+});
