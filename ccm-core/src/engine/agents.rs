@@ -102,26 +102,32 @@ impl Engine {
     ///
     /// # Errors
     /// `WrongState(Agent)` when it has a run in hand or was stopped; `WrongState(Project)` when the project's settings can't
-    /// be used now; those of [`AgentRuntime::take_over`](crate::AgentRuntime::take_over), after which nobody has it.
+    /// be used now; those of [`AgentRuntime::take_over`](crate::AgentRuntime::take_over). After one of the last two it is
+    /// as it was before: nobody has it, or whoever had it still does.
     pub async fn take_over_agent(&self, id: AgentId, by: &str) -> Result<Agent> {
         let agent = self.store().agent(id).await?;
         let project = self.store().project(agent.project_id).await?;
-        self.want(id, Wanted::Taken, false, by).await?;
+        let wish = self.wish(Wanted::Taken, by);
+        self.want_it(id, wish.clone(), false).await?;
         crate::barrier!("agent.taken");
-        let sits = {
+        let (sits, is_own) = {
             let _held = self.shared.places.hold(id).await;
             let agent = self.store().agent(id).await?;
-            match agent.wish.wanted {
+            let sits = match agent.wish.wanted {
                 Wanted::Taken => {
                     self.shared.ensure_agent(&project, &agent).await;
                     self.shared.sit_down(&project, &agent).await
                 }
                 // Somebody handed it back meanwhile.
                 _ => Ok(()),
-            }
+            };
+            (sits, agent.wish == wish)
         };
         if let Err(error) = sits {
-            self.hand_back_agent(id, by).await?;
+            // Whoever had it before goes on sitting there.
+            if is_own {
+                self.hand_back_agent(id, by).await?;
+            }
             return Err(error);
         }
         self.store().agent(id).await
@@ -223,8 +229,12 @@ impl Engine {
     }
 
     async fn want(&self, id: AgentId, wanted: Wanted, force: bool, by: &str) -> Result<Vec<RunId>> {
+        self.want_it(id, self.wish(wanted, by), force).await
+    }
+
+    async fn want_it(&self, id: AgentId, wish: Wish, force: bool) -> Result<Vec<RunId>> {
         let want = Want {
-            wish: self.wish(wanted, by),
+            wish,
             force,
             hand_back: false,
         };

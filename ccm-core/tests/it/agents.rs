@@ -5,7 +5,7 @@ use std::time::Duration;
 use ccm_core::agent::{Agent, AgentState, Wanted};
 use ccm_core::engine::Engine;
 use ccm_core::id::AgentId;
-use ccm_core::task::{TaskState, TaskStateName};
+use ccm_core::task::{Setback, TaskState, TaskStateName};
 use ccm_core::testing::memory::FakeClock;
 use ccm_core::time::Clock;
 use ccm_core::{AgentRuntime, ErrorKind, Noun, Reason, Store};
@@ -451,6 +451,29 @@ async fn an_agent_that_was_taken_over_gets_no_task_until_it_is_handed_back() {
     );
     // Nobody has it, so there is nothing to do.
     engine.hand_back_agent(id, "ada").await.unwrap();
+}
+
+#[tokio::test]
+async fn who_can_not_take_an_agent_over_leaves_it_as_it_was() {
+    let machine = Machine::new();
+    let engine = machine.daemon().await;
+    let (_, id) = project(&engine, "p").await;
+    let hold = Setback::new(Reason::ConfigUntrusted, "run `ccm project trust p`");
+    machine.hold_projects(Some(hold.clone()));
+    let refusal = engine.take_over_agent(id, "ada").await.unwrap_err();
+    assert_eq!(refusal.kind(), ErrorKind::WrongState(Noun::Project));
+    assert_eq!(agent(&engine, id).await.wish.wanted, Wanted::Up);
+
+    machine.hold_projects(None);
+    engine.take_over_agent(id, "ada").await.unwrap();
+    let sitting = machine.runtime.sitting(id).unwrap();
+    machine.hold_projects(Some(hold));
+    let refusal = engine.take_over_agent(id, "bob").await.unwrap_err();
+    assert_eq!(refusal.kind(), ErrorKind::WrongState(Noun::Project));
+    // Ada sits there, and nobody ends what she does.
+    assert_eq!(machine.runtime.sitting(id), Some(sitting));
+    let wish = agent(&engine, id).await.wish;
+    assert_eq!((wish.wanted, &*wish.by), (Wanted::Taken, "ada"));
 }
 
 #[tokio::test]

@@ -102,6 +102,11 @@ impl Machine {
         .unwrap()
     }
 
+    /// Has every project held from now on, or none.
+    pub(crate) fn hold_projects(&self, hold: Option<Setback>) {
+        *self.profiles.0.lock().unwrap() = hold;
+    }
+
     /// Lets time pass once somebody waits for it to.
     pub(crate) async fn pass(&self, period: Duration) {
         within(self.clock.until_sleeping(1)).await;
@@ -549,7 +554,7 @@ async fn a_held_project_waits_and_says_why() {
     let engine = machine.daemon().await;
     let (project, _) = project(&engine, "p").await;
     let hold = Setback::new(Reason::ConfigUntrusted, "run `ccm project trust p`");
-    *machine.profiles.0.lock().unwrap() = Some(hold.clone());
+    machine.hold_projects(Some(hold.clone()));
     let id = task(&engine, project, "hello").await;
     engine.refresh_project(project).await.unwrap();
     let held = engine.store().project(project).await.unwrap();
@@ -560,7 +565,7 @@ async fn a_held_project_waits_and_says_why() {
     );
     // Nobody tells the engine; it looks again by itself while something waits.
     within(machine.clock.until_sleeping(1)).await;
-    *machine.profiles.0.lock().unwrap() = None;
+    machine.hold_projects(None);
     machine.clock.advance(Duration::from_secs(5));
     assert_eq!(
         done(&engine, id).await.state.name(),
