@@ -50,6 +50,16 @@ pub enum ErrorKind {
     Corrupt,
     /// Stored data were written by a newer program.
     TooNew,
+    /// This program is too old for who it speaks to.
+    TooOld,
+    /// More than the other side takes at once.
+    TooLarge,
+    /// Somebody has to sign in again.
+    Unauthenticated,
+    /// This machine was shut out by its user.
+    Revoked,
+    /// The two sides do not remember the same: one of them was put back to an older state.
+    OutOfStep,
     /// This implementation can't do it.
     Unsupported,
     /// The operating system or a library refused for a reason that no caller can act on.

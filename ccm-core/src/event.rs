@@ -112,6 +112,10 @@ kinds! {
     InputUpdated = "input.updated",
     /// A run is over. `data`: `state`, `reason`, `detail`, `exit_code`.
     RunEnded = "run.ended",
+    /// Something of another machine became known here. `data`: `kind`, `id`, `origin`.
+    DocumentChanged = "document.changed",
+    /// Sharing was switched on or off, or began again. `data`: `on`.
+    SharingChanged = "sharing.changed",
 }
 
 impl fmt::Display for EventKind {

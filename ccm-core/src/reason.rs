@@ -66,6 +66,12 @@ reasons! {
     ProjectRemoved = "project_removed",
     /// A person interrupted its agent and has not said yet how it goes on.
     Interrupted = "interrupted",
+    /// It came from another machine, and its project asks a person first.
+    RemoteUnapproved = "remote_unapproved",
+    /// It came from another machine, and its project takes no such tasks.
+    RemoteDenied = "remote_denied",
+    /// The lease of a shared task ended, and another machine may run it.
+    LeaseLost = "lease_lost",
     /// Someone cancelled it.
     Cancelled = "cancelled",
 }

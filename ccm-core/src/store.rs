@@ -1,6 +1,7 @@
 //! The contract of storage: durable when it returns, compare-and-set everywhere, one gap-free log.
 
 mod queries;
+mod replica;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -28,6 +29,10 @@ use crate::time::Timestamp;
 use crate::{Error, ErrorKind, Result};
 
 pub use queries::{AskQuery, EventQuery, Page, QueueQuery, RunQuery, TaskFilter, TaskQuery};
+pub use replica::{
+    Act, Adopted, Adoption, Document, DocumentQuery, LeaseRecord, Mark, NewDocument, Pending,
+    Replica, SealedOperation, SetAside, Settle, Sharing, Unsettled,
+};
 
 /// Keeps everything that must outlive a process.
 ///
@@ -383,6 +388,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Events after a place, oldest first.
     async fn events(&self, query: &EventQuery) -> Result<Vec<Event>>;
 
+    /// What this store shares with other machines; `None` for one that keeps to itself.
+    fn replica(&self) -> Option<&dyn Replica> {
+        None
+    }
+
     /// Wakes readers: the value is the last committed sequence number. It may skip numbers; the truth is in
     /// [`events`](Self::events).
     fn watch(&self) -> watch::Receiver<Seq>;
@@ -426,7 +436,7 @@ pub enum RegisterEffect {
 }
 
 /// Tasks to accept together.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CreateTasks {
     /// What is wanted, in order.
     pub tasks: Vec<NewTask>,

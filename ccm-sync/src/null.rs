@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ccm_core::id::{FencingToken, TaskId};
-use ccm_core::sync::{Change, Lease, Pulled, Pushed, SharedClaim, SyncCursor};
+use ccm_core::id::{FencingToken, SystemId, TaskId};
+use ccm_core::sync::{
+    ConflictRule, Device, Identity, Lease, Operation, PullQuery, Pulled, Pushed, Registration,
+    SharedClaim, Welcome,
+};
 use ccm_core::{Error, Result, SyncBackend};
 
 /// The null backend: [not connected](SyncBackend::is_connected).
@@ -25,23 +28,46 @@ impl SyncBackend for NullSync {
         false
     }
 
-    async fn push(&self, _batch: &[Change]) -> Result<Pushed> {
+    async fn register(&self, _registration: &Registration) -> Result<Welcome> {
         not_connected()
     }
 
-    async fn pull(&self, _cursor: SyncCursor, _limit: u32) -> Result<Pulled> {
+    async fn push(
+        &self,
+        _me: Identity,
+        _batch: &[Operation],
+        _rule: ConflictRule,
+    ) -> Result<Pushed> {
         not_connected()
     }
 
-    async fn claim(&self, _claim: &SharedClaim) -> Result<Lease> {
+    async fn pull(&self, _me: Identity, _query: &PullQuery) -> Result<Pulled> {
         not_connected()
     }
 
-    async fn renew(&self, _task: TaskId, _token: FencingToken, _period: Duration) -> Result<Lease> {
+    async fn claim(&self, _me: Identity, _claim: &SharedClaim) -> Result<Lease> {
         not_connected()
     }
 
-    async fn finish(&self, _task: TaskId, _token: FencingToken) -> Result<()> {
+    async fn renew(
+        &self,
+        _me: Identity,
+        _task: TaskId,
+        _token: FencingToken,
+        _period: Duration,
+    ) -> Result<Lease> {
+        not_connected()
+    }
+
+    async fn finish(&self, _me: Identity, _task: TaskId, _token: FencingToken) -> Result<()> {
+        not_connected()
+    }
+
+    async fn devices(&self, _me: Identity) -> Result<Vec<Device>> {
+        not_connected()
+    }
+
+    async fn revoke(&self, _me: Identity, _system: SystemId) -> Result<()> {
         not_connected()
     }
 
@@ -53,7 +79,7 @@ impl SyncBackend for NullSync {
 
 #[cfg(test)]
 mod tests {
-    use ccm_core::id::SystemId;
+    use ccm_core::sync::SyncCursor;
     use ccm_core::{ErrorKind, Retry};
 
     use super::*;
@@ -63,19 +89,32 @@ mod tests {
         let sync: &dyn SyncBackend = &NullSync;
         assert!(!sync.is_connected());
         let task = TaskId::new();
+        let me = Identity {
+            system: SystemId::new(),
+            incarnation: *task.as_uuid(),
+        };
+        let registration = Registration {
+            identity: me,
+            previous: None,
+            hostname: "box".to_owned(),
+        };
         let claim = SharedClaim {
             id: *task.as_uuid(),
             task,
-            system: SystemId::new(),
             period: Duration::from_secs(60),
         };
         let token = FencingToken(1);
+        let query = PullQuery::after(SyncCursor::default(), 10);
+        let rule = ConflictRule::Manual;
         let errors = [
-            sync.push(&[]).await.unwrap_err(),
-            sync.pull(SyncCursor::default(), 10).await.unwrap_err(),
-            sync.claim(&claim).await.unwrap_err(),
-            sync.renew(task, token, claim.period).await.unwrap_err(),
-            sync.finish(task, token).await.unwrap_err(),
+            sync.register(&registration).await.unwrap_err(),
+            sync.push(me, &[], rule).await.unwrap_err(),
+            sync.pull(me, &query).await.unwrap_err(),
+            sync.claim(me, &claim).await.unwrap_err(),
+            sync.renew(me, task, token, claim.period).await.unwrap_err(),
+            sync.finish(me, task, token).await.unwrap_err(),
+            sync.devices(me).await.unwrap_err(),
+            sync.revoke(me, SystemId::new()).await.unwrap_err(),
         ];
         for error in errors {
             assert_eq!(error.kind(), ErrorKind::Unavailable);

@@ -197,6 +197,11 @@ impl From<&Error> for ProblemCode {
             | ErrorKind::Unknown
             | ErrorKind::Corrupt
             | ErrorKind::TooNew
+            | ErrorKind::TooOld
+            | ErrorKind::TooLarge
+            | ErrorKind::Unauthenticated
+            | ErrorKind::Revoked
+            | ErrorKind::OutOfStep
             | ErrorKind::Internal => Self::Internal,
         }
     }

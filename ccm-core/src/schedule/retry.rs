@@ -81,6 +81,9 @@ pub const fn is_retried(verdict: &Verdict) -> bool {
             | Reason::AgentTaken
             | Reason::ProjectRemoved
             | Reason::Interrupted
+            | Reason::RemoteUnapproved
+            | Reason::RemoteDenied
+            | Reason::LeaseLost
             | Reason::Cancelled => false,
         },
     }

@@ -8,4 +8,4 @@ mod sync;
 pub use clock::FakeClock;
 pub use runtime::{LaunchFault, MemoryRuntime, Step};
 pub use store::MemoryStore;
-pub use sync::{MemoryServer, MemorySync, SyncFault};
+pub use sync::{MemoryBackup, MemoryServer, MemorySync, SyncFault};

@@ -1,0 +1,393 @@
+//! What a store keeps of other machines, and what it has for them.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{CreateTasks, Reply, TaskEdit};
+use crate::Result;
+use crate::id::{FencingToken, ProjectId, SystemId, TaskId};
+use crate::sync::{Hlc, Identity, Kind, Operation, PushResult, Row, SyncCursor};
+use crate::task::Setback;
+use crate::time::Timestamp;
+
+/// The part of a store that is shared with other machines.
+///
+/// ```text
+/// change of a task, run, ask, project, agent ──▶ mark ── seal ──▶ outbox ── pushed ──▶ gone
+/// put (a document of this machine) ───────────▶ mark                │
+///                                                                    ▼ the server's row
+/// pulled row ── adopt ──▶ document ── settle ──▶ change of a task     document
+/// ```
+///
+/// # Contract
+///
+/// - While sharing is on, every change of something shared leaves a **mark** in the same commit: a task its definition
+///   ([`Kind::Task`]) when it is created or edited and its report ([`Kind::Report`]) with every change, a run, an ask, a
+///   project (also when its agent's state changes) and the machine their own. A second change of the same object moves the
+///   mark's moment, not its place. Marks have moments of the hybrid logical clock, which only grow.
+/// - **Operations** are numbered without gaps when they are sealed, and stay byte for byte what they were until the server
+///   has them.
+/// - **Adopting** never overwrites a document that has a mark or an operation in the outbox: the row is kept beside it
+///   until that is answered. Rows and cursor are one commit. A row that is not newer than the one that is there
+///   (by `seq`) changes nothing.
+/// - **Settling** changes a task and notes that the document was dealt with in one commit, so it is done once.
+/// - Every write obeys the rules of [`Store`](super::Store), events included: an adopted document writes
+///   `document.changed` with its project, task and run where its content has `project_id`, `task_id`, `run_id`
+///   (a task's definition and report: its own id as the task).
+#[async_trait]
+pub trait Replica: Send + Sync {
+    /// What is kept of sharing; `None` while it was never switched on, or was switched off.
+    async fn sharing(&self) -> Result<Option<Sharing>>;
+
+    /// Switches sharing on, as `identity`, and marks everything there is. Already on with the same identity: unchanged.
+    ///
+    /// With another identity everything that was known of the server is forgotten: numbers begin at 1, the cursor at 0,
+    /// documents of this machine that the server may not have are marked again. [`Sharing::previous`] is the old incarnation.
+    async fn share(&self, identity: Identity, now: Timestamp) -> Result<Sharing>;
+
+    /// Switches sharing off. Documents of other machines, marks and the outbox are removed; tasks of this machine stay.
+    async fn unshare(&self, now: Timestamp) -> Result<()>;
+
+    /// Begins again with what the server has: the cursor goes to 0, everything of this machine is marked, and documents of
+    /// others that the server does not send again until the end ([`Adoption::complete`]) are removed then. With
+    /// `last_number` the next operation gets the number after it, and what is in the outbox becomes marks again.
+    async fn resync(&self, last_number: Option<u64>, now: Timestamp) -> Result<()>;
+
+    /// Raises the clock to what was seen elsewhere, no further than the server's time allows.
+    async fn see_clock(&self, seen: Hlc) -> Result<()>;
+
+    /// Keeps the mark that is about to be left on the server; see [`PullQuery`](crate::sync::PullQuery).
+    async fn leave_mark(&self, mark: Uuid) -> Result<()>;
+
+    // --- what goes out ---
+
+    /// The oldest marks, of `kinds` or of all if that is empty.
+    async fn marks(&self, kinds: &[Kind], limit: u32) -> Result<Vec<Mark>>;
+
+    /// Numbers operations, in order, and takes their marks away, except one whose moment is no longer the one that is
+    /// named: that object changed meanwhile. `None` as a body deletes.
+    async fn seal(&self, operations: Vec<SealedOperation>, now: Timestamp) -> Result<()>;
+
+    /// The first operations that the server does not have yet, at most `limit`, and no more than `max_bytes` of content unless one
+    /// alone has more.
+    async fn outbox(&self, limit: u32, max_bytes: u64) -> Result<Vec<Operation>>;
+
+    /// Takes what is acknowledged out of the outbox and adopts the server's rows of it as they are, also over documents
+    /// that were edited here, unless they were changed again since. What was refused is kept ([`set_aside`](Self::set_aside)).
+    async fn pushed(
+        &self,
+        acknowledged: u64,
+        results: &[PushResult],
+        rows: Vec<Row>,
+        now: Timestamp,
+    ) -> Result<()>;
+
+    /// Takes the content out of an operation that the server can never take, and keeps it to be looked at. The number
+    /// stays in the outbox and does nothing; rows that waited for it are adopted.
+    async fn set_operation_aside(&self, number: u64, why: &str, now: Timestamp) -> Result<()>;
+
+    /// What was set aside or refused, newest first.
+    async fn set_aside(&self, limit: u32) -> Result<Vec<SetAside>>;
+
+    /// Forgets what was set aside, or tries it again as a new change.
+    ///
+    /// # Errors
+    /// `Invalid` when there is none of that number.
+    async fn dismiss_set_aside(&self, number: u64, again: bool, now: Timestamp) -> Result<()>;
+
+    // --- what comes in ---
+
+    /// Keeps what was pulled, with the cursor, in one commit.
+    async fn adopt(&self, adoption: Adoption, now: Timestamp) -> Result<Adopted>;
+
+    /// Documents of kinds [`Kind::Task`] and [`Kind::Wish`] that were not settled since they changed, oldest first, after
+    /// the place `after`.
+    async fn unsettled(&self, after: u64, limit: u32) -> Result<Vec<Unsettled>>;
+
+    /// Does what a document asks for and notes that it was dealt with.
+    ///
+    /// # Errors
+    /// Those of what it does; it is not settled then. `Superseded` when the document changed since it was read.
+    async fn settle(&self, settle: Settle) -> Result<()>;
+
+    // --- documents ---
+
+    /// Writes a document as this machine, leaves its mark, and raises the clock. Returns it.
+    async fn put(&self, document: NewDocument, now: Timestamp) -> Result<Document>;
+
+    /// A document.
+    async fn document(&self, kind: &Kind, id: Uuid) -> Result<Option<Document>>;
+
+    /// Documents in the order of their ids, or newest first.
+    async fn documents(&self, query: &DocumentQuery) -> Result<Vec<Document>>;
+
+    /// How many documents there are of such a query, whatever its limit.
+    async fn count_documents(&self, query: &DocumentQuery) -> Result<u64>;
+
+    // --- shared tasks ---
+
+    /// Keeps a lease, or that there is none any more (`until` and `token` gone). Wakes nothing by itself.
+    async fn keep_lease(&self, task: TaskId, lease: Option<LeaseRecord>) -> Result<()>;
+
+    /// All leases that are kept.
+    async fn leases(&self) -> Result<Vec<(TaskId, LeaseRecord)>>;
+
+    /// Lets a task run that waits for a person's leave because it came from another machine ([`Act::Create`] with a hold).
+    ///
+    /// # Errors
+    /// `NotFound(Task)`; `WrongState(Task)` when it does not wait for that.
+    async fn approve(&self, task: TaskId, by: &str, now: Timestamp) -> Result<()>;
+}
+
+/// What is kept of sharing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sharing {
+    /// As whom.
+    pub identity: Identity,
+    /// The incarnation before it, until the server has taken this one.
+    pub previous: Option<Uuid>,
+    /// The last number that the server has.
+    pub acknowledged: u64,
+    /// The uuid of that operation.
+    pub acknowledged_uuid: Option<Uuid>,
+    /// The last number that was sealed.
+    pub sealed: u64,
+    /// Everything up to here was adopted.
+    pub cursor: SyncCursor,
+    /// Whether what the server has was adopted to its end since sharing or the last resync began.
+    pub complete: bool,
+    /// The clock.
+    pub clock: Hlc,
+    /// The marks that may be on the server: the last one that was answered, and one that was not.
+    pub left_marks: Vec<Uuid>,
+    /// What waits.
+    pub pending: Pending,
+}
+
+/// How much waits to go out or to be dealt with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Pending {
+    /// Marks.
+    pub marks: u64,
+    /// Operations in the outbox.
+    pub outbox: u64,
+    /// Unsettled documents.
+    pub unsettled: u64,
+    /// Operations that were set aside.
+    pub set_aside: u64,
+}
+
+/// Something changed and has to go out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// The kind of its document.
+    pub kind: Kind,
+    /// The object.
+    pub id: Uuid,
+    /// When it changed last.
+    pub hlc: Hlc,
+    /// The server's number of the version that was edited.
+    pub base: Option<u64>,
+    /// The content of that version, of a definition.
+    pub base_body: Option<serde_json::Value>,
+}
+
+/// An operation to number.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SealedOperation {
+    /// The mark that it is of.
+    pub mark: Mark,
+    /// Tells it from every other one.
+    pub uuid: Uuid,
+    /// The content; `None` deletes.
+    pub body: Option<serde_json::Value>,
+    /// The lease that it is said under.
+    pub epoch: Option<FencingToken>,
+}
+
+/// An operation that the server did not take, and never will.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SetAside {
+    /// Its number.
+    pub number: u64,
+    /// The kind of document.
+    pub kind: Kind,
+    /// The document.
+    pub id: Uuid,
+    /// Its content.
+    pub body: Option<serde_json::Value>,
+    /// Why.
+    pub why: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A part of what the server has.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Adoption {
+    /// The documents.
+    pub rows: Vec<Row>,
+    /// Everything up to here is known then.
+    pub cursor: SyncCursor,
+    /// The mark that was left with the request, which the server has now.
+    pub mark: Option<Uuid>,
+    /// Whether nothing follows.
+    pub complete: bool,
+}
+
+/// What became of an adoption.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Adopted {
+    /// Documents that are new or changed.
+    pub changed: u64,
+    /// Documents that wait for an operation to be answered.
+    pub waiting: u64,
+}
+
+/// A document as this machine has it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Document {
+    /// The kind.
+    pub kind: Kind,
+    /// The object.
+    pub id: Uuid,
+    /// Its content; `None` if it was deleted.
+    pub body: Option<serde_json::Value>,
+    /// When it was changed last.
+    pub hlc: Hlc,
+    /// Who changed it last.
+    pub origin: SystemId,
+    /// The server's number of it; `None` while the server does not have it.
+    pub seq: Option<u64>,
+    /// Whether a change of this machine is still to be sent or answered.
+    pub pending: bool,
+    /// Its place among what was adopted or put here; grows with every change of it.
+    pub place: u64,
+}
+
+/// A document to write.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NewDocument {
+    /// The kind.
+    pub kind: Kind,
+    /// The object.
+    pub id: Uuid,
+    /// Its content; `None` deletes.
+    pub body: Option<serde_json::Value>,
+    /// Whether this machine has dealt with it already, if it is of a kind that has to be settled.
+    pub settled: bool,
+}
+
+/// Which documents.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DocumentQuery {
+    /// Of these kinds; all if empty.
+    pub kinds: Vec<Kind>,
+    /// Whose content names this project.
+    pub project: Option<ProjectId>,
+    /// Whose content names this task, or which are of it.
+    pub task: Option<TaskId>,
+    /// Whose content names this run.
+    pub run: Option<crate::id::RunId>,
+    /// Changed last by this machine.
+    pub origin: Option<SystemId>,
+    /// Not changed last by this machine.
+    pub not_origin: Option<SystemId>,
+    /// Only open conflicts and open asks: whose content has no `resolution`, and whose `state`, if it has one, is `open`.
+    pub open: bool,
+    /// After (or, newest first, before) this id.
+    pub after: Option<Uuid>,
+    /// Newest first, by id: ids are made in the order of time.
+    pub newest_first: bool,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// A document that something has to be done about.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unsettled {
+    /// The document.
+    pub document: Document,
+    /// The task of this store that it is about, if there is one.
+    pub task: Option<crate::task::Task>,
+}
+
+/// How a document is dealt with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Settle {
+    /// The kind of document.
+    pub kind: Kind,
+    /// The document.
+    pub id: Uuid,
+    /// Its [place](Document::place) when it was read.
+    pub place: u64,
+    /// What it asks for.
+    pub act: Act,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// What a document of another machine does here.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Act {
+    /// Nothing.
+    Nothing,
+    /// Accepts a task. The limit of the queue does not count. Blockers that are not here are looked for among the documents: a
+    /// report of another machine that says `succeeded` lifts them, also later.
+    Create {
+        /// The task: one, with the id of the definition, with no key.
+        request: Box<CreateTasks>,
+        /// Why it has to wait for a person's leave, if it has to.
+        hold: Option<Setback>,
+        /// The lease that it is to run under, if it is a shared one.
+        lease: Option<LeaseRecord>,
+    },
+    /// Accepts a task and fails it at once, because this machine does not want it.
+    Refuse {
+        /// The task.
+        request: Box<CreateTasks>,
+        /// Why.
+        cause: Setback,
+    },
+    /// Changes what a task asks for. One that does not wait any more keeps the change for its next attempt.
+    Edit(Box<TaskEdit>),
+    /// Calls a task off. One that has ended stays as it is.
+    Cancel {
+        /// The task.
+        task: TaskId,
+        /// Who wants it.
+        by: String,
+    },
+    /// Queues a task again. One that waits or runs stays as it is.
+    Retry {
+        /// The task.
+        task: TaskId,
+        /// Who wants it.
+        by: String,
+    },
+    /// Answers a question. One that is answered stays as it is.
+    Answer {
+        /// The question.
+        ask: crate::id::AskId,
+        /// The answer.
+        reply: Box<Reply>,
+    },
+    /// Gives a shared task up whose lease is another machine's now: it is no longer reported, and its run is to be
+    /// stopped as `lease_lost`.
+    Yield {
+        /// The task.
+        task: TaskId,
+    },
+}
+
+/// A lease as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseRecord {
+    /// The claim that it came of, so that it can be repeated.
+    pub claim: Uuid,
+    /// Its token; `None` while the claim was not answered.
+    pub token: Option<FencingToken>,
+    /// Until when, by the server's clock, as it was told last.
+    pub until: Option<Timestamp>,
+}
