@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{CreateTasks, Reply, TaskEdit};
+use super::{CreateTasks, IdempotencyKey, Reply, TaskEdit};
 use crate::Result;
 use crate::id::{FencingToken, ProjectId, SystemId, TaskId};
 use crate::sync::{Hlc, Identity, Kind, Operation, PushResult, Row, SyncCursor};
@@ -113,8 +113,19 @@ pub trait Replica: Send + Sync {
 
     // --- documents ---
 
-    /// Writes a document as this machine, leaves its mark, and raises the clock. Returns it.
-    async fn put(&self, document: NewDocument, now: Timestamp) -> Result<Document>;
+    /// Writes documents as this machine, leaves their marks, and raises the clock, all of it or nothing. Returns them.
+    ///
+    /// A repeated key has the same effect as in [`create_tasks`](super::Store::create_tasks): the documents of that time are
+    /// returned as they are now, and nothing is written.
+    ///
+    /// # Errors
+    /// `KeyReused` for the same key with another fingerprint; `WrongState(System)` while sharing is off.
+    async fn put(
+        &self,
+        documents: Vec<NewDocument>,
+        key: Option<IdempotencyKey>,
+        now: Timestamp,
+    ) -> Result<Vec<Document>>;
 
     /// A document.
     async fn document(&self, kind: &Kind, id: Uuid) -> Result<Option<Document>>;
