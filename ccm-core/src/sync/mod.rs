@@ -6,6 +6,7 @@
 
 mod clock;
 pub mod documents;
+pub mod local;
 
 use std::fmt;
 use std::time::Duration;
