@@ -6,6 +6,7 @@ mod view;
 
 pub use conflicts::OpenConflict;
 pub use tasks::DefineTask;
+pub(super) use view::{spec, write_spec};
 
 use super::{Engine, SyncLimits};
 use crate::id::SystemId;

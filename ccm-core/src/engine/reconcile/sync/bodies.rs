@@ -127,7 +127,7 @@ async fn project(shared: &Shared, id: ProjectId, kept: Option<&Value>) -> Result
         project: api::Project::from(project).with_agent_hold(hold),
         repository: sharing.repository,
         remote_tasks: sharing.remote_tasks.as_str().to_owned(),
-        agent_state: agent.map(|agent| agent.state.name().to_owned()),
+        agent_state: agent.map(|agent| api::AgentStateName::from(&agent.state).as_str().to_owned()),
         removed_at: None,
         extra: unknown(kept, |kept: ProjectReport| kept.extra),
     };

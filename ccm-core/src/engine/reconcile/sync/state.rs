@@ -207,14 +207,6 @@ impl SyncState {
         leases.values().filter(|kept| kept.hold.is_some()).count() as u64
     }
 
-    /// Whether the task is one that another machine may run: this one had it, and has not now.
-    pub(in crate::engine) fn is_elsewhere(&self, task: TaskId) -> bool {
-        let leases = lock(&self.leases);
-        leases
-            .get(&task)
-            .is_some_and(|kept| kept.record.token.is_none())
-    }
-
     /// What a task may be started under: `Ok(None)` for one of this machine alone, an error for a shared one whose lease
     /// it does not hold.
     pub(in crate::engine) fn lease_of(&self, task: TaskId) -> Result<Option<Timestamp>, NotHeld> {
