@@ -98,7 +98,8 @@ fn unknown<T: DeserializeOwned>(
 
 fn system(shared: &Shared, kept: Option<&Value>) -> Result<Value> {
     let here = &shared.parts.system;
-    let kept: Option<SystemReport> = kept.and_then(|body| serde_json::from_value(body.clone()).ok());
+    let kept: Option<SystemReport> =
+        kept.and_then(|body| serde_json::from_value(body.clone()).ok());
     documents::write(&SystemReport {
         hostname: here.hostname.clone(),
         kind: here.kind,
@@ -135,11 +136,7 @@ async fn project(shared: &Shared, id: ProjectId, kept: Option<&Value>) -> Result
 }
 
 /// What a task of this machine is, with what its definition says beside that.
-pub(super) async fn definition(
-    shared: &Shared,
-    task: Task,
-    kept: Option<&Value>,
-) -> Result<Value> {
+pub(super) async fn definition(shared: &Shared, task: Task, kept: Option<&Value>) -> Result<Value> {
     let kept: Option<Definition> = kept.and_then(|body| serde_json::from_value(body.clone()).ok());
     let mut definition = match kept {
         Some(kept) => kept,

@@ -64,7 +64,9 @@ fn hint(error: &Error) -> Option<&'static str> {
         ErrorKind::Revoked => Some(
             "this machine was shut out of the account; `ccm supabase connect` lets it in again as a new one",
         ),
-        ErrorKind::TooOld => Some("install a newer CCM on this machine; nothing is lost until then"),
+        ErrorKind::TooOld => {
+            Some("install a newer CCM on this machine; nothing is lost until then")
+        }
         ErrorKind::Taken(Noun::System) => Some(
             "this home was copied from another machine, or an older copy of it was put back by hand: put backups back with \
              `ccm restore`, and on a copied machine empty `system.id` in config.yaml and connect it anew",
