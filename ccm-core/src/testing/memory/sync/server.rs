@@ -304,10 +304,8 @@ impl State {
         let forgotten = device
             .mark
             .is_some_and(|mark| !query.known_marks.contains(&mark));
-        if forgotten
-            || query.after.0 > seq
-            || (device.mark.is_none() && !query.known_marks.is_empty())
-        {
+        // One that has no mark may never have got the first.
+        if forgotten || query.after.0 > seq {
             return Err(Error::new(
                 ErrorKind::OutOfStep,
                 "the server was put back to an older state",
