@@ -336,6 +336,8 @@ pub struct DocumentQuery {
     pub not_origin: Option<SystemId>,
     /// Only open conflicts and open asks: whose content has no `resolution`, and whose `state`, if it has one, is `open`.
     pub open: bool,
+    /// Only definitions of tasks that any machine may run ([`Definition::is_shared`](crate::sync::documents::Definition)).
+    pub shared: bool,
     /// After (or, newest first, before) this id.
     pub after: Option<Uuid>,
     /// Newest first, by id: ids are made in the order of time.

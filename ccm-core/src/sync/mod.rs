@@ -7,6 +7,7 @@
 mod clock;
 pub mod documents;
 mod status;
+pub mod local;
 
 use std::fmt;
 use std::time::Duration;
