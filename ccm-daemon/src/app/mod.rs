@@ -11,6 +11,7 @@ mod projects;
 mod reload;
 mod runs;
 mod status;
+mod sync;
 mod tasks;
 mod templates;
 mod terminal;
@@ -38,6 +39,7 @@ use crate::settings::Settings;
 
 use load::Load;
 pub(crate) use projects::Refusal;
+pub(crate) use sync::SyncRefusal;
 pub(crate) use templates::NotRendered;
 use terminal::Seats;
 pub(crate) use terminal::{MOST_VIEWERS, Seat};

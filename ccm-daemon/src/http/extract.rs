@@ -189,6 +189,31 @@ where
     }
 }
 
+/// The number in the path.
+pub(crate) struct Number(pub(crate) u64);
+
+impl<S: Send + Sync> FromRequestParts<S> for Number {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let axum::extract::Path(text) =
+            axum::extract::Path::<String>::from_request_parts(parts, state)
+                .await
+                .map_err(|error| ApiError::bad_request(error.body_text()))?;
+        match text.parse::<i64>().map(u64::try_from) {
+            Ok(Ok(number)) => Ok(Self(number)),
+            _ => Err(ApiError::part(
+                ProblemCode::BadRequest,
+                "number",
+                format!(
+                    "a number is a whole one from 0 to {}, found {text:?}",
+                    i64::MAX
+                ),
+            )),
+        }
+    }
+}
+
 /// Who asks, as far as handlers have to know.
 #[derive(Debug)]
 pub(crate) struct Caller(pub(crate) Principal);

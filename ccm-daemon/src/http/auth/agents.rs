@@ -37,6 +37,7 @@ const AGENTS_MAY: &[(Method, &str, Bound)] = &[
     (Method::GET, "/api/v1/status", Bound::Free),
     (Method::GET, "/api/v1/systems", Bound::Free),
     (Method::GET, "/api/v1/systems/{id}", Bound::Free),
+    (Method::GET, "/api/v1/sync", Bound::Free),
     (Method::GET, "/api/v1/projects", Bound::Handler),
     (Method::GET, "/api/v1/projects/{id}", Bound::Project),
     (Method::GET, "/api/v1/agents", Bound::Handler),
