@@ -6,8 +6,8 @@
 
 mod clock;
 pub mod documents;
-mod status;
 pub mod local;
+mod status;
 
 use std::fmt;
 use std::time::Duration;

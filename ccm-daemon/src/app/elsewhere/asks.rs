@@ -56,7 +56,10 @@ impl App {
         let Some(elsewhere) = self.elsewhere().await? else {
             return Ok(None);
         };
-        let document = elsewhere.replica.document(&Kind::Ask, *id.as_uuid()).await?;
+        let document = elsewhere
+            .replica
+            .document(&Kind::Ask, *id.as_uuid())
+            .await?;
         let Some(document) = document else {
             return Ok(None);
         };
@@ -134,9 +137,8 @@ impl Elsewhere<'_> {
         let task = *ask.task_id.as_uuid();
         let definition = self.replica.document(&Kind::Task, task).await?;
         let definition = definition.as_ref().and_then(known);
-        Ok(definition.is_some_and(|one: ccm_core::sync::documents::Definition| {
-            self.is_this(one.created_on)
-        }))
+        Ok(definition
+            .is_some_and(|one: ccm_core::sync::documents::Definition| self.is_this(one.created_on)))
     }
 
     async fn shown(
@@ -165,6 +167,9 @@ const fn stands(state: AskStateName, wanted: AskStateKind) -> bool {
         (state, wanted),
         (AskStateName::Open, AskStateKind::Open)
             | (AskStateName::Answered, AskStateKind::Answered)
-            | (AskStateName::Void | AskStateName::Expired, AskStateKind::Void)
+            | (
+                AskStateName::Void | AskStateName::Expired,
+                AskStateKind::Void
+            )
     )
 }

@@ -6,6 +6,7 @@ mod runs;
 mod systems;
 mod tasks;
 mod transcripts;
+mod wishes;
 
 use std::collections::HashMap;
 
@@ -13,7 +14,6 @@ use ccm_core::api::Machine;
 use ccm_core::id::SystemId;
 use ccm_core::store::{Document, DocumentQuery, Replica};
 use ccm_core::sync::documents;
-use ccm_core::time::Timestamp;
 use ccm_core::{Error, ErrorKind, Noun, Result, Store};
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
@@ -132,10 +132,6 @@ fn only_there(noun: Noun, machine: &Machine, how: &str) -> Error {
         ErrorKind::WrongState(noun),
         format!("it is on {}, and {how} there alone", machine.hostname),
     )
-}
-
-fn moment(document: &Document) -> Timestamp {
-    Timestamp::from_micros(document.hlc.time)
 }
 
 fn uuid_in(body: &serde_json::Value, key: &str) -> Option<Uuid> {

@@ -66,7 +66,12 @@ impl App {
     }
 
     /// Why something can't be done with a project that is not here: it is on another machine, or nowhere.
-    pub(in crate::app) async fn not_this_project(&self, error: Error, id: ProjectId, how: &str) -> Error {
+    pub(in crate::app) async fn not_this_project(
+        &self,
+        error: Error,
+        id: ProjectId,
+        how: &str,
+    ) -> Error {
         if error.kind() != ErrorKind::NotFound(Noun::Project) {
             return error;
         }

@@ -50,7 +50,12 @@ impl App {
             more: documents.len() > query.limit as usize,
             items: documents.iter().filter_map(known).collect(),
         };
-        Ok(super::tasks::newest(here, there, query.limit, |run: &api::Run| run.id))
+        Ok(super::tasks::newest(
+            here,
+            there,
+            query.limit,
+            |run: &api::Run| run.id,
+        ))
     }
 
     /// The project of a run, whichever machine's it is.
@@ -91,7 +96,10 @@ impl Elsewhere<'_> {
         let document = self.replica.document(&Kind::Run, *id.as_uuid()).await?;
         match document {
             Some(document) => {
-                let of = document.body.as_ref().and_then(|body| uuid_in(body, "system_id"));
+                let of = document
+                    .body
+                    .as_ref()
+                    .and_then(|body| uuid_in(body, "system_id"));
                 if of == Some(*self.this.as_uuid()) {
                     return Ok(None);
                 }

@@ -11,7 +11,7 @@ use ccm_core::task::{Task, TaskStateName};
 use ccm_core::{Error, ErrorKind, Noun, Reason, Result};
 
 use super::projects::Projects;
-use super::{Elsewhere, Machines, known, moment, only_there, readable};
+use super::{Elsewhere, Machines, known, only_there, readable};
 use crate::app::App;
 
 /// How many definitions are looked through at once.
@@ -243,6 +243,11 @@ impl Told {
         }
     }
 
+    /// Whether some machine has said anything of it.
+    pub(super) fn is_heard(&self) -> bool {
+        self.report.is_some()
+    }
+
     fn fits(&self, filter: &TaskFilter) -> bool {
         let definition = &self.definition;
         let texts = [definition.title.as_str(), definition.text.as_str()];
@@ -395,7 +400,7 @@ impl Elsewhere<'_> {
     }
 
     /// Tasks that this machine does not run, newest first.
-    async fn told_of(
+    pub(super) async fn told_of(
         &self,
         machines: api::Machines,
         filter: &TaskFilter,

@@ -125,7 +125,8 @@ impl Parts<'_> {
             };
             told.next = told.next.max(part.next);
             let new = part.entries.into_iter();
-            told.entries.extend(new.filter(|entry| entry.offset >= after));
+            told.entries
+                .extend(new.filter(|entry| entry.offset >= after));
             if told.entries.len() > limit as usize || told.next - after >= MOST {
                 break;
             }
@@ -230,7 +231,9 @@ fn leave_first(told: &mut Transcript, limit: usize) {
     let Some(last) = limit.checked_sub(1).and_then(|at| told.entries.get(at)) else {
         return;
     };
-    let kept = told.entries.partition_point(|entry| entry.offset <= last.offset);
+    let kept = told
+        .entries
+        .partition_point(|entry| entry.offset <= last.offset);
     if let Some(next) = told.entries.get(kept) {
         told.next = next.offset;
         told.entries.truncate(kept);
