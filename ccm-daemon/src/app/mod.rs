@@ -15,6 +15,7 @@ mod sync;
 mod tasks;
 mod templates;
 mod terminal;
+mod told;
 mod transcripts;
 
 use std::net::SocketAddr;
