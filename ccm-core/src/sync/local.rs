@@ -4,7 +4,6 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::Kind;
-use super::documents::Definition;
 use crate::event::EventKind;
 use crate::id::{ProjectId, RunId, SystemId, TaskId};
 use crate::task::TaskStateName;
@@ -125,7 +124,7 @@ impl Facts {
     }
 }
 
-/// [`Definition::is_shared`], also of what a newer program writes, without taking it apart.
+/// [`Definition::is_shared`](super::documents::Definition::is_shared), also of what a newer program writes, without taking it apart.
 fn is_shared(body: &Value) -> bool {
     let is = |key| {
         body.get(key)
@@ -155,6 +154,7 @@ pub fn system_document(system: SystemId) -> Touched {
 mod tests {
     use serde_json::json;
 
+    use super::super::documents::Definition;
     use super::*;
 
     #[test]
@@ -222,12 +222,13 @@ mod tests {
 
     #[test]
     fn what_is_open_is_seen_in_the_content() {
-        let open = |kind, body| Facts::of(&kind, Uuid::from_u128(1), body).open;
+        let open =
+            |kind, body: Option<Value>| Facts::of(&kind, Uuid::from_u128(1), body.as_ref()).open;
         let ask = |state| json!({ "state": state, "task_id": Uuid::from_u128(2) });
-        assert!(open(Kind::Ask, Some(&ask("open"))));
-        assert!(!open(Kind::Ask, Some(&ask("void"))));
-        assert!(open(Kind::Conflict, Some(&json!({ "resolution": null }))));
-        assert!(!open(Kind::Conflict, Some(&json!({ "resolution": {} }))));
+        assert!(open(Kind::Ask, Some(ask("open"))));
+        assert!(!open(Kind::Ask, Some(ask("void"))));
+        assert!(open(Kind::Conflict, Some(json!({ "resolution": null }))));
+        assert!(!open(Kind::Conflict, Some(json!({ "resolution": {} }))));
         assert!(!open(Kind::Conflict, None));
     }
 }

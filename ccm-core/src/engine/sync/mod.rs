@@ -6,6 +6,7 @@ mod view;
 
 pub use conflicts::OpenConflict;
 pub use tasks::DefineTask;
+pub(super) use view::{spec, write_spec};
 
 use super::{Engine, SyncLimits};
 use crate::id::SystemId;
@@ -96,6 +97,8 @@ impl Engine {
         let Some(replica) = self.store().replica() else {
             return Ok(());
         };
+        let given_up = super::reconcile::sync::give_all_up(&self.shared).await;
+        self.noting(given_up)?;
         let _documents = self.shared.sync.documents.lock().await;
         self.noting(replica.unshare(self.shared.parts.clock.now()).await)
     }

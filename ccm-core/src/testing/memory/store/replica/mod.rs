@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{About, MemoryStore, State};
 use crate::event::EventKind;
-use crate::id::{FencingToken, SystemId, TaskId};
+use crate::id::{SystemId, TaskId};
 use crate::store::{
     Adopted, Adoption, Document, DocumentQuery, IdempotencyKey, LeaseRecord, Mark, NewDocument,
     Pending, Replica, SealedOperation, SetAside, Settle, Sharing, Unsettled,
