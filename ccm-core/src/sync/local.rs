@@ -90,7 +90,7 @@ pub struct Facts {
     pub task: Option<TaskId>,
     /// The run that it names or is.
     pub run: Option<RunId>,
-    /// Whether it has no `resolution`, and its `state`, if it has one, is `open`.
+    /// Whether it is an ask or a conflict that has no `resolution`, and whose `state`, if it has one, is `open`.
     pub open: bool,
     /// Whether it is a definition of a task that any machine may run.
     pub shared: bool,
@@ -116,7 +116,8 @@ impl Facts {
             run: own(&[Kind::Run])
                 .or_else(|| named("run_id"))
                 .map(RunId::from_uuid),
-            open: state.is_none_or(|state| state == "open")
+            open: matches!(kind, Kind::Ask | Kind::Conflict)
+                && state.is_none_or(|state| state == "open")
                 && body.is_some_and(|body| body.get("resolution").is_none_or(Value::is_null)),
             shared: *kind == Kind::Task && body.is_some_and(is_shared),
             succeeded: *kind == Kind::Report && state == Some(succeeded),
