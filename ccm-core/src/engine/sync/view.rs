@@ -61,8 +61,6 @@ impl Remote {
             created_by: self.definition.created_by.clone(),
             created_at,
             updated_at: created_at,
-            hold: None,
-            yielded: false,
             revision: crate::id::Revision(1),
         };
         if let Some(report) = &self.report {
