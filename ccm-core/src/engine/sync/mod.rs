@@ -134,6 +134,10 @@ impl Engine {
         backend.map(|backend| &**backend).ok_or_else(is_off)
     }
 
+    pub(in crate::engine) async fn is_sharing(&self) -> bool {
+        self.sharing().await.is_ok()
+    }
+
     /// What the store keeps for other machines.
     async fn sharing(&self) -> Result<(&dyn Replica, Sharing)> {
         let replica = self.store().replica().ok_or_else(is_off)?;
