@@ -223,6 +223,8 @@ mod tests {
             answered_by: None,
             created_at: time::now(),
             answered_at: None,
+            machine: None,
+            sent_answer: None,
         }
     }
 

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::Agent;
+use super::{Agent, Machine};
 use crate::id::{ProjectId, SystemId};
 use crate::project;
 use crate::reason::Reason;
@@ -31,6 +31,10 @@ pub struct Project {
     pub running: u64,
     /// When it was registered.
     pub created_at: Timestamp,
+    /// The machine that it is on, if that is another one than the one that answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub machine: Option<Machine>,
 }
 
 /// Whether a project's queue moves.
@@ -100,6 +104,7 @@ impl From<project::Project> for Project {
             queued: project.queued,
             running: project.running,
             created_at: project.created_at,
+            machine: None,
         }
     }
 }

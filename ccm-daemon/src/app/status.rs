@@ -101,6 +101,9 @@ impl App {
             kind: system.kind,
             tags: system.tags.clone(),
             this: true,
+            version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            last_seen: None,
+            revoked_at: None,
         }
     }
 }
