@@ -85,10 +85,14 @@ pub struct Task {
 }
 
 impl Task {
-    /// The wire form of `task`. A queued task whose project or agent is held says so: pass that hold.
+    /// The wire form of `task`. A queued task whose project or agent is held says so: pass that hold. That it waits for a
+    /// person's leave comes before that.
     pub fn new(task: task::Task, hold: Option<&task::Setback>) -> Self {
         let (setback, finished_at) = match &task.state {
-            TaskState::Queued { last } => (hold.or(last.as_ref()).cloned(), None),
+            TaskState::Queued { last } => {
+                let own = task.hold.as_ref();
+                (own.or(hold).or(last.as_ref()).cloned(), None)
+            }
             TaskState::Running { stop, .. } => (
                 stop.as_ref().map(|stop| {
                     task::Setback::new(stop.reason, format!("being stopped by {}", stop.by))

@@ -75,11 +75,19 @@ impl Engine {
         result
     }
 
-    /// Answers an ask, once: a later answer gets the ask with the first one.
+    /// Answers an ask, once: a later answer gets the ask with the first one. The answer to an ask of another machine is sent
+    /// there, and counts if it is the first one there.
     ///
     /// # Errors
     /// Those of [`Store::answer_ask`], and `WrongState(Ask)` for another answer than the one that counts.
     pub async fn answer_ask(&self, id: AskId, answer: Answer, by: &str) -> Result<Ask> {
+        if self.sync().is_some()
+            && let Err(error) = self.store().ask(id).await
+            && error.kind() == ErrorKind::NotFound(Noun::Ask)
+            && self.store().replica().is_some()
+        {
+            return self.answer_elsewhere(id, answer, by).await;
+        }
         let reply = Reply {
             answer: answer.clone(),
             by: by.to_owned(),

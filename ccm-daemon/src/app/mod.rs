@@ -4,6 +4,7 @@ mod access;
 mod agents;
 mod asks;
 mod config;
+mod elsewhere;
 mod inputs;
 mod load;
 mod projects;

@@ -106,7 +106,7 @@ impl App {
 }
 
 /// Leaves about the last `limit` entries. What one line tells stays together.
-fn leave_last(told: &mut Transcript, limit: usize) {
+pub(super) fn leave_last(told: &mut Transcript, limit: usize) {
     let surplus = told.entries.len().saturating_sub(limit);
     if surplus == 0 {
         return;
