@@ -73,7 +73,9 @@ function documentChanged(data: Data): string {
 }
 
 function sharingChanged(data: Data): string {
-  return (data as { on?: unknown }).on === true ? "Sharing with other machines begins" : "Sharing with other machines ends";
+  return (data as { on?: unknown }).on === true
+    ? "Sharing with other machines begins"
+    : "Sharing with other machines ends";
 }
 
 /** One line for people about each kind of event. */

@@ -79,7 +79,7 @@ class Sharing {
   }
 
   async #readUnapproved(): Promise<void> {
-    const query = { reason: "remote_unapproved" as const, machine: "local" as const, page_size: 200, text_limit: 10_000 };
+    const query = { unapproved: true, machine: "local" as const, page_size: 200, text_limit: 10_000 };
     this.unapproved = (await sure(api.GET("/api/v1/tasks", { params: { query } }))).items.reverse();
   }
 

@@ -63,7 +63,11 @@ export function standing({ condition, pending, set_aside }: SyncState): Standing
     case "twin":
       return stopped("doubled", `Another machine writes under this one's identity, so nothing is exchanged. ${KEPT}`);
     default:
-      return { look: { tone: "rest", sign: "·", words: String(condition).replaceAll("_", " ") }, means: "", kind: "waits" };
+      return {
+        look: { tone: "rest", sign: "·", words: String(condition).replaceAll("_", " ") },
+        means: "",
+        kind: "waits",
+      };
   }
 }
 

@@ -27,9 +27,16 @@ export function between({ sharing, state }: Task): string {
   const unsent = sharing.sent ? "" : " What was done here is not sent yet.";
   if (host === undefined) return `No machine has taken it yet; any may that has its repository and fits.${unsent}`;
   if (!sharing.heard) return `It waits for ${host} to hear of it.${unsent}`;
-  const over = state === "succeeded" || state === "failed" || state === "cancelled";
-  return `${over ? `It was done on ${host}.` : `${host} runs it, and this is what it said last.`}${unsent}`;
+  return `${SAID[state](host)}${unsent}`;
 }
+
+const SAID: Record<Schema["TaskStateName"], (host: string) => string> = {
+  queued: (host) => `${host} has it in its queue, by what it said last.`,
+  running: (host) => `${host} runs it, and this is what it said last.`,
+  succeeded: (host) => `It was done on ${host}.`,
+  failed: (host) => `It was tried on ${host}.`,
+  cancelled: (host) => `It was called off on ${host}.`,
+};
 
 /** What was asked of its machine and is not seen to be done yet. */
 export function wishWords(wish: Schema["WishName"], host: string): string {
