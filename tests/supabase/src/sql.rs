@@ -98,7 +98,9 @@ impl Database {
             .run(&format!("create database {to} template {from}"))
             .await;
         // The owner of a project's database may do so; that is not copied.
-        admin.run(&format!("grant create on database {to} to postgres")).await;
+        admin
+            .run(&format!("grant create on database {to} to postgres"))
+            .await;
     }
 
     /// Puts this database back to what a copy of it has.
