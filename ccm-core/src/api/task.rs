@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{OpenAsk, Problem};
+use super::{OpenAsk, Problem, TaskSharing};
 use crate::id::{ProjectId, Revision, RunId, TaskId};
 use crate::reason::Reason;
 use crate::system::SystemKind;
@@ -78,6 +78,10 @@ pub struct Task {
     pub cost_usd: Option<f64>,
     /// Grows with every change.
     pub revision: Revision,
+    /// What other machines have to do with it. Not there for a task that is this machine's alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub sharing: Option<TaskSharing>,
 }
 
 impl Task {
@@ -134,6 +138,7 @@ impl Task {
             cut: Vec::new(),
             cost_usd: task.cost_usd,
             revision: task.revision,
+            sharing: None,
         }
     }
 
@@ -222,6 +227,9 @@ pub struct CreateTask {
     /// The kind of machine it needs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system_type: Option<SystemKind>,
+    /// Whether any machine may run it that has the same repository, and not only that of the project.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub any_machine: bool,
 }
 
 impl CreateTask {
@@ -239,6 +247,7 @@ impl CreateTask {
             session: None,
             tags: Vec::new(),
             system_type: None,
+            any_machine: false,
         }
     }
 }

@@ -7,6 +7,7 @@
 mod clock;
 pub mod documents;
 pub mod local;
+mod status;
 
 use std::fmt;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use crate::time::Timestamp;
 
 pub use clock::{Hlc, MAX_SKEW};
 pub use documents::Kind;
+pub use status::{SyncPhase, SyncStatus};
 
 /// The version of the protocol between machines and server that this program speaks.
 pub const PROTOCOL: u32 = 1;
