@@ -6,6 +6,7 @@ mod access;
 mod agent;
 mod ask;
 mod config;
+mod machine;
 mod problem;
 mod project;
 mod run;
@@ -26,6 +27,7 @@ pub use ask::{
 pub use config::{
     Config, ConfigApplied, ConfigKey, ConfigOrigin, EditConfig, EditKey, EditedProjectConfig,
 };
+pub use machine::{Machine, Machines, TaskSharing, WishName};
 pub use problem::{Problem, ProblemCode, ProblemPart};
 pub use project::{CreateProject, Project, ProjectState, RegisteredProject, Trust, TrustProject};
 pub use run::{Run, RunStateName};

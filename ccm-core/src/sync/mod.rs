@@ -6,6 +6,7 @@
 
 mod clock;
 pub mod documents;
+pub mod local;
 mod status;
 
 use std::fmt;

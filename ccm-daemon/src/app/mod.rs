@@ -4,6 +4,7 @@ mod access;
 mod agents;
 mod asks;
 mod config;
+mod elsewhere;
 mod inputs;
 mod load;
 mod projects;
@@ -14,6 +15,7 @@ mod sync;
 mod tasks;
 mod templates;
 mod terminal;
+mod told;
 mod transcripts;
 
 use std::net::SocketAddr;

@@ -9,7 +9,7 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
-use ccm_core::api::{IDEMPOTENCY_KEY, ProblemCode};
+use ccm_core::api::{CreateTask, IDEMPOTENCY_KEY, ProblemCode};
 use ccm_core::id::{ProjectId, RunId};
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
@@ -229,6 +229,19 @@ impl Caller {
     }
 }
 
+impl Caller {
+    /// Refuses a task for any machine from an agent, whose token is for the queue of its own project.
+    pub(crate) fn own_machine(&self, task: &CreateTask) -> Result<(), ApiError> {
+        if task.any_machine && self.0.scope().is_some() {
+            return Err(ApiError::new(
+                ProblemCode::Forbidden,
+                "an agent's tasks are run by its own machine: leave any_machine out",
+            ));
+        }
+        Ok(())
+    }
+}
+
 impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = ApiError;
 
@@ -401,7 +414,6 @@ impl<'de> Deserialize<'de> for Offset {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ccm_core::api::CreateTask;
 
     fn problem(body: &str) -> ccm_core::api::Problem {
         let error = parse::<CreateTask>(body.as_bytes()).unwrap_err();
