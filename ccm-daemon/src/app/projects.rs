@@ -57,7 +57,10 @@ impl App {
             found => found?,
         };
         let project = self.looked_at(project, Instant::now() + LOOKING).await?;
-        self.project_answer(project).await
+        let repository = self.parts.profiles.sharing(&project).await.repository;
+        let mut answer = self.project_answer(project).await?;
+        answer.repository = repository;
+        Ok(answer)
     }
 
     /// The project, and whether it waits for its agent.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use ccm_core::api;
+use ccm_core::api::{self, AgentStateName};
 use ccm_core::id::{ProjectId, SystemId};
 use ccm_core::store::DocumentQuery;
 use ccm_core::sync::Kind;
@@ -121,5 +121,9 @@ fn shown(report: ProjectReport, machines: &Machines) -> api::Project {
     let mut project = report.project;
     let id: SystemId = project.system_id;
     project.machine = machines.other(id);
+    // Of a state that only a newer program knows nothing is said.
+    let state = |name: String| AgentStateName::ALL.into_iter().find(|state| state.as_str() == name);
+    project.agent_state = report.agent_state.and_then(state);
+    project.repository = report.repository;
     project
 }
