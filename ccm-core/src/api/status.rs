@@ -28,7 +28,7 @@ pub struct Readiness {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Check {
-    /// What it is about: `database`, `tmux`, `disk`, `clock` or `spool`.
+    /// What it is about: `database`, `tmux`, `disk`, `clock`, `spool` or `sync`.
     pub name: String,
     /// Whether it is as it should be.
     pub status: CheckStatus,

@@ -166,6 +166,8 @@ pub struct SyncRound {
     pub sent: u64,
     /// How many documents of other machines came.
     pub received: u64,
+    /// Whether everything is exchanged. If not it took too long to wait for, and goes on by itself.
+    pub complete: bool,
     /// How it is now.
     pub state: SyncState,
 }

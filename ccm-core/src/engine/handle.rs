@@ -81,20 +81,20 @@ impl Engine {
     /// # Errors
     /// Those of [`Store::answer_ask`], and `WrongState(Ask)` for another answer than the one that counts.
     pub async fn answer_ask(&self, id: AskId, answer: Answer, by: &str) -> Result<Ask> {
-        if self.sync().is_some()
-            && let Err(error) = self.store().ask(id).await
-            && error.kind() == ErrorKind::NotFound(Noun::Ask)
-            && self.store().replica().is_some()
-        {
-            return self.answer_elsewhere(id, answer, by).await;
-        }
         let reply = Reply {
             answer: answer.clone(),
             by: by.to_owned(),
             input_id: InputId::new(),
             now: self.shared.parts.clock.now(),
         };
-        let (ask, effect) = self.noting(self.store().answer_ask(id, reply).await)?;
+        let (ask, effect) = match self.store().answer_ask(id, reply).await {
+            Err(error)
+                if error.kind() == ErrorKind::NotFound(Noun::Ask) && self.is_sharing().await =>
+            {
+                return self.answer_elsewhere(id, answer, by).await;
+            }
+            answered => self.noting(answered)?,
+        };
         tracing::info!(ask = %ask.id, run = %ask.run_id, task = %ask.task_id, by, ?effect, "an ask was answered");
         self.shared.actors.wake(ask.run_id);
         if let (

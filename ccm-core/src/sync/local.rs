@@ -4,7 +4,6 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::Kind;
-use super::documents::Definition;
 use crate::event::EventKind;
 use crate::id::{ProjectId, RunId, SystemId, TaskId};
 use crate::task::TaskStateName;
@@ -91,7 +90,7 @@ pub struct Facts {
     pub task: Option<TaskId>,
     /// The run that it names or is.
     pub run: Option<RunId>,
-    /// Whether it has no `resolution`, and its `state`, if it has one, is `open`.
+    /// Whether it is an ask or a conflict that has no `resolution`, and whose `state`, if it has one, is `open`.
     pub open: bool,
     /// Whether it is a definition of a task that any machine may run.
     pub shared: bool,
@@ -117,7 +116,8 @@ impl Facts {
             run: own(&[Kind::Run])
                 .or_else(|| named("run_id"))
                 .map(RunId::from_uuid),
-            open: state.is_none_or(|state| state == "open")
+            open: matches!(kind, Kind::Ask | Kind::Conflict)
+                && state.is_none_or(|state| state == "open")
                 && body.is_some_and(|body| body.get("resolution").is_none_or(Value::is_null)),
             shared: *kind == Kind::Task && body.is_some_and(is_shared),
             succeeded: *kind == Kind::Report && state == Some(succeeded),
@@ -125,7 +125,7 @@ impl Facts {
     }
 }
 
-/// [`Definition::is_shared`], also of what a newer program writes, without taking it apart.
+/// [`Definition::is_shared`](super::documents::Definition::is_shared), also of what a newer program writes, without taking it apart.
 fn is_shared(body: &Value) -> bool {
     let is = |key| {
         body.get(key)
@@ -155,6 +155,7 @@ pub fn system_document(system: SystemId) -> Touched {
 mod tests {
     use serde_json::json;
 
+    use super::super::documents::Definition;
     use super::*;
 
     #[test]
@@ -222,12 +223,13 @@ mod tests {
 
     #[test]
     fn what_is_open_is_seen_in_the_content() {
-        let open = |kind, body| Facts::of(&kind, Uuid::from_u128(1), body).open;
+        let open =
+            |kind, body: Option<Value>| Facts::of(&kind, Uuid::from_u128(1), body.as_ref()).open;
         let ask = |state| json!({ "state": state, "task_id": Uuid::from_u128(2) });
-        assert!(open(Kind::Ask, Some(&ask("open"))));
-        assert!(!open(Kind::Ask, Some(&ask("void"))));
-        assert!(open(Kind::Conflict, Some(&json!({ "resolution": null }))));
-        assert!(!open(Kind::Conflict, Some(&json!({ "resolution": {} }))));
+        assert!(open(Kind::Ask, Some(ask("open"))));
+        assert!(!open(Kind::Ask, Some(ask("void"))));
+        assert!(open(Kind::Conflict, Some(json!({ "resolution": null }))));
+        assert!(!open(Kind::Conflict, Some(json!({ "resolution": {} }))));
         assert!(!open(Kind::Conflict, None));
     }
 }

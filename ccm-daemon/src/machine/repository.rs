@@ -233,7 +233,7 @@ fn normalised(url: &str) -> Option<String> {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     let host = SAME_HOST
         .iter()
-        .find_map(|(other, host)| (*other == *host).then(|| (*host).to_owned()))
+        .find_map(|(other, usual)| (*other == host).then(|| (*usual).to_owned()))
         .unwrap_or(host);
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     let path = parts.join("/");

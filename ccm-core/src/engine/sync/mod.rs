@@ -6,6 +6,7 @@ mod view;
 
 pub use conflicts::OpenConflict;
 pub use tasks::DefineTask;
+pub(super) use view::{spec, write_spec};
 
 use super::{Engine, SyncLimits};
 use crate::id::SystemId;
@@ -96,6 +97,8 @@ impl Engine {
         let Some(replica) = self.store().replica() else {
             return Ok(());
         };
+        let given_up = super::reconcile::sync::give_all_up(&self.shared).await;
+        self.noting(given_up)?;
         let _documents = self.shared.sync.documents.lock().await;
         self.noting(replica.unshare(self.shared.parts.clock.now()).await)
     }
@@ -129,6 +132,10 @@ impl Engine {
     fn connected_backend(&self) -> Result<&dyn SyncBackend> {
         let backend = self.sync().filter(|backend| backend.is_connected());
         backend.map(|backend| &**backend).ok_or_else(is_off)
+    }
+
+    pub(in crate::engine) async fn is_sharing(&self) -> bool {
+        self.sharing().await.is_ok()
     }
 
     /// What the store keeps for other machines.

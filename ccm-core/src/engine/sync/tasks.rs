@@ -238,11 +238,10 @@ impl Engine {
         if self.store().replica().is_none() {
             return false;
         }
-        let not_here = self.shared.sync.is_elsewhere(id)
-            || matches!(
-                self.store().task(id).await,
-                Err(error) if error.kind() == ErrorKind::NotFound(Noun::Task)
-            );
+        let not_here = match self.store().task(id).await {
+            Ok(task) => task.yielded,
+            Err(error) => error.kind() == ErrorKind::NotFound(Noun::Task),
+        };
         not_here && self.sharing().await.is_ok()
     }
 

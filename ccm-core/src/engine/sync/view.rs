@@ -7,8 +7,8 @@ use crate::ask::{Answer, Ask, AskState, Question};
 use crate::id::{RunId, TaskId};
 use crate::reason::Reason;
 use crate::store::Replica;
+use crate::sync::Kind;
 use crate::sync::documents::{self, Definition, Report};
-use crate::sync::{Kind, documents::Kind as DocumentKind};
 use crate::task::{Rank, Setback, Task, TaskSpec, TaskState, TaskStateName, TaskText, Title};
 use crate::time::Timestamp;
 use crate::{Error, Result, api};
@@ -56,11 +56,11 @@ impl Remote {
             latest_run: None,
             result: None,
             cost_usd: None,
+            hold: None,
+            yielded: false,
             created_by: self.definition.created_by.clone(),
             created_at,
             updated_at: created_at,
-            hold: None,
-            yielded: false,
             revision: crate::id::Revision(1),
         };
         if let Some(report) = &self.report {
@@ -81,7 +81,7 @@ impl Remote {
 
 async fn body<T: serde::de::DeserializeOwned>(
     replica: &dyn Replica,
-    kind: &DocumentKind,
+    kind: &Kind,
     id: TaskId,
 ) -> Result<Option<T>> {
     let document = replica.document(kind, *id.as_uuid()).await?;

@@ -8,6 +8,8 @@ mod tasks;
 mod transcripts;
 mod wishes;
 
+pub(super) use transcripts::Parts;
+
 use std::collections::HashMap;
 
 use ccm_core::api::Machine;

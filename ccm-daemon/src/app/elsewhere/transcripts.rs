@@ -72,15 +72,15 @@ impl App {
 }
 
 /// What is known of a run's transcript, in parts.
-struct Parts<'a> {
-    replica: &'a dyn Replica,
-    run: RunId,
+pub(in crate::app) struct Parts<'a> {
+    pub(in crate::app) replica: &'a dyn Replica,
+    pub(in crate::app) run: RunId,
 }
 
 /// Which parts there are.
-struct Extent {
+pub(in crate::app) struct Extent {
     oldest: TranscriptPart,
-    newest: TranscriptPart,
+    pub(in crate::app) newest: TranscriptPart,
 }
 
 impl Extent {
@@ -187,7 +187,7 @@ impl Parts<'_> {
 
     /// Which parts there are. Each later one has taken the place of the one [`TranscriptPart::KEPT`] before it, so the
     /// newest is where the round of the first place ends.
-    async fn extent(&self) -> Result<Option<Extent>> {
+    pub(in crate::app) async fn extent(&self) -> Result<Option<Extent>> {
         const KEPT: u32 = TranscriptPart::KEPT;
         let Some(first) = self.part(0).await? else {
             return Ok(None);

@@ -22,6 +22,8 @@ pub(in crate::engine) struct SyncState {
     pub(in crate::engine) changed: Notify,
     /// The server has something new, or may have.
     pub(super) poked: Notify,
+    /// There may be another server behind the backend.
+    pub(super) rewired: Notify,
     /// Some lease was got or given back, or has another length from now on.
     pub(in crate::engine) leases_changed: Notify,
     /// One at a time seals documents, or settles some: what was settled half is never sealed.
@@ -34,6 +36,10 @@ pub(in crate::engine) struct SyncState {
     leases: Mutex<HashMap<TaskId, Kept>>,
     /// Shared tasks of other machines that a person let run here.
     approved: Mutex<BTreeSet<TaskId>>,
+    /// Shared tasks that were queued again here, and need a lease again.
+    wanted_again: Mutex<BTreeSet<TaskId>>,
+    /// Shared tasks that this machine gave up, and when it may think of them again in the clock's uptime.
+    given_up: Mutex<HashMap<TaskId, Duration>>,
 }
 
 /// Rounds that somebody waits for.
@@ -80,6 +86,7 @@ impl SyncState {
             wake: Notify::new(),
             changed: Notify::new(),
             poked: Notify::new(),
+            rewired: Notify::new(),
             leases_changed: Notify::new(),
             documents: tokio::sync::Mutex::new(()),
             off: AtomicBool::new(false),
@@ -96,6 +103,8 @@ impl SyncState {
             }),
             leases: Mutex::default(),
             approved: Mutex::default(),
+            wanted_again: Mutex::default(),
+            given_up: Mutex::default(),
         }
     }
 
@@ -111,6 +120,7 @@ impl SyncState {
 
     pub(in crate::engine) fn switch_off(&self, off: bool) {
         self.off.store(off, Ordering::SeqCst);
+        self.rewired.notify_one();
         self.wake.notify_one();
     }
 
@@ -179,8 +189,19 @@ impl SyncState {
         self.leases_changed.notify_one();
     }
 
-    pub(super) fn forget_leases(&self) {
-        lock(&self.leases).clear();
+    pub(super) fn drop_kept(&self, task: TaskId) {
+        lock(&self.leases).remove(&task);
+        self.leases_changed.notify_one();
+    }
+
+    /// The task is not this machine's any more, and not to be tried before.
+    pub(super) fn note_given_up(&self, task: TaskId, until: Duration) {
+        lock(&self.given_up).insert(task, until);
+        self.wake.notify_one();
+    }
+
+    pub(super) fn take_given_up(&self) -> HashMap<TaskId, Duration> {
+        std::mem::take(&mut *lock(&self.given_up))
     }
 
     pub(super) fn kept(&self, task: TaskId) -> Option<Kept> {
@@ -207,31 +228,37 @@ impl SyncState {
         leases.values().filter(|kept| kept.hold.is_some()).count() as u64
     }
 
-    /// Whether the task is one that another machine may run: this one had it, and has not now.
-    pub(in crate::engine) fn is_elsewhere(&self, task: TaskId) -> bool {
-        let leases = lock(&self.leases);
-        leases
-            .get(&task)
-            .is_some_and(|kept| kept.record.token.is_none())
+    /// What a task may be started under: `Ok(None)` for one of this machine alone, an error for a shared one whose lease
+    /// it does not hold. That it is wanted again is noted then.
+    pub(in crate::engine) fn lease_of(&self, task: TaskId) -> Result<Option<Timestamp>, NotHeld> {
+        {
+            let leases = lock(&self.leases);
+            match leases.get(&task) {
+                None => return Ok(None),
+                Some(Kept {
+                    hold: Some(_),
+                    record,
+                }) if record.token.is_some() => return Ok(record.until),
+                Some(_) => {}
+            }
+        }
+        if lock(&self.wanted_again).insert(task) {
+            self.wake.notify_one();
+        }
+        Err(NotHeld)
     }
 
-    /// What a task may be started under: `Ok(None)` for one of this machine alone, an error for a shared one whose lease
-    /// it does not hold.
-    pub(in crate::engine) fn lease_of(&self, task: TaskId) -> Result<Option<Timestamp>, NotHeld> {
-        let leases = lock(&self.leases);
-        match leases.get(&task) {
-            None => Ok(None),
-            Some(Kept {
-                hold: Some(_),
-                record,
-            }) if record.token.is_some() => Ok(record.until),
-            Some(_) => Err(NotHeld),
-        }
+    pub(super) fn wanted_again(&self) -> Vec<TaskId> {
+        lock(&self.wanted_again).iter().copied().collect()
+    }
+
+    pub(super) fn not_wanted_again(&self, task: TaskId) {
+        lock(&self.wanted_again).remove(&task);
     }
 
     /// When a run of the task has to be over, in the time since the machine was booted. `None` for a task of this machine
     /// alone.
-    pub(in crate::engine) fn ends(&self, task: TaskId) -> Option<Duration> {
+    pub(super) fn ends(&self, task: TaskId) -> Option<Duration> {
         let leases = lock(&self.leases);
         leases
             .get(&task)

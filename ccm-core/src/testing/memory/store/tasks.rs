@@ -4,9 +4,9 @@ use serde_json::json;
 
 use super::{About, KeyName, KeyRow, State, TaskRow, touch};
 use crate::event::EventKind;
-use crate::id::{FencingToken, Revision, TaskId};
+use crate::id::{FencingToken, TaskId};
 use crate::store::{CreateTasks, Created};
-use crate::task::{CancelEffect, Rank, Task, TaskState};
+use crate::task::{CancelEffect, Task, TaskState};
 use crate::time::Timestamp;
 use crate::{Error, ErrorKind, Noun, Result};
 

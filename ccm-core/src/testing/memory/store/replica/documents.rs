@@ -104,8 +104,12 @@ impl State {
             self.keys.insert(name, row);
         }
         for new in documents {
-            let state = new.settled.then_some(DocumentState::Settled);
-            self.write_document((new.kind, new.id), new.body, state, now)?;
+            let key = (new.kind, new.id);
+            let state = match self.state_of(&key, new.body.as_ref()) {
+                DocumentState::Open if new.settled => DocumentState::Settled,
+                state => state,
+            };
+            self.write_document(key, new.body, state, now)?;
         }
         Ok(names.iter().filter_map(|key| self.document(key)).collect())
     }
@@ -115,10 +119,9 @@ impl State {
         &mut self,
         key: Key,
         body: Option<Value>,
-        state: Option<DocumentState>,
+        state: DocumentState,
         now: Timestamp,
     ) -> Result<()> {
-        let state = state.unwrap_or_else(|| self.state_of(&key, body.as_ref()));
         let kept = self.kept()?;
         let hlc = kept.tick(now);
         kept.leave(key.clone(), hlc);
@@ -200,13 +203,13 @@ impl State {
         let concerns = match key.0 {
             Kind::Task => self.is_local(&facts),
             Kind::Wish => facts.task.is_some_and(|task| {
-                let definition = self.replica.as_ref().and_then(|kept| {
-                    let key = (Kind::Task, *task.as_uuid());
-                    kept.documents.get(&key)
-                });
-                let body = definition.and_then(|held| held.body.as_ref());
-                let of_definition = Facts::of(&Kind::Task, *task.as_uuid(), body);
-                self.is_local(&of_definition)
+                let key = (Kind::Task, *task.as_uuid());
+                let definition = self
+                    .replica
+                    .as_ref()
+                    .and_then(|kept| kept.documents.get(&key));
+                let local = |held: &Held| held.state != DocumentState::Elsewhere;
+                self.runs_task(task) || definition.is_some_and(local)
             }),
             _ => return DocumentState::Settled,
         };
@@ -232,7 +235,7 @@ impl State {
 
     /// Definitions that were nothing to this machine before it had their project.
     pub(in crate::testing::memory::store) fn reopen_definitions(&mut self, project: ProjectId) {
-        let kept = self.replica.iter_mut();
+        let kept = self.kept().into_iter();
         let mut tasks = Vec::new();
         for ((kind, id), held) in kept.flat_map(|kept| &mut kept.documents) {
             let facts = Facts::of(kind, *id, held.body.as_ref());

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{About, MemoryStore, State};
 use crate::event::EventKind;
-use crate::id::{FencingToken, SystemId, TaskId};
+use crate::id::{SystemId, TaskId};
 use crate::store::{
     Adopted, Adoption, Document, DocumentQuery, IdempotencyKey, LeaseRecord, Mark, NewDocument,
     Pending, Replica, SealedOperation, SetAside, Settle, Sharing, Unsettled,
@@ -160,6 +160,9 @@ impl Kept {
 
     /// The version of the server that a change of this machine is made on.
     fn base(&self, key: &Key) -> (Option<u64>, Option<Value>) {
+        if is_made_here(&key.0) || key.0 == Kind::System {
+            return (None, None);
+        }
         let has_body = key.0 == Kind::Task;
         if let Some(change) = self.last_operation(key) {
             return (change.base, change.base_body.clone());
@@ -221,14 +224,14 @@ impl State {
         );
         let projects = self.projects.keys();
         all.extend(projects.map(|id| one(Kind::Project, *id.as_uuid(), None)));
-        for id in self.tasks.keys() {
-            let uuid = *id.as_uuid();
-            let known = self.replica.as_ref();
-            if known.is_some_and(|kept| !kept.documents.contains_key(&(Kind::Task, uuid))) {
-                all.push(one(Kind::Task, uuid, Some(*id)));
-            }
-            all.push(one(Kind::Report, uuid, Some(*id)));
-        }
+        let tasks = || self.tasks.keys().map(|id| (*id.as_uuid(), Some(*id)));
+        let known = |id: &Uuid| {
+            let kept = self.replica.as_ref();
+            kept.is_some_and(|kept| kept.documents.contains_key(&(Kind::Task, *id)))
+        };
+        let unknown = tasks().filter(|(id, _)| !known(id));
+        all.extend(unknown.map(|(id, task)| one(Kind::Task, id, task)));
+        all.extend(tasks().map(|(id, task)| one(Kind::Report, id, task)));
         let runs = self.runs.values();
         all.extend(runs.map(|run| one(Kind::Run, *run.id.as_uuid(), Some(run.task_id))));
         let asks = self.asks.values();
@@ -255,19 +258,21 @@ impl State {
         }
         self.replica = Some(Kept::new(identity, old.as_ref()));
         self.mark_all(now);
-        self.mark_own_documents(now)?;
+        self.mark_own_documents()?;
         self.tell_sharing(true, now);
         Ok(self.kept()?.tell())
     }
 
     /// Marks documents that this machine wrote and the server may not have.
-    fn mark_own_documents(&mut self, now: Timestamp) -> Result<()> {
+    fn mark_own_documents(&mut self) -> Result<()> {
         let kept = self.kept()?;
         let own = kept.documents.iter();
         let own = own.filter(|((kind, _), _)| !is_made_here(kind));
-        let own: Vec<(Key, Hlc)> = own.map(|(key, row)| (key.clone(), row.hlc)).collect();
-        for (key, hlc) in own {
-            kept.tick(now);
+        let mut own: Vec<(u64, Key, Hlc)> = own
+            .map(|(key, row)| (row.place, key.clone(), row.hlc))
+            .collect();
+        own.sort_by_key(|(place, ..)| *place);
+        for (_, key, hlc) in own {
             kept.leave(key, hlc);
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Held, Kept, Key};
+use super::{Kept, Key};
 use crate::store::{Mark, SealedOperation, SetAside};
 use crate::sync::local::{Touched, is_made_here};
 use crate::sync::{Change, Fate, Kind, Operation, PushResult, Row};
@@ -191,11 +191,10 @@ impl State {
             self.mark(Touched { kind, id, task }, now);
             return Ok(());
         }
-        let state = self
-            .kept()?
-            .documents
-            .get(&key)
-            .map(|held: &Held| held.state);
+        let state = match self.kept()?.documents.get(&key) {
+            Some(held) => held.state,
+            None => self.state_of(&key, aside.body.as_ref()),
+        };
         self.write_document(key, aside.body, state, now)
     }
 }

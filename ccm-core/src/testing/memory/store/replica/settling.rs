@@ -93,7 +93,10 @@ impl State {
                     ));
                 }
                 self.task_row(id)?.task.yielded = false;
-                self.retry(id, &request.created_by, now)?;
+                if let Err(error) = self.retry(id, &request.created_by, now) {
+                    self.task_row(id)?.task.yielded = true;
+                    return Err(error);
+                }
             }
             Some(false) => {}
         }
