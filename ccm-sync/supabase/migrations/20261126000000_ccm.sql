@@ -1037,7 +1037,9 @@ begin
             select a.hlc_time, a.hlc_count into v_state.hlc_time, v_state.hlc_count
             from ccm_internal.after(v_state.hlc_time, v_state.hlc_count) a;
         end if;
-        update public.ccm_entities set body = body || jsonb_build_object('revoked_at', ccm_internal.micros(v_now)),
+        -- As machines write times in documents.
+        update public.ccm_entities set body = body || jsonb_build_object('revoked_at',
+                to_char(v_now at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')),
             seq = v_state.seq, hlc_time = v_state.hlc_time, hlc_count = v_state.hlc_count
         where user_id = v_user and kind = 'system' and id = p_target and body is not null;
         if found then
