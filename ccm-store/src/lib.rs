@@ -32,6 +32,7 @@ mod projects;
 mod queue;
 mod reader;
 mod ready;
+mod replica;
 mod runs;
 mod stats;
 mod store;
