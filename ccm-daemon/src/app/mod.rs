@@ -38,6 +38,7 @@ use crate::machine::{Home, Token, WebUi};
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 
+use elsewhere::LastSeen;
 use load::Load;
 pub(crate) use projects::Refusal;
 pub(crate) use sync::SyncRefusal;
@@ -97,6 +98,7 @@ pub struct App {
     access: Access,
     health: Health,
     load: Load,
+    seen: LastSeen,
     streams: Streams,
     seats: Seats,
     metrics: Metrics,
@@ -143,6 +145,7 @@ impl App {
             access,
             health,
             load: Load::default(),
+            seen: LastSeen::default(),
             streams,
             seats: Seats::default(),
             metrics,
