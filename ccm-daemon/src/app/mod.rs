@@ -37,6 +37,7 @@ use crate::http::{AllowedHosts, Capacity, Streams};
 use crate::machine::{Home, Token, WebUi};
 use crate::metrics::Metrics;
 use crate::settings::Settings;
+use crate::sharing::Sharing;
 
 use elsewhere::LastSeen;
 use load::Load;
@@ -63,6 +64,8 @@ pub struct AppParts {
     pub token: Token,
     /// The windows of agents, if they have some; what is wrong with them is told in the status.
     pub windows: Option<Arc<TmuxRuntime>>,
+    /// The line to other machines; the same that the engine has.
+    pub sharing: Arc<Sharing>,
     /// Where the database is, if it is in a file.
     pub database: Option<PathBuf>,
     /// How many clients can be served at once.
@@ -135,6 +138,7 @@ impl App {
             parts.windows.clone(),
             folders,
             parts.settings.clone(),
+            Arc::clone(&parts.sharing),
         );
         let access = Access::new(&parts.home, parts.token.clone());
         // What came before this daemon is not its to count.
@@ -210,6 +214,11 @@ impl App {
     /// The event streams.
     pub(crate) fn streams(&self) -> &Streams {
         &self.streams
+    }
+
+    /// The line to other machines.
+    pub(crate) fn sharing(&self) -> &Sharing {
+        &self.parts.sharing
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {

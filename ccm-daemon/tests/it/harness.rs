@@ -137,6 +137,7 @@ impl Server {
             home,
             token: token.clone(),
             windows: None,
+            sharing: Arc::default(),
             database: None,
             capacity,
             facts: Facts {
