@@ -28,7 +28,7 @@ Examples:
   ccm-orchestrator init --yes                                  takes the defaults
   ccm-orchestrator init --minimal --no-supabase --hostname box asks for nothing, and starts the daemon
   ccm-orchestrator init --yes --no-start                       only writes files
-  ccm-orchestrator init --supabase                             also asks for the Supabase project that machines share
+  ccm-orchestrator init --supabase                             signs in to Supabase, too
 
 Running it again is harmless: what is there stays as it is, what is missing is made.")]
 pub(crate) struct Machine {

@@ -18,13 +18,13 @@ use crate::exit::{Code, Failure};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  ccm-orchestrator supabase connect                             asks for everything
-  ccm-orchestrator supabase connect --email ada@example.com     asks for the password
-  ccm-orchestrator supabase connect --supabase-url https://PROJECT.supabase.co --supabase-key sb_publishable_KEY \\
-      --email ada@example.com --password-stdin < password       asks for nothing
+  ccm-orchestrator supabase connect                            asks for everything
+  ccm-orchestrator supabase connect --email ada@example.com    asks for the password
+  ccm-orchestrator supabase connect --supabase-url https://PROJECT.supabase.co \\
+      --supabase-key sb_publishable_KEY --email ada@example.com --password-stdin < password
 
-The Supabase project needs CCM's tables once: apply the files of ccm-sync/supabase/migrations/ in its SQL editor, or with
-`supabase db push`.")]
+The Supabase project needs CCM's tables once: apply the files of ccm-sync/supabase/migrations/, in
+their order, in its SQL editor or with `supabase db push`.")]
 pub(in super::super) struct Connect {
     #[command(flatten)]
     given: Given,
