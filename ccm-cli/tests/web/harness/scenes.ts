@@ -80,7 +80,8 @@ export async function state(machine: Machine, task: string, wanted: string): Pro
 export async function asks(machine: Machine, count: number): Promise<void> {
   const api = await machine.api();
   await until(`${count} questions are open`, async () => {
-    const { data } = await api.GET("/api/v1/asks", { params: { query: { state: "open" } } });
+    const query = { state: "open", machine: "all" } as const;
+    const { data } = await api.GET("/api/v1/asks", { params: { query } });
     return data?.items.length === count;
   });
 }
