@@ -135,6 +135,7 @@ CREATE TABLE lease (
 
 ALTER TABLE task ADD COLUMN hold TEXT;
 ALTER TABLE task ADD COLUMN yielded INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX task_held ON task (id) WHERE hold IS NOT NULL;
 CREATE INDEX task_yielded ON task (id) WHERE yielded = 1;
 
 -- A blocker may be a task of another machine.

@@ -248,10 +248,17 @@ impl Told {
         self.report.is_some()
     }
 
+    /// Why it waits, by what its machine said.
+    fn reason(&self) -> Option<Reason> {
+        let (report, _) = self.report.as_ref()?;
+        report.task.reason
+    }
+
     fn fits(&self, filter: &TaskFilter) -> bool {
         let definition = &self.definition;
         let texts = [definition.title.as_str(), definition.text.as_str()];
         filter.project.is_none_or(|id| id == definition.project_id)
+            && (!filter.held || self.reason() == Some(Reason::RemoteUnapproved))
             && (filter.states.is_empty() || filter.states.contains(&self.state()))
             && filter
                 .tag
