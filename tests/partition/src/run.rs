@@ -1,0 +1,238 @@
+//! One run: five machines, a script, and what has to hold in the end.
+
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use crate::agent;
+use crate::check::{Evidence, Known, View, findings};
+use crate::history::History;
+use crate::machine::{Machine, Programs};
+use crate::network::Network;
+use crate::script::{Broken, MACHINES, Script, Trouble};
+use crate::server::Server;
+use crate::wait::{Stop, until};
+use crate::workload;
+
+/// How soon after everything is mended all of it must hold.
+const CONVERGENCE: Duration = Duration::from_secs(30);
+/// The longest that it may take until all machines know each other.
+const GREETING: Duration = Duration::from_secs(20);
+/// How often it is looked whether all holds.
+const LOOK: Duration = Duration::from_millis(150);
+
+/// What runs have in common that come one after the other.
+#[derive(Debug)]
+pub(crate) struct Stage<'a> {
+    pub(crate) network: &'a Network,
+    pub(crate) server: &'a Server,
+    pub(crate) programs: &'a Programs,
+    pub(crate) stop: &'a Stop,
+}
+
+/// What a run came to.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    /// What does not hold.
+    pub(crate) findings: Vec<String>,
+    pub(crate) tasks: usize,
+    pub(crate) edits: usize,
+    pub(crate) conflicts: usize,
+    pub(crate) cuts: usize,
+    /// How long it took after everything was mended until all held.
+    pub(crate) converged: Duration,
+}
+
+impl Stage<'_> {
+    /// Does what the script says in `folder`, and judges it.
+    pub(crate) fn run(&self, script: &Script, folder: &Path) -> Result<Outcome, String> {
+        let agents = folder.join("agents");
+        std::fs::create_dir(&agents).map_err(|error| error.to_string())?;
+        let machines = self.machines(script, folder, &agents)?;
+        let known: Vec<Known> = machines.iter().map(Known::of).collect();
+        self.greet(&machines)?;
+
+        let history = Mutex::new(History::default());
+        let begun = Instant::now();
+        self.perform(script, &machines, &known, &history, begun)?;
+        let mended = Instant::now();
+        on_all(&machines, |machine| workload::repeat(machine, &history, self.stop))?;
+
+        let history = history.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut outcome = Outcome {
+            tasks: history.created.len(),
+            edits: history.edited.len(),
+            cuts: script.troubles.len(),
+            ..Outcome::default()
+        };
+        loop {
+            self.stop.check()?;
+            let looked = Instant::now();
+            outcome.findings = self.judge(&machines, &known, &history, &agents, &mut outcome.conflicts)?;
+            outcome.converged = mended.elapsed();
+            if outcome.findings.is_empty() || outcome.converged > CONVERGENCE {
+                return Ok(outcome);
+            }
+            self.stop.sleep_until(looked + LOOK)?;
+        }
+    }
+
+    fn machines(
+        &self,
+        script: &Script,
+        folder: &Path,
+        agents: &Path,
+    ) -> Result<Vec<Machine<'_>>, String> {
+        let made = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..MACHINES)
+                .map(|number| {
+                    scope.spawn(move || {
+                        let line = self.network.line(script.is_silent)?;
+                        let machine = Machine::set_up(
+                            number,
+                            line,
+                            self.programs,
+                            folder,
+                            agents,
+                            self.stop,
+                        )?;
+                        self.server.connect(&machine)?;
+                        Ok(machine)
+                    })
+                })
+                .collect();
+            threads.into_iter().map(joined).collect::<Vec<_>>()
+        });
+        made.into_iter().collect()
+    }
+
+    /// Waits until every machine knows every other one's project, which is asked for by its id.
+    fn greet(&self, machines: &[Machine<'_>]) -> Result<(), String> {
+        on_all(machines, |machine| {
+            until("all machines know each other", GREETING, self.stop, || {
+                Ok(machine.all("/api/v1/projects?machine=all")?.len() == MACHINES)
+            })
+        })
+    }
+
+    /// Changes and troubles, by the clock of the script, until everything is mended.
+    fn perform(
+        &self,
+        script: &Script,
+        machines: &[Machine<'_>],
+        known: &[Known],
+        history: &Mutex<History>,
+        begun: Instant,
+    ) -> Result<(), String> {
+        std::thread::scope(|scope| {
+            let troubles = scope.spawn(|| self.trouble(script, machines, begun));
+            let changes: Vec<_> = machines
+                .iter()
+                .map(|machine| {
+                    scope.spawn(move || {
+                        workload::make(machine, &script.changes, known, history, begun, self.stop)
+                    })
+                })
+                .collect();
+            let mut done: Vec<_> = changes.into_iter().map(joined).collect();
+            done.push(joined(troubles));
+            done.into_iter().collect()
+        })
+    }
+
+    /// Breaks and mends, each at its time.
+    fn trouble(
+        &self,
+        script: &Script,
+        machines: &[Machine<'_>],
+        begun: Instant,
+    ) -> Result<(), String> {
+        let mut steps: Vec<(Duration, bool, &Trouble)> = (script.troubles.iter())
+            // What is broken at the end is mended there at the latest.
+            .flat_map(|trouble| {
+                let end = (trouble.at + trouble.lasts).min(script.lasts.max(trouble.at));
+                [(trouble.at, true, trouble), (end, false, trouble)]
+            })
+            .collect();
+        // Stable, so nothing is mended before it broke.
+        steps.sort_by_key(|(at, ..)| *at);
+        for (at, breaks, trouble) in steps {
+            self.stop.sleep_until(begun + at)?;
+            match (trouble.what, breaks) {
+                (Broken::Line { machine, way }, true) => machines[machine].line.cut(way)?,
+                (Broken::Line { machine, way }, false) => machines[machine].line.mend(way)?,
+                (Broken::Daemon { machine }, true) => machines[machine].kill(),
+                (Broken::Daemon { machine }, false) => machines[machine].spawn()?,
+                (Broken::Server, true) => self.server.kill()?,
+                (Broken::Server, false) => self.server.start()?,
+                (Broken::Answers { lost }, true) => self.server.lose_answers(lost)?,
+                (Broken::Answers { .. }, false) => {}
+            }
+        }
+        self.server.mend()
+    }
+
+    /// What does not hold now.
+    fn judge(
+        &self,
+        machines: &[Machine<'_>],
+        known: &[Known],
+        history: &History,
+        agents: &Path,
+        conflicts: &mut usize,
+    ) -> Result<Vec<String>, String> {
+        let dead = machines.iter().find(|machine| machine.has_died());
+        if let Some(machine) = dead {
+            return Ok(vec![format!("died: the daemon of m{} ended by itself", machine.number)]);
+        }
+        let views: Result<Vec<View>, String> = machines.iter().map(view).collect();
+        let views = match views {
+            Ok(views) => views,
+            // One that was killed last may not be up yet.
+            Err(error) => return Ok(vec![format!("unanswered: {error}")]),
+        };
+        *conflicts = views[0].conflicts.len();
+        let log = agent::lines(agents)?;
+        Ok(findings(Evidence {
+            machines: known,
+            history,
+            views: &views,
+            log: &log,
+        }))
+    }
+}
+
+impl Known {
+    fn of(machine: &Machine<'_>) -> Self {
+        Self {
+            project: machine.project.clone(),
+            system: machine.system.clone(),
+        }
+    }
+}
+
+fn view(machine: &Machine<'_>) -> Result<View, String> {
+    Ok(View {
+        tasks: machine.all("/api/v1/tasks?machine=all")?,
+        runs: machine.all("/api/v1/runs?machine=all")?,
+        projects: machine.all("/api/v1/projects?machine=all")?,
+        conflicts: machine.all("/api/v1/sync/conflicts")?,
+        set_aside: machine.all("/api/v1/sync/set-aside")?,
+        sync: machine.get("/api/v1/sync")?,
+    })
+}
+
+/// Does the same on all machines at once.
+fn on_all(
+    machines: &[Machine<'_>],
+    work: impl Fn(&Machine<'_>) -> Result<(), String> + Sync,
+) -> Result<(), String> {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = machines.iter().map(|machine| scope.spawn(|| work(machine))).collect();
+        threads.into_iter().map(joined).collect()
+    })
+}
+
+fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, Result<T, String>>) -> Result<T, String> {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
