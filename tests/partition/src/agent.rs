@@ -109,7 +109,10 @@ pub(crate) fn work(folder: &Path, machine: usize) -> Result<u8, String> {
     say(Mark::Begin)?;
     std::thread::sleep(Duration::from_millis(works));
     say(if fails { Mark::Failed } else { Mark::Succeeded })?;
-    println!("done by machine {machine}: {}", text.lines().nth(1).unwrap_or_default());
+    println!(
+        "done by machine {machine}: {}",
+        text.lines().nth(1).unwrap_or_default()
+    );
     drop(lock);
     Ok(u8::from(fails))
 }

@@ -155,7 +155,10 @@ pub(crate) fn differences(told: &[Option<Value>]) -> String {
                 let value = value.map_or_else(|| "nothing".to_owned(), Value::to_string);
                 format!("m{machine} {value}")
             });
-            parts.push(format!("{name} is {}", values.collect::<Vec<_>>().join(", ")));
+            parts.push(format!(
+                "{name} is {}",
+                values.collect::<Vec<_>>().join(", ")
+            ));
         }
     }
     parts.join("; ")
@@ -262,18 +265,25 @@ fn done(evidence: Evidence<'_>, findings: &mut Vec<String>) {
         }
     }
     for (id, lines) in &of_task {
-        let created = evidence.history.created.iter().find(|created| {
-            created.id.as_deref() == Some(*id)
-        });
+        let created = evidence
+            .history
+            .created
+            .iter()
+            .find(|created| created.id.as_deref() == Some(*id));
         // Its creation was not answered. What it is known by is in what the machines list.
         let created = created.or_else(|| {
-            let task = evidence.views.iter().find_map(|view| find(&view.tasks, id))?;
+            let task = evidence
+                .views
+                .iter()
+                .find_map(|view| find(&view.tasks, id))?;
             let name = text(task, "text").lines().nth(1)?;
             let mut all = evidence.history.created.iter();
             all.find(|created| created.name == name)
         });
         let Some(created) = created else {
-            findings.push(format!("invented: task {id} was worked on, and nobody knows it"));
+            findings.push(format!(
+                "invented: task {id} was worked on, and nobody knows it"
+            ));
             continue;
         };
         done_of(id, created, lines, evidence, findings);
@@ -326,13 +336,14 @@ fn done_of(
             count(Mark::Begin)
         ));
     }
-    for line in lines {
+    let machines: BTreeSet<usize> = lines.iter().map(|line| line.machine).collect();
+    for machine in machines {
         let may_be = match created.what.target {
-            Target::Project(machine) => line.machine == machine,
-            Target::Shared => line.machine < CLONES,
+            Target::Project(owner) => machine == owner,
+            Target::Shared => machine < CLONES,
         };
         if !may_be {
-            findings.push(format!("wrong machine: {what} was worked on by m{}", line.machine));
+            findings.push(format!("wrong machine: {what} was worked on by m{machine}"));
         }
     }
     if count(Mark::Succeeded) > 0 && retries == 0 && !is_cancelled {
@@ -355,7 +366,10 @@ fn settled(evidence: Evidence<'_>, findings: &mut Vec<String>) {
         for name in ["pending", "unsettled", "set_aside"] {
             let count = view.sync[name].as_u64();
             if count != Some(0) {
-                findings.push(format!("unsettled: m{machine} says {name}: {}", view.sync[name]));
+                findings.push(format!(
+                    "unsettled: m{machine} says {name}: {}",
+                    view.sync[name]
+                ));
             }
         }
         if view.sync["condition"] != "ready" {

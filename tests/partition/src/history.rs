@@ -52,7 +52,6 @@ pub(crate) struct Edited {
 #[derive(Debug, Clone)]
 pub(crate) struct Wished {
     pub(crate) task: String,
-    pub(crate) machine: usize,
     pub(crate) is_retry: bool,
     pub(crate) fate: Fate,
 }

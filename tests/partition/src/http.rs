@@ -50,7 +50,8 @@ pub(crate) fn ask(
         return Err(Unanswered::NobodyThere);
     };
     let body = body.map(Value::to_string).unwrap_or_default();
-    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
+    let mut request =
+        format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
     for (name, value) in headers {
         request.push_str(&format!("{name}: {value}\r\n"));
     }
@@ -104,9 +105,9 @@ pub(crate) fn all(socket: &Path, path: &str) -> Result<Vec<Value>, String> {
     let mut items = Vec::new();
     let mut token = String::new();
     loop {
-        let and = if path.contains('?') { '&' } else { '?' };
-        let page = format!("{path}{and}page_size=200{token}");
-        let answer = ask(socket, "GET", &page, &[], None).map_err(|error| format!("{path}: {error:?}"))?;
+        let page = format!("{path}{token}");
+        let answer =
+            ask(socket, "GET", &page, &[], None).map_err(|error| format!("{path}: {error:?}"))?;
         if !answer.is_good() {
             return Err(format!("{path}: {} {}", answer.status, answer.body));
         }
@@ -117,7 +118,10 @@ pub(crate) fn all(socket: &Path, path: &str) -> Result<Vec<Value>, String> {
             items.extend(part);
         }
         match body.get("next_page_token").and_then(Value::as_str) {
-            Some(next) => token = format!("&page_token={next}"),
+            Some(next) => {
+                let and = if path.contains('?') { '&' } else { '?' };
+                token = format!("{and}page_token={next}");
+            }
             None => return Ok(items),
         }
     }
@@ -131,7 +135,10 @@ mod tests {
     fn an_answer_that_was_cut_is_none() {
         let whole = b"HTTP/1.1 201 Created\r\nETag: \"1\"\r\nContent-Length: 7\r\n\r\n{\"a\":1}";
         let answer = parse(whole).unwrap();
-        assert_eq!((answer.status, answer.etag.as_deref()), (201, Some("\"1\"")));
+        assert_eq!(
+            (answer.status, answer.etag.as_deref()),
+            (201, Some("\"1\""))
+        );
         assert_eq!(answer.body["a"], 1);
         for end in 0..whole.len() {
             assert!(parse(&whole[..end]).is_none(), "{end}");

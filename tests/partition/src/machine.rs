@@ -63,7 +63,10 @@ impl<'a> Machine<'a> {
             project: String::new(),
             system: String::new(),
         };
-        machine.run("ccm-orchestrator", &["init", "--yes", "--no-service", "--no-start"])?;
+        machine.run(
+            "ccm-orchestrator",
+            &["init", "--yes", "--no-service", "--no-start"],
+        )?;
         let name = format!("m{number}");
         for (key, value) in [
             ("system.hostname", &*name),
@@ -103,7 +106,11 @@ impl<'a> Machine<'a> {
         let id = self.run_in(
             &folder,
             "ccm",
-            &[&["init", "--name", &*name, "--agent", "command"], &agent[..]].concat(),
+            &[
+                &["init", "--name", &*name, "--agent", "command"],
+                &agent[..],
+            ]
+            .concat(),
         )?;
         id.trim().clone_into(&mut self.project);
         let allow = ["config", "set", "--project", "remote_tasks", "allow"];
@@ -175,7 +182,9 @@ impl<'a> Machine<'a> {
     }
 
     fn daemon(&self) -> std::sync::MutexGuard<'_, Option<Child>> {
-        self.daemon.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.daemon
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Whether the daemon ended by itself, which it must not.
@@ -203,7 +212,10 @@ impl<'a> Machine<'a> {
             .map_err(|error| format!("m{}: {path}: {error:?}", self.number))?;
         match answer.is_good() {
             true => Ok(answer.body),
-            false => Err(format!("m{}: {path}: {} {}", self.number, answer.status, answer.body)),
+            false => Err(format!(
+                "m{}: {path}: {} {}",
+                self.number, answer.status, answer.body
+            )),
         }
     }
 

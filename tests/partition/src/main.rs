@@ -150,7 +150,9 @@ fn seeds(wish: &Wish) -> Result<VecDeque<u64>, String> {
                 continue;
             }
             let seed = line.split(' ').next().unwrap_or_default();
-            let seed = seed.parse().map_err(|_| format!("{}: no seed: {line}", path.display()))?;
+            let seed = seed
+                .parse()
+                .map_err(|_| format!("{}: no seed: {line}", path.display()))?;
             seeds.push_back(seed);
         }
     }
@@ -169,22 +171,35 @@ fn run_all(wish: &Wish) -> Result<bool, String> {
             .map(|_| scope.spawn(|| job(wish, &todo, &failed, &stop)))
             .collect();
         jobs.into_iter()
-            .map(|job| job.join().unwrap_or_else(|_| Err("a job panicked".to_owned())))
+            .map(|job| {
+                job.join()
+                    .unwrap_or_else(|_| Err("a job panicked".to_owned()))
+            })
             .collect()
     });
     done?;
-    let failed = failed.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let failed = failed
+        .into_inner()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     println!(
         "{count} runs in {:.0} s, {} failed{}",
         begun.elapsed().as_secs_f64(),
         failed.len(),
-        failed.iter().map(|seed| format!(" {seed}")).collect::<String>()
+        failed
+            .iter()
+            .map(|seed| format!(" {seed}"))
+            .collect::<String>()
     );
     Ok(failed.is_empty())
 }
 
 /// Does runs one after the other, on a network and with a server of its own.
-fn job(wish: &Wish, todo: &Mutex<VecDeque<u64>>, failed: &Mutex<Vec<u64>>, stop: &Stop) -> Result<(), String> {
+fn job(
+    wish: &Wish,
+    todo: &Mutex<VecDeque<u64>>,
+    failed: &Mutex<Vec<u64>>,
+    stop: &Stop,
+) -> Result<(), String> {
     let network = Network::new()?;
     network.line(true)?.try_out()?;
     let server = Server::new(&network, stop)?;
@@ -237,5 +252,6 @@ fn job(wish: &Wish, todo: &Mutex<VecDeque<u64>>, failed: &Mutex<Vec<u64>>, stop:
 }
 
 fn lock<T>(what: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    what.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    what.lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -66,8 +66,11 @@ impl Place {
             tid,
             inode,
         };
-        place.within(|| std::fs::write("/proc/sys/net/ipv4/conf/all/route_localnet", "1"))
-            .map_err(|error| format!("addresses of the loopback can't be sent over lines: {error}"))?;
+        place
+            .within(|| std::fs::write("/proc/sys/net/ipv4/conf/all/route_localnet", "1"))
+            .map_err(|error| {
+                format!("addresses of the loopback can't be sent over lines: {error}")
+            })?;
         place.run("ip", "link set lo up")?;
         place.run("ip", "addr del 127.0.0.1/8 dev lo")?;
         place.run("ip", "addr add 127.0.0.1/32 dev lo")?;
@@ -150,7 +153,10 @@ pub(crate) struct Network {
 impl Network {
     pub(crate) fn new() -> Result<Self, String> {
         let place = Place::new()?;
-        place.run("ip", &format!("link add {BRIDGE} address {BRIDGE_ADDRESS} type bridge"))?;
+        place.run(
+            "ip",
+            &format!("link add {BRIDGE} address {BRIDGE_ADDRESS} type bridge"),
+        )?;
         place.run("ip", &format!("addr add {}/16 dev {BRIDGE}", Self::ADDRESS))?;
         place.run("ip", &format!("link set {BRIDGE} up"))?;
         Ok(Self {

@@ -5,10 +5,6 @@
 pub(crate) struct Random(u64);
 
 impl Random {
-    pub(crate) const fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
     /// Numbers of its own for a part of what is made of a seed, so that one more in a part changes no other part.
     pub(crate) fn part(seed: u64, part: u64) -> Self {
         let mut random = Self(seed ^ part.wrapping_mul(0xd134_2543_de82_ef95));

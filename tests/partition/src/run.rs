@@ -56,9 +56,13 @@ impl Stage<'_> {
         let begun = Instant::now();
         self.perform(script, &machines, &known, &history, begun)?;
         let mended = Instant::now();
-        on_all(&machines, |machine| workload::repeat(machine, &history, self.stop))?;
+        on_all(&machines, |machine| {
+            workload::repeat(machine, &history, self.stop)
+        })?;
 
-        let history = history.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let history = history
+            .into_inner()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut outcome = Outcome {
             tasks: history.created.len(),
             edits: history.edited.len(),
@@ -68,7 +72,8 @@ impl Stage<'_> {
         loop {
             self.stop.check()?;
             let looked = Instant::now();
-            outcome.findings = self.judge(&machines, &known, &history, &agents, &mut outcome.conflicts)?;
+            outcome.findings =
+                self.judge(&machines, &known, &history, &agents, &mut outcome.conflicts)?;
             outcome.converged = mended.elapsed();
             if outcome.findings.is_empty() || outcome.converged > CONVERGENCE {
                 return Ok(outcome);
@@ -183,7 +188,10 @@ impl Stage<'_> {
     ) -> Result<Vec<String>, String> {
         let dead = machines.iter().find(|machine| machine.has_died());
         if let Some(machine) = dead {
-            return Ok(vec![format!("died: the daemon of m{} ended by itself", machine.number)]);
+            return Ok(vec![format!(
+                "died: the daemon of m{} ended by itself",
+                machine.number
+            )]);
         }
         let views: Result<Vec<View>, String> = machines.iter().map(view).collect();
         let views = match views {
@@ -213,10 +221,10 @@ impl Known {
 
 fn view(machine: &Machine<'_>) -> Result<View, String> {
     Ok(View {
-        tasks: machine.all("/api/v1/tasks?machine=all")?,
-        runs: machine.all("/api/v1/runs?machine=all")?,
+        tasks: machine.all("/api/v1/tasks?machine=all&page_size=200")?,
+        runs: machine.all("/api/v1/runs?machine=all&page_size=200")?,
         projects: machine.all("/api/v1/projects?machine=all")?,
-        conflicts: machine.all("/api/v1/sync/conflicts")?,
+        conflicts: machine.all("/api/v1/sync/conflicts?page_size=200")?,
         set_aside: machine.all("/api/v1/sync/set-aside")?,
         sync: machine.get("/api/v1/sync")?,
     })
@@ -228,11 +236,16 @@ fn on_all(
     work: impl Fn(&Machine<'_>) -> Result<(), String> + Sync,
 ) -> Result<(), String> {
     std::thread::scope(|scope| {
-        let threads: Vec<_> = machines.iter().map(|machine| scope.spawn(|| work(machine))).collect();
+        let threads: Vec<_> = machines
+            .iter()
+            .map(|machine| scope.spawn(|| work(machine)))
+            .collect();
         threads.into_iter().map(joined).collect()
     })
 }
 
 fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, Result<T, String>>) -> Result<T, String> {
-    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    thread
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }

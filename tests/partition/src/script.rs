@@ -18,6 +18,8 @@ pub(crate) struct Measure {
     pub(crate) longest_cut: u64,
     /// The longest that a daemon or the server is away, in ms.
     pub(crate) longest_absence: u64,
+    /// Whether what fails may be tried again, which is some seconds later.
+    pub(crate) tries_again: bool,
 }
 
 impl Measure {
@@ -26,12 +28,14 @@ impl Measure {
         lasts: 3_000,
         longest_cut: 2_500,
         longest_absence: 600,
+        tries_again: false,
     };
     /// With lines cut for as long as connections take to be given up.
     pub(crate) const LONG: Self = Self {
         lasts: 15_000,
         longest_cut: 10_000,
         longest_absence: 4_000,
+        tries_again: true,
     };
 }
 
@@ -212,11 +216,17 @@ fn create(random: &mut Random, measure: Measure) -> Create {
         0..70 => Target::Project(random.below(MACHINES as u64) as usize),
         _ => Target::Shared,
     };
+    let fails = random.percent(15);
+    let retries = u32::from(random.percent(20));
     Create {
         target,
         works: Duration::from_millis(random.below(80)),
-        fails: random.percent(15),
-        retries: if random.percent(20) { 1 } else { 0 },
+        fails,
+        retries: if fails && !measure.tries_again {
+            0
+        } else {
+            retries
+        },
         waits: random
             .percent(35)
             .then(|| Duration::from_millis(random.between(500, measure.lasts))),
@@ -311,12 +321,7 @@ mod tests {
                 assert!((9.5..=40.0).contains(&rate), "{seed}: {rate}");
                 assert!(script.changes.is_sorted_by_key(|change| change.at));
                 assert!(script.troubles.is_sorted_by_key(|trouble| trouble.at));
-                assert!(
-                    script
-                        .changes
-                        .iter()
-                        .all(|change| change.at < script.lasts)
-                );
+                assert!(script.changes.iter().all(|change| change.at < script.lasts));
             }
         }
     }
@@ -347,7 +352,9 @@ mod tests {
                 .any(|trouble| has(&trouble.what))
         };
         for wanted in Way::ALL {
-            assert!(any(&|what| matches!(what, Broken::Line { way, .. } if *way == wanted)));
+            assert!(any(
+                &|what| matches!(what, Broken::Line { way, .. } if *way == wanted)
+            ));
         }
         assert!(any(&|what| matches!(what, Broken::Daemon { .. })));
         assert!(any(&|what| *what == Broken::Server));

@@ -26,7 +26,10 @@ pub(crate) fn make(
     begun: Instant,
     stop: &Stop,
 ) -> Result<(), String> {
-    for change in changes.iter().filter(|change| change.machine == machine.number) {
+    for change in changes
+        .iter()
+        .filter(|change| change.machine == machine.number)
+    {
         stop.sleep_until(begun + change.at)?;
         match &change.what {
             What::Create(create) => {
@@ -47,9 +50,8 @@ pub(crate) fn repeat(
     history: &Mutex<History>,
     stop: &Stop,
 ) -> Result<(), String> {
-    let open = |created: &&mut Created| {
-        created.machine == machine.number && created.fate == Fate::Unknown
-    };
+    let open =
+        |created: &&mut Created| created.machine == machine.number && created.fate == Fate::Unknown;
     let begun = Instant::now();
     loop {
         let todo = with(history, |history| {
@@ -59,7 +61,10 @@ pub(crate) fn repeat(
         let Some(todo) = todo else { return Ok(()) };
         stop.check()?;
         if begun.elapsed() > REPEATING {
-            return Err(format!("never: m{} answers for {}", machine.number, todo.name));
+            return Err(format!(
+                "never: m{} answers for {}",
+                machine.number, todo.name
+            ));
         }
         let (fate, id) = ask_for(machine, &todo.name, &todo.body);
         with(history, |history| {
@@ -77,12 +82,7 @@ pub(crate) fn repeat(
     }
 }
 
-fn created(
-    machine: &Machine<'_>,
-    change: &Change,
-    create: &Create,
-    machines: &[Known],
-) -> Created {
+fn created(machine: &Machine<'_>, change: &Change, create: &Create, machines: &[Known]) -> Created {
     let name = format!("t{}", change.number);
     let project = match create.target {
         Target::Project(number) => number,
@@ -118,7 +118,9 @@ fn ask_for(machine: &Machine<'_>, name: &str, body: &Value) -> (Fate, Option<Str
     let headers = [("Idempotency-Key", &*key)];
     let answer = machine.ask("POST", "/api/v1/tasks", &headers, Some(body));
     let fate = fate(&answer);
-    let id = answer.ok().and_then(|answer| Some(answer.body["id"].as_str()?.to_owned()));
+    let id = answer
+        .ok()
+        .and_then(|answer| Some(answer.body["id"].as_str()?.to_owned()));
     (fate, id.filter(|_| fate == Fate::Acknowledged))
 }
 
@@ -138,7 +140,9 @@ fn edit(
     priority: Option<i32>,
     history: &Mutex<History>,
 ) {
-    let Some(task) = picked(of, history) else { return };
+    let Some(task) = picked(of, history) else {
+        return;
+    };
     let path = format!("/api/v1/tasks/{task}");
     let Some((before, etag)) = seen(machine, &path) else {
         return;
@@ -167,12 +171,13 @@ fn seen(machine: &Machine<'_>, path: &str) -> Option<(String, String)> {
 }
 
 fn wish(machine: &Machine<'_>, of: Pick, is_retry: bool, history: &Mutex<History>) {
-    let Some(task) = picked(of, history) else { return };
+    let Some(task) = picked(of, history) else {
+        return;
+    };
     let what = if is_retry { "retry" } else { "cancel" };
     let answer = machine.ask("POST", &format!("/api/v1/tasks/{task}/{what}"), &[], None);
     let wished = Wished {
         task,
-        machine: machine.number,
         is_retry,
         fate: fate(&answer),
     };
@@ -189,5 +194,9 @@ fn picked(of: Pick, history: &Mutex<History>) -> Option<String> {
 }
 
 fn with<T>(history: &Mutex<History>, work: impl FnOnce(&mut History) -> T) -> T {
-    work(&mut history.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    work(
+        &mut history
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner),
+    )
 }
