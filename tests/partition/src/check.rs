@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::agent::{Line, Mark};
 use crate::history::{Created, Fate, History};
-use crate::script::{CLONES, Target};
+use crate::script::Target;
 
 /// What is known of a machine from outside.
 #[derive(Debug, Clone)]
@@ -34,6 +34,8 @@ pub(crate) struct View {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Evidence<'a> {
     pub(crate) machines: &'a [Known],
+    /// The first so many have the same repository.
+    pub(crate) clones: usize,
     pub(crate) history: &'a History,
     pub(crate) views: &'a [View],
     pub(crate) log: &'a [Line],
@@ -340,7 +342,7 @@ fn done_of(
     for machine in machines {
         let may_be = match created.what.target {
             Target::Project(owner) => machine == owner,
-            Target::Shared => machine < CLONES,
+            Target::Shared => machine < evidence.clones,
         };
         if !may_be {
             findings.push(format!("wrong machine: {what} was worked on by m{machine}"));

@@ -11,7 +11,6 @@ use serde_json::Value;
 
 use crate::http::{self, Answer, Unanswered};
 use crate::network::Line;
-use crate::script::CLONES;
 use crate::wait::{Stop, until};
 
 /// Where the clones come from. Nobody ever goes there.
@@ -25,6 +24,15 @@ impl Programs {
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
+}
+
+/// What a machine's project is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ProjectIs<'a> {
+    /// Whether other machines have the same repository.
+    pub(crate) clone: bool,
+    /// The folder that its agent writes to.
+    pub(crate) agents: &'a Path,
 }
 
 #[derive(Debug)]
@@ -41,13 +49,13 @@ pub(crate) struct Machine<'a> {
 }
 
 impl<'a> Machine<'a> {
-    /// A machine with a daemon and a project, connected to nothing. `agents` is the folder that its agent writes to.
+    /// A machine with a daemon and a project, connected to nothing.
     pub(crate) fn set_up(
         number: usize,
         line: Line<'a>,
         programs: &'a Programs,
         folder: &Path,
-        agents: &Path,
+        project: ProjectIs<'_>,
         stop: &Stop,
     ) -> Result<Self, String> {
         let dir = folder.join(format!("m{number}"));
@@ -79,7 +87,7 @@ impl<'a> Machine<'a> {
             machine.run("ccm", &["config", "set", key, value])?;
         }
         machine.start(stop)?;
-        machine.make_project(agents)?;
+        machine.make_project(project)?;
         let status = machine.get("/api/v1/status")?;
         status["system"]["id"]
             .as_str()
@@ -88,12 +96,12 @@ impl<'a> Machine<'a> {
         Ok(machine)
     }
 
-    fn make_project(&mut self, agents: &Path) -> Result<(), String> {
+    fn make_project(&mut self, is: ProjectIs<'_>) -> Result<(), String> {
         let name = format!("p{}", self.number);
         let folder = self.dir.join("work").join(&name);
         std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
         self.run_in(&folder, "git", &["init", "--quiet"])?;
-        let remote = match self.number < CLONES {
+        let remote = match is.clone {
             true => REPOSITORY.to_owned(),
             false => format!("https://git.example.com/{name}.git"),
         };
@@ -101,7 +109,7 @@ impl<'a> Machine<'a> {
         let own = std::env::current_exe().map_err(|error| error.to_string())?;
         let own = own.to_string_lossy();
         let number = self.number.to_string();
-        let agents = agents.to_string_lossy();
+        let agents = is.agents.to_string_lossy();
         let agent = ["--", &*own, "agent", &*agents, &*number];
         let id = self.run_in(
             &folder,

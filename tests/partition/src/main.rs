@@ -42,6 +42,7 @@ Options:
       --seeds FILE    Seeds that are run before these, one in a line
       --jobs N        How many at once [default: 2]
       --long          Lines are cut for up to 10 s, not 2.5
+      --claims        Nothing is cut: four machines with one repository, and 400 tasks that any may run
       --keep          Keep the folders of all runs, not only of those that fail
   -h, --help          Print this
 
@@ -54,8 +55,14 @@ struct Wish {
     from: u64,
     seeds: Option<PathBuf>,
     jobs: u64,
-    measure: Measure,
+    kind: Kind,
     keep: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Cuts(Measure),
+    Claims,
 }
 
 fn main() -> ExitCode {
@@ -103,7 +110,7 @@ fn work(folder: &str, machine: &str) -> ExitCode {
 fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Wish>, String> {
     let (mut programs, mut seeds) = (None, None);
     let (mut runs, mut from, mut jobs) = (20, 1, 2);
-    let (mut measure, mut keep) = (Measure::SHORT, false);
+    let (mut kind, mut keep) = (Kind::Cuts(Measure::SHORT), false);
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or(format!("{arg} needs a value"));
         let number = |text: String| text.parse().map_err(|_| format!("{text:?} is no number"));
@@ -113,7 +120,8 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Wish>, String>
             "--runs" => runs = number(value()?)?,
             "--from" => from = number(value()?)?,
             "--jobs" => jobs = number(value()?)?.max(1),
-            "--long" => measure = Measure::LONG,
+            "--long" => kind = Kind::Cuts(Measure::LONG),
+            "--claims" => kind = Kind::Claims,
             "--keep" => keep = true,
             "-h" | "--help" => return Ok(None),
             other => return Err(format!("{other:?} is no option")),
@@ -134,7 +142,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Wish>, String>
         from,
         seeds,
         jobs,
-        measure,
+        kind,
         keep,
     }))
 }
@@ -217,7 +225,10 @@ fn job(
             .prefix("ccm-part-")
             .tempdir()
             .map_err(|error| format!("no folder for a run: {error}"))?;
-        let script = Script::new(seed, wish.measure);
+        let script = match wish.kind {
+            Kind::Cuts(measure) => Script::new(seed, measure),
+            Kind::Claims => Script::claims(seed),
+        };
         let begun = Instant::now();
         let outcome = stage.run(&script, dir.path());
         let took = begun.elapsed().as_secs_f64();

@@ -7,15 +7,13 @@ use std::time::{Duration, Instant};
 use crate::agent;
 use crate::check::{Evidence, Known, View, findings};
 use crate::history::History;
-use crate::machine::{Machine, Programs};
+use crate::machine::{Machine, Programs, ProjectIs};
 use crate::network::Network;
-use crate::script::{Broken, MACHINES, Script, Trouble};
+use crate::script::{Broken, Script, Trouble};
 use crate::server::Server;
 use crate::wait::{Stop, until};
 use crate::workload;
 
-/// How soon after everything is mended all of it must hold.
-const CONVERGENCE: Duration = Duration::from_secs(30);
 /// The longest that it may take until all machines know each other.
 const GREETING: Duration = Duration::from_secs(20);
 /// How often it is looked whether all holds.
@@ -72,10 +70,23 @@ impl Stage<'_> {
         loop {
             self.stop.check()?;
             let looked = Instant::now();
-            outcome.findings =
-                self.judge(&machines, &known, &history, &agents, &mut outcome.conflicts)?;
+            let views = look(&machines);
+            outcome.findings = match &views {
+                Ok(views) => {
+                    outcome.conflicts = views[0].conflicts.len();
+                    findings(Evidence {
+                        machines: &known,
+                        clones: script.clones,
+                        history: &history,
+                        views,
+                        log: &agent::lines(&agents)?,
+                    })
+                }
+                // One that was killed last may not be up yet.
+                Err(error) => vec![format!("unanswered: {error}")],
+            };
             outcome.converged = mended.elapsed();
-            if outcome.findings.is_empty() || outcome.converged > CONVERGENCE {
+            if outcome.findings.is_empty() || outcome.converged > script.settles {
                 return Ok(outcome);
             }
             self.stop.sleep_until(looked + LOOK)?;
@@ -89,8 +100,12 @@ impl Stage<'_> {
         agents: &Path,
     ) -> Result<Vec<Machine<'_>>, String> {
         let made = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..MACHINES)
+            let threads: Vec<_> = (0..script.machines)
                 .map(|number| {
+                    let project = ProjectIs {
+                        clone: number < script.clones,
+                        agents,
+                    };
                     scope.spawn(move || {
                         let line = self.network.line(script.is_silent)?;
                         let machine = Machine::set_up(
@@ -98,7 +113,7 @@ impl Stage<'_> {
                             line,
                             self.programs,
                             folder,
-                            agents,
+                            project,
                             self.stop,
                         )?;
                         self.server.connect(&machine)?;
@@ -115,7 +130,7 @@ impl Stage<'_> {
     fn greet(&self, machines: &[Machine<'_>]) -> Result<(), String> {
         on_all(machines, |machine| {
             until("all machines know each other", GREETING, self.stop, || {
-                Ok(machine.all("/api/v1/projects?machine=all")?.len() == MACHINES)
+                Ok(machine.all("/api/v1/projects?machine=all")?.len() == machines.len())
             })
         })
     }
@@ -135,7 +150,7 @@ impl Stage<'_> {
                 .iter()
                 .map(|machine| {
                     scope.spawn(move || {
-                        workload::make(machine, &script.changes, known, history, begun, self.stop)
+                        workload::make(machine, script, known, history, begun, self.stop)
                     })
                 })
                 .collect();
@@ -176,38 +191,15 @@ impl Stage<'_> {
         }
         self.server.mend()
     }
+}
 
-    /// What does not hold now.
-    fn judge(
-        &self,
-        machines: &[Machine<'_>],
-        known: &[Known],
-        history: &History,
-        agents: &Path,
-        conflicts: &mut usize,
-    ) -> Result<Vec<String>, String> {
-        let dead = machines.iter().find(|machine| machine.has_died());
-        if let Some(machine) = dead {
-            return Ok(vec![format!(
-                "died: the daemon of m{} ended by itself",
-                machine.number
-            )]);
-        }
-        let views: Result<Vec<View>, String> = machines.iter().map(view).collect();
-        let views = match views {
-            Ok(views) => views,
-            // One that was killed last may not be up yet.
-            Err(error) => return Ok(vec![format!("unanswered: {error}")]),
-        };
-        *conflicts = views[0].conflicts.len();
-        let log = agent::lines(agents)?;
-        Ok(findings(Evidence {
-            machines: known,
-            history,
-            views: &views,
-            log: &log,
-        }))
+/// What all machines say.
+fn look(machines: &[Machine<'_>]) -> Result<Vec<View>, String> {
+    let dead = machines.iter().find(|machine| machine.has_died());
+    if let Some(machine) = dead {
+        return Err(format!("the daemon of m{} ended by itself", machine.number));
     }
+    machines.iter().map(view).collect()
 }
 
 impl Known {

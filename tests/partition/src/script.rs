@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use crate::random::Random;
 
-/// How many machines share the queue.
-pub(crate) const MACHINES: usize = 5;
-/// The first so many have the same repository.
-pub(crate) const CLONES: usize = 2;
+/// How many machines share the queue whose lines are cut.
+const MACHINES: usize = 5;
+/// How many of them have the same repository.
+const CLONES: usize = 2;
 
 /// How much there is of everything.
 #[derive(Debug, Clone, Copy)]
@@ -43,8 +43,14 @@ impl Measure {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Script {
     pub(crate) seed: u64,
+    /// How many machines share the queue.
+    pub(crate) machines: usize,
+    /// The first so many have the same repository.
+    pub(crate) clones: usize,
     /// For how long changes are made. After it, everything is mended.
     pub(crate) lasts: Duration,
+    /// How soon after that all must hold.
+    pub(crate) settles: Duration,
     /// Whether a cut line is only silent, or neighbours are found to be gone as well.
     pub(crate) is_silent: bool,
     /// By time.
@@ -172,10 +178,42 @@ impl Script {
         troubles.sort_by_key(|trouble| trouble.at);
         Self {
             seed,
+            machines: MACHINES,
+            clones: CLONES,
             lasts: Duration::from_millis(measure.lasts),
+            settles: Duration::from_secs(30),
             is_silent: Random::part(seed, 1).percent(70),
             changes,
             troubles,
+        }
+    }
+
+    /// Nothing breaks, and four machines with the same repository take from as many tasks as fast as they can.
+    pub(crate) fn claims(seed: u64) -> Self {
+        const MACHINES: usize = 4;
+        const TASKS: usize = 400;
+        let create = Create {
+            target: Target::Shared,
+            works: Duration::ZERO,
+            fails: false,
+            retries: 0,
+            waits: None,
+        };
+        let changes = (0..TASKS).map(|number| Change {
+            at: Duration::ZERO,
+            machine: number % MACHINES,
+            number,
+            what: What::Create(create.clone()),
+        });
+        Self {
+            seed,
+            machines: MACHINES,
+            clones: MACHINES,
+            lasts: Duration::ZERO,
+            settles: Duration::from_secs(120),
+            is_silent: true,
+            changes: changes.collect(),
+            troubles: Vec::new(),
         }
     }
 }

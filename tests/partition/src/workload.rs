@@ -11,7 +11,7 @@ use crate::check::Known;
 use crate::history::{Created, Edited, Fate, History, Wished};
 use crate::http::{Answer, Unanswered};
 use crate::machine::Machine;
-use crate::script::{CLONES, Change, Create, Pick, Target, What};
+use crate::script::{Change, Create, Pick, Script, Target, What};
 use crate::wait::Stop;
 
 /// For how long a request is repeated that was not answered, once everything is mended.
@@ -20,20 +20,21 @@ const REPEATING: Duration = Duration::from_secs(15);
 /// Makes the changes of one machine, in order, from `begun` on.
 pub(crate) fn make(
     machine: &Machine<'_>,
-    changes: &[Change],
+    script: &Script,
     machines: &[Known],
     history: &Mutex<History>,
     begun: Instant,
     stop: &Stop,
 ) -> Result<(), String> {
-    for change in changes
+    for change in script
+        .changes
         .iter()
         .filter(|change| change.machine == machine.number)
     {
         stop.sleep_until(begun + change.at)?;
         match &change.what {
             What::Create(create) => {
-                let created = created(machine, change, create, machines);
+                let created = created(machine, change, create, script, machines);
                 with(history, |history| history.created.push(created));
             }
             What::Edit { of, priority } => edit(machine, change, *of, *priority, history),
@@ -87,7 +88,7 @@ fn created(machine: &Machine<'_>, change: &Change, create: &Create, machines: &[
     let project = match create.target {
         Target::Project(number) => number,
         // Whoever has no clone asks for the first one's.
-        Target::Shared if machine.number < CLONES => machine.number,
+        Target::Shared if machine.number < script.clones => machine.number,
         Target::Shared => 0,
     };
     let mut body = json!({

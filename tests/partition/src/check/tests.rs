@@ -54,6 +54,7 @@ impl World {
     fn judge(&self) -> Vec<String> {
         findings(Evidence {
             machines: &self.machines,
+            clones: 2,
             history: &self.history,
             views: &self.views,
             log: &self.log,
