@@ -83,7 +83,13 @@ pub(crate) fn repeat(
     }
 }
 
-fn created(machine: &Machine<'_>, change: &Change, create: &Create, machines: &[Known]) -> Created {
+fn created(
+    machine: &Machine<'_>,
+    change: &Change,
+    create: &Create,
+    script: &Script,
+    machines: &[Known],
+) -> Created {
     let name = format!("t{}", change.number);
     let project = match create.target {
         Target::Project(number) => number,
