@@ -35,6 +35,15 @@ pub(crate) struct ProjectIs<'a> {
     pub(crate) agents: &'a Path,
 }
 
+/// Somebody at a server.
+#[derive(Debug, Clone)]
+pub(crate) struct Account {
+    pub(crate) url: String,
+    pub(crate) key: String,
+    pub(crate) email: String,
+    pub(crate) password: String,
+}
+
 #[derive(Debug)]
 pub(crate) struct Machine<'a> {
     pub(crate) number: usize,
@@ -160,6 +169,24 @@ impl<'a> Machine<'a> {
 
     fn socket(&self) -> PathBuf {
         self.home().join("s")
+    }
+
+    /// Signs in, as a person does.
+    pub(crate) fn connect(&self, account: &Account) -> Result<(), String> {
+        let args = [
+            "supabase",
+            "connect",
+            "--supabase-url",
+            &account.url,
+            "--supabase-key",
+            &account.key,
+            "--email",
+            &account.email,
+            "--password-stdin",
+        ];
+        let command = self.command(&self.dir.join("work"), "ccm-orchestrator", &args);
+        let password = account.password.clone();
+        self.line.place.output_of(command, password).map(drop)
     }
 
     /// Starts the daemon and waits until it is ready.

@@ -210,7 +210,7 @@ fn job(
 ) -> Result<(), String> {
     let network = Network::new()?;
     network.line(true)?.try_out()?;
-    let server = Server::new(&network, stop)?;
+    let server = Server::new(&network)?;
     let stage = Stage {
         network: &network,
         server: &server,

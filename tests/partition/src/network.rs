@@ -6,6 +6,7 @@
 //! The addresses are of the kind that never leaves a machine (127.0.0.0/8), and the namespaces are told to send them over
 //! lines all the same. So the server is one "of this machine", which may be talked to without TLS.
 
+use std::io::Write;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
@@ -93,17 +94,32 @@ impl Place {
     }
 
     /// Runs a program there to its good end and returns what it printed.
-    pub(crate) fn output(&self, mut command: Command) -> Result<String, String> {
+    pub(crate) fn output(&self, command: Command) -> Result<String, String> {
+        self.output_of(command, String::new())
+    }
+
+    /// The same with something on its standard input.
+    pub(crate) fn output_of(&self, mut command: Command, input: String) -> Result<String, String> {
         self.within(move || {
-            let output = command
-                .stdin(Stdio::null())
-                .output()
-                .map_err(|error| format!("{command:?} can't be run: {error}"))?;
+            command
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped());
+            let output = command.spawn().and_then(|mut child| {
+                if let Some(mut stdin) = child.stdin.take() {
+                    // Who does not read it may end before it is written.
+                    let _ = stdin.write_all(input.as_bytes());
+                }
+                child.wait_with_output()
+            });
+            let output = output.map_err(|error| format!("{command:?} can't be run: {error}"))?;
             if output.status.success() {
                 return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
             }
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            Err(format!("{command:?}: {}", said.trim()))
+            let args: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy()).collect();
+            let program = command.get_program().to_string_lossy();
+            Err(format!("{program} {}: {}", args.join(" "), said.trim()))
         })
     }
 

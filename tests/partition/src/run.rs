@@ -2,12 +2,13 @@
 
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::agent;
 use crate::check::{Evidence, Known, View, findings};
 use crate::history::History;
-use crate::machine::{Machine, Programs, ProjectIs};
+use crate::machine::{Account, Machine, Programs, ProjectIs};
 use crate::network::Network;
 use crate::script::{Broken, Script, Trouble};
 use crate::server::Server;
@@ -23,7 +24,7 @@ const LOOK: Duration = Duration::from_millis(150);
 #[derive(Debug)]
 pub(crate) struct Stage<'a> {
     pub(crate) network: &'a Network,
-    pub(crate) server: &'a Server,
+    pub(crate) server: &'a Server<'a>,
     pub(crate) programs: &'a Programs,
     pub(crate) stop: &'a Stop,
 }
@@ -46,7 +47,11 @@ impl Stage<'_> {
     pub(crate) fn run(&self, script: &Script, folder: &Path) -> Result<Outcome, String> {
         let agents = folder.join("agents");
         std::fs::create_dir(&agents).map_err(|error| error.to_string())?;
-        let machines = self.machines(script, folder, &agents)?;
+        // Everybody at the one server is somebody else in each run.
+        static RUNS: AtomicU32 = AtomicU32::new(1);
+        let run = RUNS.fetch_add(1, Ordering::Relaxed);
+        let account = self.server.account(&format!("run-{run}"));
+        let machines = self.machines(script, folder, &agents, &account)?;
         let known: Vec<Known> = machines.iter().map(Known::of).collect();
         self.greet(&machines)?;
 
@@ -98,6 +103,7 @@ impl Stage<'_> {
         script: &Script,
         folder: &Path,
         agents: &Path,
+        account: &Account,
     ) -> Result<Vec<Machine<'_>>, String> {
         let made = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..script.machines)
@@ -116,7 +122,7 @@ impl Stage<'_> {
                             project,
                             self.stop,
                         )?;
-                        self.server.connect(&machine)?;
+                        machine.connect(account)?;
                         Ok(machine)
                     })
                 })
@@ -183,13 +189,14 @@ impl Stage<'_> {
                 (Broken::Line { machine, way }, false) => machines[machine].line.mend(way)?,
                 (Broken::Daemon { machine }, true) => machines[machine].kill(),
                 (Broken::Daemon { machine }, false) => machines[machine].spawn()?,
-                (Broken::Server, true) => self.server.kill()?,
-                (Broken::Server, false) => self.server.start()?,
-                (Broken::Answers { lost }, true) => self.server.lose_answers(lost)?,
+                (Broken::Server, true) => self.server.kill(),
+                (Broken::Server, false) => self.server.start(),
+                (Broken::Answers { lost }, true) => self.server.lose_answers(lost),
                 (Broken::Answers { .. }, false) => {}
             }
         }
-        self.server.mend()
+        self.server.mend();
+        Ok(())
     }
 }
 

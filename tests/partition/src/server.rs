@@ -1,22 +1,104 @@
+//! What the machines share their queue through: PostgreSQL with the migration, and a double of Supabase in front of it.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use supabase_double::{Fault, Options, Supabase, Wrong};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::machine::{Account, Machine};
+use crate::network::Network;
+
+/// The calls whose answers can be lost.
+const CALLS: &str = "/rest/v1/rpc/ccm_";
+
+/// A server at the place where all lines end.
 #[derive(Debug)]
-pub(crate) struct Server;
-impl Server {
-    pub(crate) fn new(_: &crate::network::Network, _: &crate::wait::Stop) -> Result<Self, String> {
-        Ok(Self)
+pub(crate) struct Server<'a> {
+    network: &'a Network,
+    inner: Arc<Mutex<Inner>>,
+    url: String,
+    key: String,
+}
+
+/// Only for the thread of the network's own place: what it starts is there, too.
+#[derive(Debug)]
+struct Inner {
+    // Dropped first, because its end may need the runtime.
+    supabase: Supabase,
+    runtime: Runtime,
+}
+
+impl<'a> Server<'a> {
+    pub(crate) fn new(network: &'a Network) -> Result<Self, String> {
+        let inner = network.place().within(|| {
+            let runtime = Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.map_err(|error| error.to_string())?;
+            let options = Options {
+                host: IpAddr::V4(Network::ADDRESS),
+                ..Options::default()
+            };
+            let supabase = runtime.block_on(Supabase::with(options));
+            Ok::<_, String>(Inner { supabase, runtime })
+        })?;
+        Ok(Self {
+            network,
+            url: inner.supabase.url(),
+            key: inner.supabase.anon_key().to_owned(),
+            inner: Arc::new(Mutex::new(inner)),
+        })
     }
-    pub(crate) fn kill(&self) -> Result<(), String> {
-        Ok(())
+
+    fn within<T: Send + 'static>(
+        &self,
+        work: impl AsyncFnOnce(&Supabase) -> T + Send + 'static,
+    ) -> T {
+        let inner = Arc::clone(&self.inner);
+        self.network.place().within(move || {
+            let inner = inner.lock().unwrap_or_else(PoisonError::into_inner);
+            inner.runtime.block_on(work(&inner.supabase))
+        })
     }
-    pub(crate) fn start(&self) -> Result<(), String> {
-        Ok(())
+
+    /// Ends the double at once. The database goes on.
+    pub(crate) fn kill(&self) {
+        self.within(async |supabase| supabase.stop_server().await);
     }
-    pub(crate) fn lose_answers(&self, _count: u32) -> Result<(), String> {
-        Ok(())
+
+    /// Starts it again, where it was.
+    pub(crate) fn start(&self) {
+        self.within(async |supabase| supabase.start_server().await);
     }
-    pub(crate) fn mend(&self) -> Result<(), String> {
-        Ok(())
+
+    /// The answers to the next calls are lost; what was asked for is done.
+    pub(crate) fn lose_answers(&self, count: u32) {
+        let fault = Fault::of(CALLS, Wrong::AnswerLost).times(count);
+        self.within(async |supabase| supabase.fault(fault).await);
     }
-    pub(crate) fn connect(&self, _machine: &crate::machine::Machine<'_>) -> Result<(), String> {
-        Ok(())
+
+    /// Nothing more is lost.
+    pub(crate) fn mend(&self) {
+        self.within(async |supabase| supabase.heal().await);
+    }
+
+    /// A new user.
+    pub(crate) fn account(&self, name: &str) -> Account {
+        let account = Account {
+            url: self.url.clone(),
+            key: self.key.clone(),
+            email: format!("{name}@example.com"),
+            password: format!("password of {name}"),
+        };
+        let (email, password) = (account.email.clone(), account.password.clone());
+        self.within(async move |supabase| supabase.create_user(&email, &password).await);
+        account
+    }
+}
+
+impl Drop for Server<'_> {
+    fn drop(&mut self) {
+        let inner = Arc::clone(&self.inner);
+        // The double's end is waited for, and its process is known to that thread.
+        self.network.place().within(move || drop(inner));
     }
 }
