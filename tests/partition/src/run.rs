@@ -182,6 +182,7 @@ impl Stage<'_> {
             .collect();
         // Stable, so nothing is mended before it broke.
         steps.sort_by_key(|(at, ..)| *at);
+        let mut is_up = true;
         for (at, breaks, trouble) in steps {
             self.stop.sleep_until(begun + at)?;
             match (trouble.what, breaks) {
@@ -189,10 +190,16 @@ impl Stage<'_> {
                 (Broken::Line { machine, way }, false) => machines[machine].line.mend(way)?,
                 (Broken::Daemon { machine }, true) => machines[machine].kill(),
                 (Broken::Daemon { machine }, false) => machines[machine].spawn()?,
-                (Broken::Server, true) => self.server.kill(),
-                (Broken::Server, false) => self.server.start(),
-                (Broken::Answers { lost }, true) => self.server.lose_answers(lost),
-                (Broken::Answers { .. }, false) => {}
+                (Broken::Server, true) => {
+                    is_up = false;
+                    self.server.kill();
+                }
+                (Broken::Server, false) => {
+                    self.server.start();
+                    is_up = true;
+                }
+                (Broken::Answers { lost }, true) if is_up => self.server.lose_answers(lost),
+                (Broken::Answers { .. }, _) => {}
             }
         }
         self.server.mend();

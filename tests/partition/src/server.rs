@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use supabase_double::{Fault, Options, Supabase, Wrong};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::machine::{Account, Machine};
+use crate::machine::Account;
 use crate::network::Network;
 
 /// The calls whose answers can be lost.
