@@ -32,6 +32,7 @@ pub fn spool(claude: bool, out: File, err: File, sizes: (u64, u64), first: u64) 
         stopped: false,
         output_cut: false,
         memory_cut: None,
+        deadline_cut: false,
         out_bytes: sizes.0,
         err_bytes: sizes.1,
         ended_at: Timestamp::from_micros(0),

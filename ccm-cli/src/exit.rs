@@ -145,7 +145,7 @@ fn of_problem(problem: &Problem) -> Failure {
         | P::TooLarge
         | P::ProjectUnusable
         | P::IdempotencyKeyReused => Code::Usage,
-        P::Unauthorized | P::Forbidden => Code::Unauthorized,
+        P::Unauthorized | P::Forbidden | P::SyncSignedOut => Code::Unauthorized,
         P::NotFound
         | P::ProjectNotFound
         | P::TaskNotFound
@@ -153,9 +153,16 @@ fn of_problem(problem: &Problem) -> Failure {
         | P::AskNotFound
         | P::AgentNotFound
         | P::SystemNotFound
-        | P::TemplateNotFound => Code::NotFound,
+        | P::TemplateNotFound
+        | P::ConflictNotFound
+        | P::SetAsideNotFound => Code::NotFound,
         P::WrongState
         | P::AskAnswered
+        | P::ConflictResolved
+        | P::SyncOff
+        | P::SyncRevoked
+        | P::SyncOutdated
+        | P::SyncTwin
         | P::ProjectTaken
         | P::TrustChanged
         | P::StaleRevision

@@ -68,6 +68,8 @@ ids! {
     RunId;
     /// A question from a run to a person.
     AskId;
+    /// Two edits of one task that were made without knowing of each other.
+    ConflictId;
     /// Something that a run is given after its prompt.
     InputId;
     /// One event log. A restored database gets a new one, so that no reader mistakes its numbers.

@@ -137,6 +137,49 @@ pub trait Profiles: Send + Sync {
     /// Called before every dispatch round for each project with ready tasks, so it should cost no more than a look at
     /// a file's date. Must not block. A hold is shown to people until a later call lifts it.
     async fn profile(&self, project: &Project) -> std::result::Result<Profile, Setback>;
+
+    /// What `project` shares with other machines. By default its tasks are its own machine's, and a person is asked about
+    /// those that come from others.
+    ///
+    /// Called whenever the project is told to other machines and before one of their tasks is taken. Must not block.
+    async fn sharing(&self, _project: &Project) -> ProjectSharing {
+        ProjectSharing::default()
+    }
+}
+
+/// What a project shares with other machines.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ProjectSharing {
+    /// Where its repository comes from, in one form whatever the protocol: `host/path`. Machines whose projects have the
+    /// same one can run each other's shared tasks.
+    pub repository: Option<String>,
+    /// What it does with tasks that were written on other machines.
+    pub remote_tasks: RemoteTasks,
+}
+
+/// What a project does with tasks that were written on other machines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum RemoteTasks {
+    /// It runs them like its own.
+    Allow,
+    /// It has them wait for a person's leave on this machine.
+    #[default]
+    Ask,
+    /// It refuses them.
+    Deny,
+}
+
+impl RemoteTasks {
+    /// The name used in the config, in documents and in the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Ask => "ask",
+            Self::Deny => "deny",
+        }
+    }
 }
 
 /// The same profile for every project.

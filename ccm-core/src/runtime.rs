@@ -7,7 +7,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::Result;
 use crate::agent::{AgentFacts, AgentPlace};
 use crate::id::{AgentId, RunId, TaskId};
 use crate::input::Input;
@@ -16,6 +15,7 @@ use crate::run::{Checkpoint, Observation, Reported, Stream};
 use crate::task::{Setback, TaskText};
 use crate::time::Timestamp;
 use crate::transcript::Transcript;
+use crate::{Error, ErrorKind, Result};
 
 /// Starts coding agents, finds them again, reads what they say, and ends them.
 ///
@@ -164,6 +164,19 @@ pub trait AgentRuntime: Send + Sync + fmt::Debug {
     /// What an agent uses now: its host, and everything that belongs to its run. `None` without a process.
     async fn resources(&self, agent: AgentId) -> Result<Option<Resources>>;
 
+    /// Moves the time at which a run is ended if nobody moves it further ([`LaunchOrder::deadline`]). Idempotent; a run that
+    /// is over, or unknown, has none.
+    ///
+    /// # Errors
+    /// `Unsupported` by a runtime that can't end a run while nobody is there to tell it to, which is what it does by
+    /// default: then a shared task that runs while the caller is dead goes on until the caller is back.
+    async fn set_deadline(&self, _run: RunId, _deadline: Duration) -> Result<()> {
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            "this runtime keeps no deadlines",
+        ))
+    }
+
     /// Deletes a run's data. Idempotent.
     ///
     /// # Errors
@@ -188,6 +201,11 @@ pub struct LaunchOrder {
     pub prompt: TaskText,
     /// The conversation to go on with.
     pub resume: Option<Resume>,
+    /// When the run is ended, whether the caller lives or not, unless [`AgentRuntime::set_deadline`] moves it; `None` for
+    /// never. In the time since the machine was booted, with the time that it was suspended
+    /// ([`Clock::since_boot`](crate::time::Clock::since_boot)).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Duration>,
 }
 
 /// Everything needed to let a person sit with an agent.
@@ -281,12 +299,20 @@ pub struct Exit {
     /// If it was ended because it took more memory than it may: how much.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_cut: Option<MemoryCut>,
+    /// Whether it was ended because its deadline came.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub deadline_cut: bool,
     /// Final size of standard output. Later bytes are of grandchildren and don't count.
     pub out_bytes: u64,
     /// Final size of standard error.
     pub err_bytes: u64,
     /// When it ended.
     pub ended_at: Timestamp,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "that is how serde asks")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// What a run took when it was ended for taking too much memory.

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A moment in UTC with microseconds, written as RFC 3339.
@@ -115,6 +116,12 @@ pub trait Clock: Send + Sync + fmt::Debug {
     /// How long this clock has run, whatever the machine's clock was set to meanwhile.
     fn uptime(&self) -> Duration;
 
+    /// How long the machine has been up, with the time that it was suspended. Nobody sets it, and it is the same for every
+    /// process. By default `uptime`.
+    fn since_boot(&self) -> Duration {
+        self.uptime()
+    }
+
     /// Returns once `uptime` has grown by `period`. Dropping the future has no effect.
     async fn wait(&self, period: Duration);
 }
@@ -151,6 +158,16 @@ impl Clock for SystemClock {
     fn uptime(&self) -> Duration {
         static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
         BEGAN.elapsed()
+    }
+
+    fn since_boot(&self) -> Duration {
+        #[cfg(target_os = "linux")]
+        const CLOCK: ClockId = ClockId::CLOCK_BOOTTIME;
+        // It goes on while the machine sleeps, other than the one of the same name on Linux.
+        #[cfg(not(target_os = "linux"))]
+        const CLOCK: ClockId = ClockId::CLOCK_MONOTONIC;
+        // Both are there on every system that this is built for.
+        clock_gettime(CLOCK).map_or_else(|_| self.uptime(), Duration::from)
     }
 
     async fn wait(&self, period: Duration) {

@@ -202,8 +202,14 @@ impl Daemon {
         };
         let server = http::serve(self.listeners, router, stopping.clone());
         let retention = retention::keep(app.engine(), self.config, stopping.clone());
-        let (failed, (), (), (), ()) =
-            tokio::join!(watched, server, windows, app.keep_health(), retention);
+        let (failed, (), (), (), (), ()) = tokio::join!(
+            watched,
+            server,
+            windows,
+            app.keep_health(),
+            app.keep_told(),
+            retention
+        );
         let ended = match failed {
             Some(error) => Ended::Failed(error),
             None => Ended::Stopped(app.shutdown(false).await),

@@ -101,6 +101,8 @@ impl TaskRecord {
                 false_starts: small(model.false_starts)?,
                 latest_run: optional_id(model.latest_run.as_ref())?,
                 result: model.result,
+                hold: None,
+                yielded: false,
                 cost_usd: model.cost_usd,
                 created_by: model.created_by,
                 created_at: Timestamp::from_micros(model.created_at),
@@ -432,24 +434,12 @@ impl Create {
                 ));
             }
             own.insert(new.id);
-            tasks.push(Task {
-                id: new.id,
-                project_id: new.project_id,
-                project,
-                state: TaskState::Queued { last: None },
-                due_at: new.spec.not_before,
-                rank: Rank::of(request.now),
-                spec: new.spec.clone(),
-                attempts: 0,
-                false_starts: 0,
-                latest_run: None,
-                result: None,
-                cost_usd: None,
-                created_by: request.created_by.clone(),
-                created_at: request.now,
-                updated_at: request.now,
-                revision: Revision(1),
-            });
+            tasks.push(Task::accepted(
+                (new.id, new.spec.clone()),
+                (new.project_id, project),
+                request.created_by.clone(),
+                request.now,
+            ));
         }
         Ok(tasks)
     }

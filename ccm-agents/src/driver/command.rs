@@ -172,6 +172,7 @@ mod tests {
             stopped: false,
             output_cut: false,
             memory_cut: None,
+            deadline_cut: false,
             out_bytes: spool.out_size,
             err_bytes: spool.err_size,
             ended_at: Timestamp::from_micros(0),

@@ -416,6 +416,7 @@ mod tests {
             limits: RunLimits::default(),
             prompt: TaskText::new("x").unwrap(),
             resume: None,
+            deadline: None,
         }
     }
 

@@ -88,6 +88,7 @@ impl Bench {
             limits: RunLimits::default(),
             prompt: TaskText::new(prompt).unwrap(),
             resume: None,
+            deadline: None,
         }
     }
 

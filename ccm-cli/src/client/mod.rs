@@ -36,9 +36,9 @@ use bytes::Bytes;
 use ccm_core::api::{
     Agent, AgentCleanup, Answer, Ask, AttachCommand, AuditEntry, BulkCreate, BulkCreated, BulkIds,
     BulkResult, BulkResults, CancelAnswer, CleanUpAgents, CreateProject, CreateTask, EditTask,
-    Health, Input, InterruptTask, Interrupted, MoveTask, Project, Readiness, RegisteredProject,
-    Reload, Run, SendMessage, Session, Shutdown, ShutdownReport, SignInCode, Status, Stream,
-    System, Task, TaskStateName, Transcript, Trust, TrustProject,
+    Health, Input, InterruptTask, Interrupted, Machines, MoveTask, Project, Readiness,
+    RegisteredProject, Reload, Run, SendMessage, Session, Shutdown, ShutdownReport, SignInCode,
+    Status, Stream, System, Task, TaskStateName, Transcript, Trust, TrustProject,
 };
 use ccm_core::event::Cursor;
 use ccm_core::id::{AgentId, AskId, ProjectId, Revision, RunId, TaskId};
@@ -68,6 +68,8 @@ pub struct TaskFilter {
     pub tag: Option<String>,
     /// Only those that this client created.
     pub created_by: Option<String>,
+    /// Whose; the daemon's own machine's without it.
+    pub machine: Option<Machines>,
     /// No more than so many characters each of text, result and detail.
     pub text_limit: Option<u32>,
     /// How many to fetch at once.
@@ -85,6 +87,8 @@ pub struct AskFilter {
     pub run_id: Option<RunId>,
     /// Only those that wait for an answer.
     pub open: bool,
+    /// Whose; those of the daemon's own machine without it.
+    pub machine: Option<Machines>,
     /// How many to fetch at once.
     pub page_size: Option<u32>,
 }
@@ -174,6 +178,11 @@ impl Client {
     /// The projects.
     pub fn projects(&self) -> Pages<Project> {
         self.pages(Call::get("/api/v1/projects"))
+    }
+
+    /// The projects of these machines.
+    pub fn projects_of(&self, machines: Machines) -> Pages<Project> {
+        self.pages(Call::get("/api/v1/projects").query("machine", Some(machines)))
     }
 
     /// The project of this name on the daemon's machine.
@@ -330,6 +339,7 @@ impl Client {
                 .query("q", filter.words.as_ref())
                 .query("tag", filter.tag.as_ref())
                 .query("created_by", filter.created_by.as_ref())
+                .query("machine", filter.machine)
                 .query("text_limit", filter.text_limit)
                 .query("page_size", filter.page_size),
         )
@@ -349,6 +359,12 @@ impl Client {
     /// Has an ended task done again.
     pub async fn retry_task(&self, id: TaskId) -> Result<Task> {
         self.call(Call::post(format!("/api/v1/tasks/{id}/retry")))
+            .await
+    }
+
+    /// Lets a task that came from another machine run on the daemon's.
+    pub async fn approve_task(&self, id: TaskId) -> Result<Task> {
+        self.call(Call::put(format!("/api/v1/tasks/{id}/approve")))
             .await
     }
 
@@ -394,6 +410,7 @@ impl Client {
                 .query("project_id", filter.project_id)
                 .query("task_id", filter.task_id)
                 .query("run_id", filter.run_id)
+                .query("machine", filter.machine)
                 .query("page_size", filter.page_size),
         )
     }

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use ccm_agents::terminal;
-use ccm_core::api::{Answer, Ask, AskKind, AskStateName, OpenAsk};
+use ccm_core::api::{Answer, Ask, AskKind, AskStateName, Machines, OpenAsk};
 use ccm_core::id::AskId;
 use clap::Args;
 
@@ -51,6 +51,7 @@ pub(super) fn run(args: &Asks, context: &Context) -> Outcome {
         let filter = AskFilter {
             project_id,
             open: !args.all,
+            machine: Some(Machines::All),
             page_size: Some(args.limit.clamp(1, 200) as u32),
             ..AskFilter::default()
         };
@@ -59,7 +60,7 @@ pub(super) fn run(args: &Asks, context: &Context) -> Outcome {
         // A project that was removed has no name any more.
         let projects = match asks.is_empty() || context.printer.json {
             true => Vec::new(),
-            false => client.projects().all().await?,
+            false => client.projects_of(Machines::All).all().await?,
         };
         Ok((asks, projects))
     })?;
@@ -71,12 +72,15 @@ pub(super) fn run(args: &Asks, context: &Context) -> Outcome {
         context.printer.note("Nothing is asked.");
         return Ok(Code::Done);
     }
-    let names: HashMap<_, _> = projects.iter().map(|p| (p.id, &*p.name)).collect();
+    let names: HashMap<_, _> = projects
+        .iter()
+        .map(|project| (project.id, select::full_name(project)))
+        .collect();
     let rows = asks.iter().map(|ask| {
-        let project = names.get(&ask.project_id).copied().unwrap_or("-");
+        let project = names.get(&ask.project_id).cloned();
         let mut row = vec![
             short(ask.id),
-            project.to_owned(),
+            project.unwrap_or_else(|| "-".to_owned()),
             time::age(ask.created_at),
             ask.kind.as_str().to_owned(),
         ];
@@ -103,7 +107,7 @@ pub(super) fn run(args: &Asks, context: &Context) -> Outcome {
     }
     let open: Vec<_> = asks
         .iter()
-        .filter(|ask| ask.state == AskStateName::Open)
+        .filter(|ask| ask.state == AskStateName::Open && ask.sent_answer.is_none())
         .collect();
     match &open[..] {
         [] => {}
@@ -172,6 +176,10 @@ fn details(ask: &Ask) -> Vec<String> {
             lines.push(shortened(&terminal::line(&line)));
         }
     }
+    if let (Some(answer), Some(machine)) = (&ask.sent_answer, &ask.machine) {
+        let sent = format!("sent to {}: {}", machine.hostname, said(answer));
+        lines.push(terminal::line(&sent));
+    }
     match (&ask.answer, &ask.answered_by) {
         (Some(answer), Some(by)) => lines.push(terminal::line(&format!("{by} {}", said(answer)))),
         (Some(answer), None) => lines.push(terminal::line(&said(answer))),
@@ -223,6 +231,8 @@ mod tests {
             answered_by: None,
             created_at: time::now(),
             answered_at: None,
+            machine: None,
+            sent_answer: None,
         }
     }
 

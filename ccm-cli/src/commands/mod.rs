@@ -12,6 +12,7 @@ mod editor;
 mod info;
 mod init;
 mod inputs;
+mod machines;
 mod man;
 mod overview;
 mod project;
@@ -86,6 +87,7 @@ enum Command<I: Args> {
     #[command(subcommand)]
     Agent(agent::Command),
     Asks(asks::Asks),
+    Machines(machines::Machines),
     /// Settings of this machine and of projects
     #[command(subcommand)]
     Config(config::Command),
@@ -205,6 +207,7 @@ fn carry_out<I: Init>(command: Command<I>, context: &Context) -> Outcome {
         Command::Task(command) => task::run(command, context),
         Command::Agent(command) => agent::run(command, context),
         Command::Asks(args) => asks::run(&args, context),
+        Command::Machines(args) => machines::run(&args, context),
         Command::Config(command) => config::run(command, context),
         Command::Daemon(command) => daemon::run(command, context),
         Command::Backup(args) => backup::run(&args, context),

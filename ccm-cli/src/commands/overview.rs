@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use ccm_agents::terminal;
-use ccm_core::api::{Agent, AgentStateName, Ask, Project, Status, Task};
+use ccm_core::api::{Agent, AgentStateName, Ask, Machines, Project, Status, Task};
 use serde::Serialize;
 
 use super::{Outcome, asks, project, time};
@@ -84,6 +84,8 @@ async fn look(context: &Context, client: &Client) -> Result<Overview, Failure> {
     let open = AskFilter {
         project_id: here.as_ref().map(|project| project.id),
         open: true,
+        // A question of another machine's agent waits for the same person.
+        machine: Some(Machines::All),
         ..AskFilter::default()
     };
     let status = client.status().await?;
@@ -241,10 +243,13 @@ fn tell(
     let printer = context.printer;
     let names: HashMap<_, _> = projects.iter().map(|p| (p.id, &*p.name)).collect();
     for ask in open {
-        let name = names.get(&ask.project_id).copied().unwrap_or("an agent");
+        let there = ask.machine.as_ref();
+        let there = there.map(|machine| format!("an agent on {}", machine.hostname));
+        let name = names.get(&ask.project_id).map(|name| (*name).to_owned());
+        let name = name.or(there).unwrap_or_else(|| "an agent".to_owned());
         printer.note(format!(
             "{} asks: {}",
-            terminal::line(name),
+            terminal::line(&name),
             terminal::line(&ask.title)
         ));
         printer.hint(asks::how(ask.id, ask.kind));

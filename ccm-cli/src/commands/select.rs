@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use ccm_core::api::{Agent, Ask, ProblemCode, Project, Task};
+use ccm_agents::terminal;
+use ccm_core::api::{Agent, Ask, Machines, ProblemCode, Project, System, Task};
 use ccm_core::id::{AskId, TaskId};
 
 use super::asks::short;
@@ -13,7 +14,8 @@ use crate::exit::{Code, Failure};
 /// The fewest characters of an id's end that stand for it.
 const SHORTEST: usize = 4;
 
-/// The project called `name`, or with this id or folder; without a name the one that the current folder is in.
+/// The project called `name`, or with this id or folder; without a name the one that the current folder is in. `NAME@HOST`
+/// is one of another machine, and so is a name that is nowhere but on one of those.
 pub(super) async fn project(
     context: &Context,
     client: &Client,
@@ -37,12 +39,109 @@ pub(super) async fn project(
     {
         return Ok(project.clone());
     }
+    let everywhere = client.projects_of(Machines::All).all().await?;
+    if let Some(project) = of_machines(context, client, name, &everywhere).await? {
+        return Ok(project);
+    }
     let failure = Failure::new(Code::NotFound, format!("there is no project {name:?}"));
-    let names = projects.iter().map(|project| &*project.name);
-    Err(match nearest(name, names) {
+    let names: Vec<String> = everywhere.iter().map(full_name).collect();
+    Err(match nearest(name, names.iter().map(String::as_str)) {
         Some(near) => failure.hint(format!("there is a project {near:?}")),
+        None if everywhere.len() > projects.len() => {
+            failure.hint("`ccm project list --all` shows those of all machines")
+        }
         None => failure.hint("`ccm project list` shows all; `ccm init` sets one up"),
     })
+}
+
+/// A project's name, with its machine if that is another one.
+pub(super) fn full_name(project: &Project) -> String {
+    match &project.machine {
+        Some(machine) => format!("{}@{}", project.name, machine.hostname),
+        None => project.name.clone(),
+    }
+}
+
+/// The machine called `host`, or with this id.
+pub(super) async fn system(client: &Client, host: &str) -> Result<System, Failure> {
+    let systems = client.systems().all().await?;
+    let mut meant = meant(&systems, host)?;
+    match (meant.pop(), meant.is_empty()) {
+        (Some(system), true) => Ok(system.clone()),
+        _ => Err(
+            Failure::usage(format!("several machines are called {host:?}"))
+                .hint("give the id: `ccm machines --json` shows it"),
+        ),
+    }
+}
+
+/// The machines called `host`, at least one.
+fn meant<'a>(systems: &'a [System], host: &str) -> Result<Vec<&'a System>, Failure> {
+    let meant = |system: &&System| {
+        system.hostname.eq_ignore_ascii_case(host) || system.id.to_string() == host
+    };
+    let found: Vec<_> = systems.iter().filter(meant).collect();
+    if !found.is_empty() {
+        return Ok(found);
+    }
+    let failure = Failure::new(
+        Code::NotFound,
+        format!("there is no machine {host:?} that shares this queue"),
+    );
+    let near = nearest(host, systems.iter().map(|system| &*system.hostname));
+    Err(match near {
+        Some(near) => failure.hint(format!("there is a machine {near:?}")),
+        None => failure.hint("`ccm machines` shows all"),
+    })
+}
+
+/// The one project among those of all machines that `name` stands for.
+async fn of_machines(
+    context: &Context,
+    client: &Client,
+    name: &str,
+    projects: &[Project],
+) -> Result<Option<Project>, Failure> {
+    let found: Vec<&Project> = match name.rsplit_once('@') {
+        Some((name, host)) => {
+            let systems = client.systems().all().await?;
+            let meant = meant(&systems, host)?;
+            let machines: Vec<_> = meant.iter().map(|system| system.id).collect();
+            let named =
+                |project: &&Project| project.name == name && machines.contains(&project.system_id);
+            projects.iter().filter(named).collect()
+        }
+        None => {
+            let named = |project: &&Project| project.name == name && project.machine.is_some();
+            projects.iter().filter(named).collect()
+        }
+    };
+    match &found[..] {
+        [] => Ok(None),
+        [project] => {
+            let told = !context.printer.json && !name.contains('@');
+            if told && let Some(machine) = &project.machine {
+                let host = terminal::line(&machine.hostname);
+                context.printer.note(format!("{name} is on {host}."));
+            }
+            Ok(Some((*project).clone()))
+        }
+        several => {
+            // Two machines may be called the same, too.
+            let mut names: Vec<String> = several.iter().map(|one| full_name(one)).collect();
+            names.sort();
+            names.dedup();
+            let names = match names.len() == several.len() {
+                true => names,
+                false => several.iter().map(|one| one.id.to_string()).collect(),
+            };
+            Err(Failure::usage(format!(
+                "more than one project is meant: {}",
+                names.join(", ")
+            ))
+            .hint("give one of these"))
+        }
+    }
 }
 
 async fn current_project(context: &Context, client: &Client) -> Result<Project, Failure> {
@@ -100,13 +199,16 @@ pub(super) async fn task_id(client: &Client, text: &str) -> Result<TaskId, Failu
 pub(super) async fn task(client: &Client, text: &str) -> Result<Task, Failure> {
     match text.parse() {
         Ok(id) => Ok(client.task(id).await?),
-        Err(_) => task_by_end(client, text).await,
+        // A list has the texts cut.
+        Err(_) => Ok(client.task(task_by_end(client, text).await?.id).await?),
     }
 }
 
 async fn task_by_end(client: &Client, text: &str) -> Result<Task, Failure> {
     let end = end_of_id(text, "a task id", "ccm task list")?;
     let filter = TaskFilter {
+        machine: Some(Machines::All),
+        text_limit: Some(0),
         page_size: Some(200),
         ..TaskFilter::default()
     };
@@ -163,6 +265,7 @@ pub(super) async fn ask(client: &Client, text: &str) -> Result<Ask, Failure> {
         let filter = AskFilter {
             task_id: Some(task.id),
             open: true,
+            machine: Some(Machines::All),
             ..AskFilter::default()
         };
         return only(client.asks(&filter).all().await?);
@@ -170,6 +273,7 @@ pub(super) async fn ask(client: &Client, text: &str) -> Result<Ask, Failure> {
     let end = end_of_id(text, "the id of an ask or a task", "ccm asks")?;
     let open = AskFilter {
         open: true,
+        machine: Some(Machines::All),
         page_size: Some(200),
         ..AskFilter::default()
     };

@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use super::Machine;
 use crate::ask::{self, Answer, AskKind, AskState, Choice};
 use crate::id::{AgentId, AskId, InputId, ProjectId, RunId, TaskId};
 use crate::input::{self, InputBody, InputState};
@@ -41,6 +42,14 @@ pub struct Ask {
     pub created_at: Timestamp,
     /// When it was answered.
     pub answered_at: Option<Timestamp>,
+    /// The machine whose agent asks, if that is another one than the one that answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub machine: Option<Machine>,
+    /// The answer that was given on the machine that answers, and that the agent's machine has not said to have yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub sent_answer: Option<Answer>,
 }
 
 /// Where an ask stands.
@@ -188,6 +197,8 @@ impl From<ask::Ask> for Ask {
             answered_by: None,
             created_at: ask.created_at,
             answered_at: None,
+            machine: None,
+            sent_answer: None,
         };
         match ask.state {
             AskState::Open => {}

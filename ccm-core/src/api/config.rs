@@ -117,21 +117,3 @@ pub struct EditedProjectConfig {
     /// Whether this machine trusts the settings as they are now, as far as they can run code.
     pub trusted: bool,
 }
-
-/// How the queue is shared with other machines.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct SyncState {
-    /// Whether it is shared.
-    pub enabled: bool,
-    /// What carries it: `none`, or the kind of service.
-    pub backend: String,
-    /// Whether the service could be reached at the last try.
-    pub connected: bool,
-    /// How many changes of this machine wait to be sent.
-    pub pending: u64,
-    /// How many conflicts wait for a decision.
-    pub conflicts: u64,
-    /// How it is, in a sentence.
-    pub detail: String,
-}

@@ -6,6 +6,7 @@ mod access;
 mod agent;
 mod ask;
 mod config;
+mod machine;
 mod problem;
 mod project;
 mod run;
@@ -13,6 +14,7 @@ mod run;
 pub mod shapes;
 mod stats;
 mod status;
+mod sync;
 mod task;
 mod template;
 mod terminal;
@@ -24,8 +26,8 @@ pub use ask::{
 };
 pub use config::{
     Config, ConfigApplied, ConfigKey, ConfigOrigin, EditConfig, EditKey, EditedProjectConfig,
-    SyncState,
 };
+pub use machine::{Machine, Machines, TaskSharing, WishName};
 pub use problem::{Problem, ProblemCode, ProblemPart};
 pub use project::{CreateProject, Project, ProjectState, RegisteredProject, Trust, TrustProject};
 pub use run::{Run, RunStateName};
@@ -33,6 +35,11 @@ pub use stats::{Stats, StatsBucket};
 pub use status::{
     Check, CheckStatus, ConfigChange, Health, LogPlace, QueueStatus, Readiness, Reload, Shutdown,
     ShutdownReport, Status, System,
+};
+pub use sync::{
+    Conflict, ConflictField, ConflictResolution, ConflictSide, ConflictStateName, DecideSetAside,
+    Device, KeyStorage, ResolveConflict, ResolveField, SetAside, SetAsideAction, Side,
+    SyncCondition, SyncRound, SyncState, definition_field,
 };
 pub use task::{
     BulkCreate, BulkCreated, BulkIds, BulkResult, BulkResults, CancelAnswer, CreateTask, CutField,
@@ -52,6 +59,8 @@ pub use crate::event::{Event, EventKind};
 pub use crate::input::InputState;
 pub use crate::run::Stream;
 pub use crate::runtime::AttachCommand;
+pub use crate::sync::ConflictRule;
+pub use crate::sync::documents::Keep;
 pub use crate::task::TaskStateName;
 pub use crate::transcript::{Entry, EntryBody, Transcript};
 

@@ -123,6 +123,22 @@ codes! {
     SystemNotFound = "system_not_found", 404, "There is no such system";
     /// The project has no such template.
     TemplateNotFound = "template_not_found", 404, "There is no such template";
+    /// There is no such conflict.
+    ConflictNotFound = "conflict_not_found", 404, "There is no such conflict";
+    /// No change of that number was set aside.
+    SetAsideNotFound = "set_aside_not_found", 404, "No such change was set aside";
+    /// Somebody decided the conflict already.
+    ConflictResolved = "conflict_resolved", 409, "The conflict is resolved";
+    /// This machine shares nothing with others.
+    SyncOff = "sync_off", 409, "This machine shares nothing";
+    /// The sign-in that machines share is missing, or is no longer good.
+    SyncSignedOut = "sync_signed_out", 409, "Somebody has to sign in again";
+    /// This machine was shut out by its user.
+    SyncRevoked = "sync_revoked", 409, "This machine was shut out";
+    /// This program is too old for what machines share.
+    SyncOutdated = "sync_outdated", 409, "This program is too old for the others";
+    /// Another machine writes under this one's identity.
+    SyncTwin = "sync_twin", 409, "Another machine has the same identity";
     /// The object's state does not allow it.
     WrongState = "wrong_state", 409, "The object's state does not allow it";
     /// The name or path belongs to another project.
@@ -183,25 +199,27 @@ impl From<&Error> for ProblemCode {
                 Noun::System => Self::SystemNotFound,
             },
             ErrorKind::WrongState(Noun::Ask) => Self::AskAnswered,
+            ErrorKind::WrongState(Noun::System) => Self::SyncOff,
             ErrorKind::WrongState(_) => Self::WrongState,
+            ErrorKind::Taken(Noun::System) => Self::SyncTwin,
             ErrorKind::Taken(_) => Self::ProjectTaken,
+            ErrorKind::Unauthenticated => Self::SyncSignedOut,
+            ErrorKind::Revoked => Self::SyncRevoked,
+            ErrorKind::TooOld => Self::SyncOutdated,
             ErrorKind::StaleRevision => Self::StaleRevision,
             ErrorKind::Invalid => Self::Invalid,
             ErrorKind::KeyReused => Self::IdempotencyKeyReused,
             ErrorKind::QueueFull => Self::QueueFull,
             ErrorKind::DiskFull => Self::DiskFull,
-            ErrorKind::Unavailable => Self::Unavailable,
+            // What is out of step with the others begins anew by itself.
+            ErrorKind::Unavailable | ErrorKind::OutOfStep => Self::Unavailable,
             ErrorKind::Unsupported => Self::Unsupported,
             // Superseded is an engine that must not go on. What the rest are about is for the operator.
             ErrorKind::Superseded
             | ErrorKind::Unknown
             | ErrorKind::Corrupt
             | ErrorKind::TooNew
-            | ErrorKind::TooOld
             | ErrorKind::TooLarge
-            | ErrorKind::Unauthenticated
-            | ErrorKind::Revoked
-            | ErrorKind::OutOfStep
             | ErrorKind::Internal => Self::Internal,
         }
     }

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::Agent;
+use super::{Agent, AgentStateName, Machine};
 use crate::id::{ProjectId, SystemId};
 use crate::project;
 use crate::reason::Reason;
@@ -31,6 +31,19 @@ pub struct Project {
     pub running: u64,
     /// When it was registered.
     pub created_at: Timestamp,
+    /// The machine that it is on, if that is another one than the one that answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub machine: Option<Machine>,
+    /// What its agent did when the machine was heard of last. Not there for those of the machine that answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub agent_state: Option<AgentStateName>,
+    /// Where its repository comes from, in one form whatever the protocol: `host/path`. Any machine with a project of the
+    /// same one may run its tasks that are for any. Lists have it of other machines' projects alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false, max_length = 4096))]
+    pub repository: Option<String>,
 }
 
 /// Whether a project's queue moves.
@@ -100,6 +113,9 @@ impl From<project::Project> for Project {
             queued: project.queued,
             running: project.running,
             created_at: project.created_at,
+            machine: None,
+            agent_state: None,
+            repository: None,
         }
     }
 }

@@ -28,7 +28,7 @@ pub struct Readiness {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Check {
-    /// What it is about: `database`, `tmux`, `disk`, `clock` or `spool`.
+    /// What it is about: `database`, `tmux`, `disk`, `clock`, `spool` or `sync`.
     pub name: String,
     /// Whether it is as it should be.
     pub status: CheckStatus,
@@ -136,6 +136,18 @@ pub struct System {
     pub tags: Vec<String>,
     /// Whether it is the one that answers.
     pub this: bool,
+    /// The version of its program, if it has said that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false, max_length = 64))]
+    pub version: Option<String>,
+    /// When it was heard of last, if that is known. Not there for the one that answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub last_seen: Option<Timestamp>,
+    /// When it was shut out, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub revoked_at: Option<Timestamp>,
 }
 
 /// What became of the config file that a daemon was asked to read again.

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{OpenAsk, Problem};
+use super::{OpenAsk, Problem, TaskSharing};
 use crate::id::{ProjectId, Revision, RunId, TaskId};
 use crate::reason::Reason;
 use crate::system::SystemKind;
@@ -78,13 +78,21 @@ pub struct Task {
     pub cost_usd: Option<f64>,
     /// Grows with every change.
     pub revision: Revision,
+    /// What other machines have to do with it. Not there for a task that is this machine's alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub sharing: Option<TaskSharing>,
 }
 
 impl Task {
-    /// The wire form of `task`. A queued task whose project or agent is held says so: pass that hold.
+    /// The wire form of `task`. A queued task whose project or agent is held says so: pass that hold. That it waits for a
+    /// person's leave comes before that.
     pub fn new(task: task::Task, hold: Option<&task::Setback>) -> Self {
         let (setback, finished_at) = match &task.state {
-            TaskState::Queued { last } => (hold.or(last.as_ref()).cloned(), None),
+            TaskState::Queued { last } => {
+                let own = task.hold.as_ref();
+                (own.or(hold).or(last.as_ref()).cloned(), None)
+            }
             TaskState::Running { stop, .. } => (
                 stop.as_ref().map(|stop| {
                     task::Setback::new(stop.reason, format!("being stopped by {}", stop.by))
@@ -130,6 +138,7 @@ impl Task {
             cut: Vec::new(),
             cost_usd: task.cost_usd,
             revision: task.revision,
+            sharing: None,
         }
     }
 
@@ -218,6 +227,9 @@ pub struct CreateTask {
     /// The kind of machine it needs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system_type: Option<SystemKind>,
+    /// Whether any machine may run it that has the same repository, and not only that of the project.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub any_machine: bool,
 }
 
 impl CreateTask {
@@ -235,6 +247,7 @@ impl CreateTask {
             session: None,
             tags: Vec::new(),
             system_type: None,
+            any_machine: false,
         }
     }
 }

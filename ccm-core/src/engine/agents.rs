@@ -107,7 +107,7 @@ impl Engine {
     pub async fn take_over_agent(&self, id: AgentId, by: &str) -> Result<Agent> {
         let agent = self.store().agent(id).await?;
         let project = self.store().project(agent.project_id).await?;
-        let wish = self.wish(Wanted::Taken, by);
+        let wish = self.agent_wish(Wanted::Taken, by);
         self.want_it(id, wish.clone(), false).await?;
         crate::barrier!("agent.taken");
         let (sits, is_own) = {
@@ -155,7 +155,7 @@ impl Engine {
             }
             crate::barrier!("agent.left");
             let want = Want {
-                wish: self.wish(Wanted::Up, by),
+                wish: self.agent_wish(Wanted::Up, by),
                 force: false,
                 hand_back: true,
             };
@@ -220,7 +220,7 @@ impl Engine {
         Ok(cleanup)
     }
 
-    fn wish(&self, wanted: Wanted, by: &str) -> Wish {
+    fn agent_wish(&self, wanted: Wanted, by: &str) -> Wish {
         Wish {
             wanted,
             by: by.to_owned(),
@@ -229,7 +229,7 @@ impl Engine {
     }
 
     async fn want(&self, id: AgentId, wanted: Wanted, force: bool, by: &str) -> Result<Vec<RunId>> {
-        self.want_it(id, self.wish(wanted, by), force).await
+        self.want_it(id, self.agent_wish(wanted, by), force).await
     }
 
     async fn want_it(&self, id: AgentId, wish: Wish, force: bool) -> Result<Vec<RunId>> {

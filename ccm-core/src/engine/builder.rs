@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
-use super::EngineLimits;
 use super::handle::Engine;
 use super::reconcile::{self, Parts};
+use super::{EngineLimits, SyncLimits};
 use crate::project::{FixedProfile, Profiles};
 use crate::schedule::FairScheduler;
 use crate::system::System;
@@ -14,6 +14,7 @@ use crate::{AgentRuntime, Result, Scheduler, Store, SyncBackend};
 pub struct EngineBuilder {
     parts: Parts,
     limits: EngineLimits,
+    sync_limits: SyncLimits,
 }
 
 impl std::fmt::Debug for EngineBuilder {
@@ -44,6 +45,7 @@ impl EngineBuilder {
                 clock: Arc::new(SystemClock),
             },
             limits: EngineLimits::default(),
+            sync_limits: SyncLimits::default(),
         }
     }
 
@@ -77,6 +79,12 @@ impl EngineBuilder {
         self
     }
 
+    /// How the queue is shared; [`Engine::set_sync_limits`] changes it later.
+    pub fn sync_limits(mut self, limits: SyncLimits) -> Self {
+        self.sync_limits = limits;
+        self
+    }
+
     /// Adopts every run that goes on, then begins to dispatch.
     ///
     /// [`Store::begin`] must have been called on the store, and the runtime must have been made with the epoch it
@@ -85,7 +93,7 @@ impl EngineBuilder {
     /// # Errors
     /// Those of the store and of [`AgentRuntime::agents`]; nothing is running then.
     pub async fn start(self) -> Result<Engine> {
-        reconcile::start(self.parts, self.limits)
+        reconcile::start(self.parts, self.limits, self.sync_limits)
             .await
             .map(Engine::from_shared)
     }

@@ -75,7 +75,8 @@ impl Engine {
         result
     }
 
-    /// Answers an ask, once: a later answer gets the ask with the first one.
+    /// Answers an ask, once: a later answer gets the ask with the first one. The answer to an ask of another machine is sent
+    /// there, and counts if it is the first one there.
     ///
     /// # Errors
     /// Those of [`Store::answer_ask`], and `WrongState(Ask)` for another answer than the one that counts.
@@ -86,7 +87,14 @@ impl Engine {
             input_id: InputId::new(),
             now: self.shared.parts.clock.now(),
         };
-        let (ask, effect) = self.noting(self.store().answer_ask(id, reply).await)?;
+        let (ask, effect) = match self.store().answer_ask(id, reply).await {
+            Err(error)
+                if error.kind() == ErrorKind::NotFound(Noun::Ask) && self.is_sharing().await =>
+            {
+                return self.answer_elsewhere(id, answer, by).await;
+            }
+            answered => self.noting(answered)?,
+        };
         tracing::info!(ask = %ask.id, run = %ask.run_id, task = %ask.task_id, by, ?effect, "an ask was answered");
         self.shared.actors.wake(ask.run_id);
         if let (

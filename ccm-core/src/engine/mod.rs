@@ -6,7 +6,8 @@
 //! - one actor a run launches or adopts it, takes its output in, stops it when someone decided so, and commits its
 //!   outcome;
 //! - the agents' reconciler gives every project's agent its place and keeps what is known of it true;
-//! - the idle reconciler takes the place of an agent that has been idle for long.
+//! - the idle reconciler takes the place of an agent that has been idle for long;
+//! - the sync reconciler shares what is here with the user's other machines, and does here what they ask for.
 //!
 //! Each is idempotent, works from what the store and the runtime say *now*, and is woken by a signal; a timer runs only
 //! while something is due. Signals carry no truth, so a lost one costs time and nothing else.
@@ -18,13 +19,42 @@ mod agents;
 mod builder;
 mod handle;
 mod reconcile;
+mod sync;
 mod tasks;
 
 pub use agents::Cleanup;
 pub use builder::EngineBuilder;
 pub use handle::Engine;
+pub use sync::{DefineTask, OpenConflict};
 
 use std::time::Duration;
+
+use crate::sync::ConflictRule;
+
+/// How an engine shares its queue with other machines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SyncLimits {
+    /// How long it takes at most until something new is looked for. Stretched while the server says so by itself.
+    pub interval: Duration,
+    /// After how many tries in a row that failed it is tried rarely. Nothing is ever dropped because of it.
+    pub max_retries: u32,
+    /// What happens to an edit of a task that another machine edited at the same time.
+    pub rule: ConflictRule,
+    /// How long a shared task stays this machine's when the server can't be reached any more. A run of it is ended in that
+    /// time, and another machine may have it then.
+    pub lease: Duration,
+}
+
+impl Default for SyncLimits {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(10),
+            max_retries: 5,
+            rule: ConflictRule::LastWriteWins,
+            lease: Duration::from_secs(300),
+        }
+    }
+}
 
 /// What bounds an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -69,7 +69,8 @@ impl Engine {
         Ok(profile.unwrap_or_default())
     }
 
-    /// Changes what a waiting task asks for. `seen` is the revision that the editor saw, `None` if it does not matter.
+    /// Changes what a waiting task asks for. `seen` is the revision that the editor saw, `None` if it does not matter. A
+    /// task of another machine is changed when that machine hears of it.
     ///
     /// # Errors
     /// Those of [`Store::edit_task`](crate::Store::edit_task), and `Invalid` for a value that breaks a rule.
@@ -80,6 +81,9 @@ impl Engine {
         edit: api::EditTask,
         by: &str,
     ) -> Result<Task> {
+        if self.is_elsewhere(id).await {
+            return self.edit_elsewhere(id, seen, edit, by).await;
+        }
         let edit = TaskEdit {
             id,
             revision: seen,
@@ -108,11 +112,15 @@ impl Engine {
         Ok(task)
     }
 
-    /// Calls a task off: at once if it waits; if it runs, its run is told to stop.
+    /// Calls a task off: at once if it waits; if it runs, its run is told to stop. The machine that has a task of another one
+    /// is told of the wish, which is [`CancelEffect::Stopping`] too.
     ///
     /// # Errors
     /// Those of [`Store::cancel_task`](crate::Store::cancel_task).
     pub async fn cancel_task(&self, id: TaskId, by: &str) -> Result<(Task, CancelEffect)> {
+        if self.is_elsewhere(id).await {
+            return self.cancel_elsewhere(id, by).await;
+        }
         let now = self.shared.parts.clock.now();
         let (task, effect) = self.noting(self.store().cancel_task(id, by, now).await)?;
         tracing::info!(task = %id, by, ?effect, "a task was called off");
@@ -145,11 +153,15 @@ impl Engine {
         .await
     }
 
-    /// Queues an ended task again.
+    /// Queues an ended task again. The machine that had a task of another one is told of the wish; the answer is the task as
+    /// it is until then.
     ///
     /// # Errors
     /// Those of [`Store::retry_task`](crate::Store::retry_task).
     pub async fn retry_task(&self, id: TaskId, by: &str) -> Result<Task> {
+        if self.is_elsewhere(id).await {
+            return self.retry_elsewhere(id, by).await;
+        }
         let now = self.shared.parts.clock.now();
         let task = self.noting(self.store().retry_task(id, by, now).await)?;
         tracing::info!(task = %id, by, "a task waits again");
@@ -181,7 +193,7 @@ where
 }
 
 /// What a new task asks for, checked.
-fn spec(task: CreateTask, profile: &Profile) -> Result<TaskSpec> {
+pub(super) fn spec(task: CreateTask, profile: &Profile) -> Result<TaskSpec> {
     let text = TaskText::new(task.text).map_err(|error| error.at("/text"))?;
     let title = task.title.map_or_else(|| Ok(text.title()), Title::new);
     let spec = TaskSpec {
@@ -204,7 +216,7 @@ fn spec(task: CreateTask, profile: &Profile) -> Result<TaskSpec> {
 }
 
 /// A change as it came, checked as far as it can be without the task.
-fn spec_edit(edit: api::EditTask) -> Result<SpecEdit> {
+pub(super) fn spec_edit(edit: api::EditTask) -> Result<SpecEdit> {
     let text = edit.text.map(TaskText::new).transpose();
     let title = edit.title.try_map(Title::new);
     Ok(SpecEdit {

@@ -198,7 +198,11 @@ pub fn judge(ending: &Ending<'_>, stop: Option<&StopIntent>) -> Outcome {
                 _ if concluded && (exit.stopped || exit.signal.is_some()) => Verdict::Succeeded,
                 Some(stop) => by_intent(stop),
                 // A stop that nobody decided: what the program did after it says nothing about its work.
-                None if exit.stopped && !exit.output_cut && exit.memory_cut.is_none() => {
+                None if exit.stopped
+                    && !exit.output_cut
+                    && exit.memory_cut.is_none()
+                    && !exit.deadline_cut =>
+                {
                     Verdict::Lost {
                         cause: Setback::new(
                             Reason::Lost,
@@ -219,6 +223,13 @@ fn by_exit(exit: &Exit, ending: &Ending<'_>) -> Verdict {
     };
     if let Some(cut) = exit.memory_cut {
         return failed(Reason::MemoryLimit, too_much_memory(cut));
+    }
+    if exit.deadline_cut {
+        return failed(
+            Reason::LeaseLost,
+            "nobody renewed the lease of the shared task in time, and another machine may run it"
+                .to_owned(),
+        );
     }
     if exit.output_cut {
         return failed(

@@ -37,6 +37,12 @@ use crate::time::Timestamp;
 ///   (a task's definition and report: its own id as the task).
 #[async_trait]
 pub trait Replica: Send + Sync {
+    /// Whether [`sharing`](Self::sharing) may be on, as far as that is known without looking. While it is off, this is all
+    /// that most callers ask.
+    fn may_share(&self) -> bool {
+        true
+    }
+
     /// What is kept of sharing; `None` while it was never switched on, or was switched off.
     async fn sharing(&self) -> Result<Option<Sharing>>;
 
@@ -132,6 +138,29 @@ pub trait Replica: Send + Sync {
 
     /// Documents in the order of their ids, or newest first.
     async fn documents(&self, query: &DocumentQuery) -> Result<Vec<Document>>;
+
+    /// The documents of one kind with these ids, as far as they are there, in any order.
+    async fn documents_of(&self, kind: &Kind, ids: &[Uuid]) -> Result<Vec<Document>> {
+        let mut found = Vec::new();
+        for id in ids {
+            found.extend(self.document(kind, *id).await?);
+        }
+        Ok(found)
+    }
+
+    /// The moment of the last change that is known of each machine.
+    async fn heard(&self) -> Result<Vec<(SystemId, Hlc)>> {
+        let systems = DocumentQuery {
+            kinds: vec![Kind::System],
+            limit: u32::MAX,
+            ..DocumentQuery::default()
+        };
+        let systems = self.documents(&systems).await?;
+        Ok(systems
+            .into_iter()
+            .map(|one| (one.origin, one.hlc))
+            .collect())
+    }
 
     /// How many documents there are of such a query, whatever its limit.
     async fn count_documents(&self, query: &DocumentQuery) -> Result<u64>;
@@ -307,6 +336,8 @@ pub struct DocumentQuery {
     pub not_origin: Option<SystemId>,
     /// Only open conflicts and open asks: whose content has no `resolution`, and whose `state`, if it has one, is `open`.
     pub open: bool,
+    /// Only definitions of tasks that any machine may run ([`Definition::is_shared`](crate::sync::documents::Definition)).
+    pub shared: bool,
     /// After (or, newest first, before) this id.
     pub after: Option<Uuid>,
     /// Newest first, by id: ids are made in the order of time.

@@ -268,7 +268,8 @@ pub struct SystemReport {
     pub extra: Map<String, Value>,
 }
 
-/// A part of a run's transcript. Its id is made of the run and the part ([`TranscriptPart::id`]).
+/// A part of a run's transcript. Its id is made of the run and the part ([`TranscriptPart::id`]), and only the last
+/// [`TranscriptPart::KEPT`] parts of a run are kept.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TranscriptPart {
     /// The run.
@@ -288,9 +289,12 @@ pub struct TranscriptPart {
 }
 
 impl TranscriptPart {
-    /// The id of a part.
+    /// How many parts of one run are kept: a further one takes the place of the one so many before it.
+    pub const KEPT: u32 = 128;
+
+    /// The id of a part, which is that of the part that it takes the place of.
     pub fn id(run: RunId, part: u32) -> Uuid {
-        Uuid::new_v5(run.as_uuid(), &part.to_be_bytes())
+        Uuid::new_v5(run.as_uuid(), &(part % Self::KEPT).to_be_bytes())
     }
 }
 

@@ -6,6 +6,8 @@
 
 mod clock;
 pub mod documents;
+pub mod local;
+mod status;
 
 use std::fmt;
 use std::time::Duration;
@@ -20,6 +22,7 @@ use crate::time::Timestamp;
 
 pub use clock::{Hlc, MAX_SKEW};
 pub use documents::Kind;
+pub use status::{SyncPhase, SyncStatus};
 
 /// The version of the protocol between machines and server that this program speaks.
 pub const PROTOCOL: u32 = 1;

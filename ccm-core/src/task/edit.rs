@@ -161,6 +161,19 @@ impl Task {
                 ),
             ));
         }
+        self.edited_anyway(edit, now)
+    }
+
+    /// The same whatever it does now and at whichever revision it is: one that does not wait has the change for its next
+    /// attempt.
+    ///
+    /// # Errors
+    /// `Invalid` for what breaks a rule.
+    pub fn edited_anyway(
+        &self,
+        edit: SpecEdit,
+        now: Timestamp,
+    ) -> Result<Option<(Self, Vec<&'static str>)>> {
         let dated = !edit.not_before.is_keep();
         let mut task = self.clone();
         task.spec = self.spec.edited(edit)?;
@@ -168,7 +181,7 @@ impl Task {
             return Err(Error::invalid("the task would wait for itself").at("/blocked_by"));
         }
         let mut changes = self.spec.changes(&task.spec);
-        if dated {
+        if dated && matches!(self.state, TaskState::Queued { .. }) {
             // Also instead of the time until another attempt.
             task.due_at = task.spec.not_before;
             if task.due_at != self.due_at && !changes.contains(&"not_before") {

@@ -47,6 +47,10 @@ pub struct Task {
     pub result: Option<String>,
     /// What all its runs cost together, if that is known.
     pub cost_usd: Option<f64>,
+    /// Why it waits for a person's leave, if it does: it came from another machine.
+    pub hold: Option<Setback>,
+    /// Whether another machine has its lease now and tells what becomes of it.
+    pub yielded: bool,
     /// Who created it: `cli`, `api`, `agent:RUN_ID` ...
     pub created_by: String,
     /// When it was accepted.
@@ -64,6 +68,36 @@ impl Task {
             priority: self.spec.priority,
             rank: self.rank,
             task: self.id,
+        }
+    }
+
+    /// A task that is new, and waits.
+    pub fn accepted(
+        new: (TaskId, TaskSpec),
+        (project_id, project): (ProjectId, String),
+        created_by: String,
+        now: Timestamp,
+    ) -> Self {
+        let (id, spec) = new;
+        Self {
+            id,
+            project_id,
+            project,
+            state: TaskState::Queued { last: None },
+            due_at: spec.not_before,
+            rank: Rank::of(now),
+            spec,
+            attempts: 0,
+            false_starts: 0,
+            latest_run: None,
+            result: None,
+            cost_usd: None,
+            hold: None,
+            yielded: false,
+            created_by,
+            created_at: now,
+            updated_at: now,
+            revision: Revision(1),
         }
     }
 
@@ -92,6 +126,8 @@ impl Task {
         self.latest_run = None;
         self.result = None;
         self.cost_usd = None;
+        self.hold = None;
+        self.yielded = false;
         self.updated_at = self.created_at;
         self.revision = Revision(1);
         self

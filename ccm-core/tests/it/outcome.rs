@@ -20,6 +20,7 @@ fn exit(code: Option<i32>, signal: Option<i32>) -> Exit {
         stopped: false,
         output_cut: false,
         memory_cut: None,
+        deadline_cut: false,
         out_bytes: 0,
         err_bytes: 0,
         ended_at: at(9),

@@ -275,6 +275,8 @@ mod policy {
             latest_run: Some(run.id),
             result: None,
             cost_usd: None,
+            hold: None,
+            yielded: false,
             created_by: "cli".to_owned(),
             created_at: at(0),
             updated_at: at(0),

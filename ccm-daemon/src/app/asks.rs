@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use ccm_core::api::OpenAsk;
+use ccm_core::api::{self, OpenAsk};
 use ccm_core::ask::{Answer, Ask, AskStateKind};
 use ccm_core::id::{AgentId, AskId, TaskId};
 use ccm_core::store::{AskQuery, Page};
@@ -37,8 +37,13 @@ impl App {
         self.engine().store().asks(query).await
     }
 
-    pub(crate) async fn answer_ask(&self, id: AskId, answer: Answer, by: &str) -> Result<Ask> {
-        self.engine().answer_ask(id, answer, by).await
+    /// Answers an ask, or has the answer sent to the machine whose agent asks.
+    pub(crate) async fn answer_ask(&self, id: AskId, answer: Answer, by: &str) -> Result<api::Ask> {
+        let answered = self.engine().answer_ask(id, answer, by).await?;
+        match self.ask_elsewhere(id).await? {
+            Some(ask) if ask.machine.is_some() => Ok(ask),
+            _ => Ok(answered.into()),
+        }
     }
 
     /// The open asks among those that `query` is about: one look for a whole answer, however many objects are in it.

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use ccm_core::api::{
     Config, ConfigApplied, ConfigKey, ConfigOrigin, EditConfig, EditKey, EditedProjectConfig,
-    Reload, SyncState,
+    Reload,
 };
 use ccm_core::id::ProjectId;
 use ccm_core::{Error, ErrorKind, Result};
@@ -84,19 +84,6 @@ impl App {
         .await??;
         let project = self.refresh_project(id).await?;
         Ok((EditedProjectConfig { project, trusted }, tag))
-    }
-
-    /// How the queue is shared.
-    pub(crate) fn sync_state(&self) -> SyncState {
-        SyncState {
-            enabled: false,
-            backend: "none".to_owned(),
-            connected: false,
-            pending: 0,
-            conflicts: 0,
-            detail: "this machine is not connected to Supabase, and everything is kept on it"
-                .to_owned(),
-        }
     }
 }
 

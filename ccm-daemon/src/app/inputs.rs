@@ -12,7 +12,11 @@ impl App {
     /// What a run was given after its prompt, in its order.
     pub(crate) async fn inputs(&self, run: RunId) -> Result<Vec<Input>> {
         let store = self.engine().store();
-        store.run(run).await?;
+        if let Err(error) = store.run(run).await {
+            return Err(self
+                .not_this_run(error, run, "what it was given is told")
+                .await);
+        }
         store.inputs(run).await
     }
 
@@ -27,6 +31,13 @@ impl App {
         let route = format!("POST /api/v1/tasks/{task}/messages");
         let id = self.input_id(&route, key.as_ref());
         let sent = self.engine().send_message(task, id, text, by).await;
+        let sent = match sent {
+            Err(error) if error.kind() == ErrorKind::NotFound(Noun::Task) => {
+                let how = "its agent is told something";
+                return Err(self.not_this_task(error, task, how).await);
+            }
+            sent => sent,
+        };
         sent.map_err(|error| match error.kind() {
             ErrorKind::WrongState(Noun::Task) => Error::new(
                 error.kind(),
@@ -55,6 +66,12 @@ impl App {
         let of_message = self.input_id(&format!("{route} text"), key.as_ref());
         let then = text.map(|text| (of_message, text));
         let done = self.engine().interrupt_task(task, id, then, by).await;
+        let done = match done {
+            Err(error) => Err(self
+                .not_this_task(error, task, "its agent is interrupted")
+                .await),
+            done => done,
+        };
         done.map_err(|error| match error.kind() {
             ErrorKind::KeyReused => Error::new(
                 error.kind(),

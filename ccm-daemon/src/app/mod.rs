@@ -4,15 +4,18 @@ mod access;
 mod agents;
 mod asks;
 mod config;
+mod elsewhere;
 mod inputs;
 mod load;
 mod projects;
 mod reload;
 mod runs;
 mod status;
+mod sync;
 mod tasks;
 mod templates;
 mod terminal;
+mod told;
 mod transcripts;
 
 use std::net::SocketAddr;
@@ -37,6 +40,7 @@ use crate::settings::Settings;
 
 use load::Load;
 pub(crate) use projects::Refusal;
+pub(crate) use sync::SyncRefusal;
 pub(crate) use templates::NotRendered;
 use terminal::Seats;
 pub(crate) use terminal::{MOST_VIEWERS, Seat};

@@ -5,7 +5,7 @@ use ccm_core::api::{self, CreateProject, RegisteredProject, Trust};
 use ccm_core::id::{AgentId, ProjectId};
 use ccm_core::project::Project;
 use ccm_core::store::{NewProject, RegisterEffect};
-use ccm_core::{Error, ErrorKind, chain};
+use ccm_core::{Error, ErrorKind, Noun, chain};
 use tokio::time::Instant;
 
 use super::App;
@@ -50,9 +50,17 @@ impl App {
     }
 
     pub(crate) async fn project(&self, id: ProjectId) -> Result<api::Project, Error> {
-        let project = self.engine().store().project(id).await?;
+        let project = match self.engine().store().project(id).await {
+            Err(error) if error.kind() == ErrorKind::NotFound(Noun::Project) => {
+                return self.project_elsewhere(id).await?.ok_or(error);
+            }
+            found => found?,
+        };
         let project = self.looked_at(project, Instant::now() + LOOKING).await?;
-        self.project_answer(project).await
+        let repository = self.parts.profiles.sharing(&project).await.repository;
+        let mut answer = self.project_answer(project).await?;
+        answer.repository = repository;
+        Ok(answer)
     }
 
     /// The project, and whether it waits for its agent.
@@ -122,7 +130,9 @@ impl App {
         force: bool,
         by: &str,
     ) -> Result<(), Error> {
-        self.engine().remove_project(id, force, by).await?;
+        if let Err(error) = self.engine().remove_project(id, force, by).await {
+            return Err(self.not_this_project(error, id, "it is removed").await);
+        }
         // Whoever registers it again is asked again. That it was removed stays true if this fails.
         let trust = TrustStore::new(&self.parts.home);
         let forgotten: Result<(), Error> = blocking(move || trust.forget(id)).await;
@@ -137,18 +147,34 @@ impl App {
         id: ProjectId,
         paused: bool,
     ) -> Result<api::Project, Error> {
-        let project = self.engine().pause_project(id, paused).await?;
-        self.project_answer(project).await
+        match self.engine().pause_project(id, paused).await {
+            Ok(project) => self.project_answer(project).await,
+            Err(error) => Err(self
+                .not_this_project(error, id, "its queue is paused and resumed")
+                .await),
+        }
     }
 
     pub(crate) async fn refresh_project(&self, id: ProjectId) -> Result<api::Project, Error> {
-        let project = self.engine().refresh_project(id).await?;
-        self.project_answer(project).await
+        match self.engine().refresh_project(id).await {
+            Ok(project) => self.project_answer(project).await,
+            Err(error) => Err(self.not_this_project(error, id, "it is looked at").await),
+        }
+    }
+
+    /// The project, whose settings only its own machine trusts.
+    async fn trusted_here(&self, id: ProjectId) -> Result<Project, Error> {
+        match self.engine().store().project(id).await {
+            Err(error) => Err(self
+                .not_this_project(error, id, "its settings are trusted")
+                .await),
+            found => found,
+        }
     }
 
     /// What a project's settings say as far as they can run code, and whether that is trusted.
     pub(crate) async fn trust(&self, id: ProjectId) -> Result<Trust, Refusal> {
-        let project = self.engine().store().project(id).await?;
+        let project = self.trusted_here(id).await?;
         let trust = TrustStore::new(&self.parts.home);
         blocking(move || {
             let loaded = ProjectConfig::load(&project.path)
@@ -164,7 +190,7 @@ impl App {
         id: ProjectId,
         digest: String,
     ) -> Result<Trust, Refusal> {
-        let project = self.engine().store().project(id).await?;
+        let project = self.trusted_here(id).await?;
         let trust = TrustStore::new(&self.parts.home);
         let now = self.parts.clock.now();
         let trusted = blocking(move || {

@@ -33,7 +33,10 @@ impl App {
         offset: u64,
         limit: u64,
     ) -> Result<Chunk> {
-        let run = self.run(id).await?;
+        let run = match self.run(id).await {
+            Ok(run) => run,
+            Err(error) => return Err(self.not_this_run(error, id, "its output is kept").await),
+        };
         let output = self.engine().runtime().output(id, stream, offset, limit);
         let none = Chunk {
             bytes: Vec::new(),

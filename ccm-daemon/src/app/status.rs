@@ -1,6 +1,5 @@
 use ccm_core::api::{Check, LogPlace, QueueStatus, Status, System};
-use ccm_core::id::SystemId;
-use ccm_core::{Error, ErrorKind, Noun, Result, chain};
+use ccm_core::{Error, Result, chain};
 
 use super::App;
 use crate::health;
@@ -78,22 +77,7 @@ impl App {
         }
     }
 
-    /// Every machine that is known: for now the one that answers.
-    pub(crate) fn systems(&self) -> Vec<System> {
-        vec![self.this_system()]
-    }
-
-    pub(crate) fn system(&self, id: SystemId) -> Result<System> {
-        let mut systems = self.systems().into_iter();
-        systems.find(|system| system.id == id).ok_or_else(|| {
-            Error::new(
-                ErrorKind::NotFound(Noun::System),
-                format!("there is no system {id}"),
-            )
-        })
-    }
-
-    fn this_system(&self) -> System {
+    pub(super) fn this_system(&self) -> System {
         let system = self.engine().system();
         System {
             id: system.id,
@@ -101,6 +85,9 @@ impl App {
             kind: system.kind,
             tags: system.tags.clone(),
             this: true,
+            version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            last_seen: None,
+            revoked_at: None,
         }
     }
 }

@@ -1,11 +1,11 @@
 use std::collections::HashMap;
 
-use ccm_core::Result;
 use ccm_core::api::{self, BulkCreate, CancelAnswer, CreateTask, EditTask, MoveTask};
 use ccm_core::id::{ProjectId, Revision, RunId, TaskId};
 use ccm_core::run::{Run, RunState};
 use ccm_core::store::{AskQuery, IdempotencyKey, Page, QueueQuery, TaskFilter, TaskQuery};
-use ccm_core::task::{Setback, Spot, Task, TaskState, TaskStateName};
+use ccm_core::task::{CancelEffect, Setback, Spot, Task, TaskState, TaskStateName};
+use ccm_core::{Error, ErrorKind, Noun, Result};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -27,12 +27,12 @@ impl App {
         key: Option<Keyed>,
     ) -> Result<(api::Task, bool)> {
         let key = key.map(|key| self.idempotency_key(CREATE_ROUTE, key, &request));
-        let created = self.engine().create_tasks(vec![request], by, key).await;
-        let created = created.map_err(|error| error.seen_from("/tasks/0"))?;
-        let task = created.tasks.into_iter().next().ok_or_else(|| {
+        let created = self.accept(vec![request], by, key).await;
+        let (tasks, replayed) = created.map_err(|error| error.seen_from("/tasks/0"))?;
+        let task = tasks.into_iter().next().ok_or_else(|| {
             ccm_core::Error::internal("the store accepted a task and returned none")
         })?;
-        Ok((self.task_answer(task).await?, created.replayed))
+        Ok((task, replayed))
     }
 
     /// Accepts tasks, all of them or none. The second value says whether an earlier request with this key did.
@@ -43,7 +43,20 @@ impl App {
         key: Option<Keyed>,
     ) -> Result<(Vec<api::Task>, bool)> {
         let key = key.map(|key| self.idempotency_key(CREATE_MANY_ROUTE, key, &request));
-        let created = self.engine().create_tasks(request.tasks, by, key).await?;
+        self.accept(request.tasks, by, key).await
+    }
+
+    /// Accepts tasks for this machine, or tells others of them.
+    async fn accept(
+        &self,
+        tasks: Vec<CreateTask>,
+        by: &str,
+        key: Option<IdempotencyKey>,
+    ) -> Result<(Vec<api::Task>, bool)> {
+        if self.are_for_others(&tasks).await? {
+            return self.define(tasks, by, key).await;
+        }
+        let created = self.engine().create_tasks(tasks, by, key).await?;
         Ok((self.task_answers(created.tasks).await?, created.replayed))
     }
 
@@ -65,15 +78,36 @@ impl App {
         edit: EditTask,
         by: &str,
     ) -> Result<api::Task> {
-        let present = self.engine().store().task(id).await?;
+        let Some(present) = self.task_here(id).await? else {
+            return self.edit_elsewhere(id, seen, edit, by).await;
+        };
         let seen = seen(present.revision);
         let task = self.engine().edit_task(id, seen, edit, by).await?;
         self.task_answer(task).await
     }
 
     pub(crate) async fn move_task(&self, id: TaskId, to: MoveTask, by: &str) -> Result<api::Task> {
-        let task = self.engine().move_task(id, to.into(), by).await?;
-        self.task_answer(task).await
+        match self.engine().move_task(id, to.into(), by).await {
+            Ok(task) => self.task_answer(task).await,
+            Err(error) if error.part().is_some() => Err(error),
+            Err(error) => Err(self.not_this_task(error, id, "it is moved").await),
+        }
+    }
+
+    /// Lets a task that came from another machine run here.
+    pub(crate) async fn approve_task(&self, id: TaskId, by: &str) -> Result<api::Task> {
+        match self.engine().approve_task(id, by).await {
+            Ok(()) => self.task(id).await,
+            Err(error) if error.kind() == ErrorKind::WrongState(Noun::System) => {
+                // With nothing shared there is no such task either.
+                self.engine().store().task(id).await?;
+                Err(Error::new(
+                    ErrorKind::WrongState(Noun::Task),
+                    "the task waits for nobody's leave",
+                ))
+            }
+            Err(error) => Err(self.not_this_task(error, id, "it is approved").await),
+        }
     }
 
     /// The waiting tasks of a project in their order, with their places.
@@ -110,23 +144,42 @@ impl App {
         ids: Vec<TaskId>,
         done: Vec<Result<Task>>,
     ) -> Result<Vec<(TaskId, Result<api::Task>)>> {
-        let tasks: Vec<Task> = done
-            .iter()
-            .filter_map(|done| done.as_ref().ok().cloned())
-            .collect();
-        let mut tasks = self.task_answers(tasks).await?.into_iter();
+        let mut here = Vec::new();
+        let mut there = HashMap::new();
+        for task in done.iter().filter_map(|done| done.as_ref().ok()) {
+            match self.task_here(task.id).await? {
+                Some(_) => here.push(task.clone()),
+                None => drop(there.insert(task.id, self.task(task.id).await)),
+            }
+        }
+        let mut here = self.task_answers(here).await?.into_iter();
         let answers = done.into_iter().map(|done| match done {
-            Ok(_) => tasks
-                .next()
-                .ok_or_else(|| ccm_core::Error::internal("a task has no answer")),
+            Ok(task) => there.remove(&task.id).unwrap_or_else(|| {
+                let next = here.next();
+                next.ok_or_else(|| ccm_core::Error::internal("a task has no answer"))
+            }),
             Err(error) => Err(error),
         });
         Ok(ids.into_iter().zip(answers).collect())
     }
 
     pub(crate) async fn task(&self, id: TaskId) -> Result<api::Task> {
-        let task = self.engine().store().task(id).await?;
-        self.task_answer(task).await
+        match self.task_here(id).await? {
+            Some(task) => self.task_answer(task).await,
+            None => {
+                let task = self.task_elsewhere(id).await?;
+                task.ok_or_else(|| Error::no_task(id))
+            }
+        }
+    }
+
+    /// The task, if this machine runs it or is to.
+    pub(super) async fn task_here(&self, id: TaskId) -> Result<Option<Task>> {
+        match self.engine().store().task(id).await {
+            Ok(task) => Ok(Some(task).filter(|task| !task.yielded)),
+            Err(error) if error.kind() == ErrorKind::NotFound(Noun::Task) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     pub(crate) async fn tasks(&self, query: &TaskQuery) -> Result<Page<api::Task>> {
@@ -146,16 +199,26 @@ impl App {
     }
 
     pub(crate) async fn cancel_task(&self, id: TaskId, by: &str) -> Result<CancelAnswer> {
-        let (task, _) = self.engine().cancel_task(id, by).await?;
+        let (task, effect) = self.engine().cancel_task(id, by).await?;
+        // The machine of a task of another one is told, and cancels it then.
+        let stopping = effect == CancelEffect::Stopping || task.state.run().is_some();
         Ok(CancelAnswer {
-            stopping: task.state.name() == TaskStateName::Running,
-            task: self.task_answer(task).await?,
+            stopping,
+            task: self.same_task(task).await?,
         })
     }
 
     pub(crate) async fn retry_task(&self, id: TaskId, by: &str) -> Result<api::Task> {
         let task = self.engine().retry_task(id, by).await?;
-        self.task_answer(task).await
+        self.same_task(task).await
+    }
+
+    /// The answer for a task that the engine did something with, or had another machine asked to.
+    async fn same_task(&self, task: Task) -> Result<api::Task> {
+        match self.task_here(task.id).await? {
+            Some(_) => self.task_answer(task).await,
+            None => self.task(task.id).await,
+        }
     }
 
     /// Among whose keys this one is.
@@ -184,9 +247,13 @@ impl App {
         let holds = self.holds(&tasks).await?;
         let asks = self.asked(&tasks, of).await?;
         let waits = self.waits(&tasks).await?;
+        let mut sharing = self.sharing_of(&tasks).await?;
         let wire = |task: Task| {
             let hold = holds.get(&task.project_id);
-            self.wire(task, hold, &asks, &waits)
+            let sharing = sharing.remove(&task.id);
+            let mut wire = self.wire(task, hold, &asks, &waits);
+            wire.sharing = sharing;
+            wire
         };
         Ok(tasks.into_iter().map(wire).collect())
     }

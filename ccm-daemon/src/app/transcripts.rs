@@ -70,7 +70,7 @@ impl App {
     }
 
     /// Where the first line in the window before `end` begins, or the one that is longer than the window.
-    async fn line_start(&self, id: RunId, end: u64) -> Result<u64> {
+    pub(super) async fn line_start(&self, id: RunId, end: u64) -> Result<u64> {
         let Some(from) = end.checked_sub(WINDOW).filter(|from| *from > 0) else {
             return Ok(0);
         };
@@ -106,7 +106,7 @@ impl App {
 }
 
 /// Leaves about the last `limit` entries. What one line tells stays together.
-fn leave_last(told: &mut Transcript, limit: usize) {
+pub(super) fn leave_last(told: &mut Transcript, limit: usize) {
     let surplus = told.entries.len().saturating_sub(limit);
     if surplus == 0 {
         return;

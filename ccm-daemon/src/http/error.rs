@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use ccm_core::api::{Problem, ProblemCode, ProblemPart};
 use ccm_core::{Error, ErrorKind};
 
-use crate::app::Refusal;
+use crate::app::{Refusal, SyncRefusal};
 use crate::machine::ConfigErrors;
 
 /// What a handler returns.
@@ -145,6 +145,15 @@ impl From<Refusal> for ApiError {
             }
             Refusal::TrustChanged(detail) => Self::new(ProblemCode::TrustChanged, detail),
             Refusal::Other(error) => error.into(),
+        }
+    }
+}
+
+impl From<SyncRefusal> for ApiError {
+    fn from(refusal: SyncRefusal) -> Self {
+        match refusal {
+            SyncRefusal::Is(code, detail) => Self::new(code, detail),
+            SyncRefusal::Other(error) => error.into(),
         }
     }
 }

@@ -15,11 +15,17 @@ use super::error::ApiError;
 /// such as what holds its project or what its run asks.
 pub(crate) fn of_task(task: &Task) -> String {
     let asks: Vec<_> = task.open_asks.iter().map(|ask| ask.id).collect();
-    if task.reason.is_none() && task.detail.is_none() && asks.is_empty() {
+    if task.reason.is_none() && task.detail.is_none() && asks.is_empty() && task.sharing.is_none() {
         return format!("\"{}\"", task.revision);
     }
     let mut beside = DefaultHasher::new();
     (task.reason, &task.detail, asks).hash(&mut beside);
+    if let Some(sharing) = &task.sharing {
+        // What another machine says of it is no revision of what it is.
+        let machine = sharing.runs_on.as_ref().map(|machine| machine.id);
+        let told = (task.state.as_str(), task.updated_at, task.run_id);
+        (told, machine, sharing.heard, sharing.sent, &sharing.wished).hash(&mut beside);
+    }
     format!("\"{}-{:016x}\"", task.revision, beside.finish())
 }
 

@@ -9,7 +9,7 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
-use ccm_core::api::{IDEMPOTENCY_KEY, ProblemCode};
+use ccm_core::api::{CreateTask, IDEMPOTENCY_KEY, ProblemCode};
 use ccm_core::id::{ProjectId, RunId};
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
@@ -189,6 +189,31 @@ where
     }
 }
 
+/// The number in the path.
+pub(crate) struct Number(pub(crate) u64);
+
+impl<S: Send + Sync> FromRequestParts<S> for Number {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let axum::extract::Path(text) =
+            axum::extract::Path::<String>::from_request_parts(parts, state)
+                .await
+                .map_err(|error| ApiError::bad_request(error.body_text()))?;
+        match text.parse::<i64>().map(u64::try_from) {
+            Ok(Ok(number)) => Ok(Self(number)),
+            _ => Err(ApiError::part(
+                ProblemCode::BadRequest,
+                "number",
+                format!(
+                    "a number is a whole one from 0 to {}, found {text:?}",
+                    i64::MAX
+                ),
+            )),
+        }
+    }
+}
+
 /// Who asks, as far as handlers have to know.
 #[derive(Debug)]
 pub(crate) struct Caller(pub(crate) Principal);
@@ -201,6 +226,19 @@ impl Caller {
             (Some(own), _) => Ok(Some(own)),
             (None, wanted) => Ok(wanted),
         }
+    }
+}
+
+impl Caller {
+    /// Refuses a task for any machine from an agent, whose token is for the queue of its own project.
+    pub(crate) fn own_machine(&self, task: &CreateTask) -> Result<(), ApiError> {
+        if task.any_machine && self.0.scope().is_some() {
+            return Err(ApiError::new(
+                ProblemCode::Forbidden,
+                "an agent's tasks are run by its own machine: leave any_machine out",
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -376,7 +414,6 @@ impl<'de> Deserialize<'de> for Offset {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ccm_core::api::CreateTask;
 
     fn problem(body: &str) -> ccm_core::api::Problem {
         let error = parse::<CreateTask>(body.as_bytes()).unwrap_err();

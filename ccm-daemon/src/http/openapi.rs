@@ -51,6 +51,7 @@ pub const OPENAPI_PATH: &str = "/api/v1/openapi.json";
         (name = "asks", description = "Questions of running agents to people."),
         (name = "events", description = "The log of everything."),
         (name = "systems", description = "Machines."),
+        (name = "sync", description = "How the queue is shared between machines."),
         (name = "config", description = "What machine and projects are set to."),
         (name = "access", description = "Browsers that are signed in, and who did what."),
         (name = "daemon", description = "The daemon itself."),
@@ -66,6 +67,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(routes::access::routes())
         .merge(routes::config::routes())
         .merge(routes::systems::routes())
+        .merge(routes::sync::routes())
         .merge(routes::projects::routes())
         .merge(routes::trust::routes())
         .merge(routes::templates::routes())

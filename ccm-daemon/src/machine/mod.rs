@@ -22,6 +22,7 @@ pub mod project_config;
 pub mod project_dir;
 pub mod prompts;
 mod render;
+mod repository;
 pub mod running;
 pub mod schema;
 pub mod service;

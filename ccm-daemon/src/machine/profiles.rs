@@ -1,13 +1,13 @@
 //! How a project is to be run now, or why its queue waits: its config file and this machine's trust in it.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use ccm_core::Reason;
 use ccm_core::id::ProjectId;
-use ccm_core::project::{Profile, Profiles, Project};
+use ccm_core::project::{Profile, Profiles, Project, ProjectSharing, RemoteTasks};
 use ccm_core::task::Setback;
 use tokio::sync::watch;
 
@@ -16,6 +16,7 @@ use super::files::Stamp;
 use super::home::Home;
 use super::project_config::ProjectConfig;
 use super::project_dir::ProjectDir;
+use super::repository::{self, Looked};
 use super::trust::TrustStore;
 
 /// The profiles of the projects of one machine.
@@ -31,12 +32,23 @@ struct Inner {
     trust: TrustStore,
     machine: watch::Receiver<Arc<Config>>,
     known: Mutex<HashMap<ProjectId, Known>>,
+    /// What is shared of projects, kept in the same way.
+    shared: Mutex<HashMap<ProjectId, Shared>>,
 }
 
 #[derive(Debug, Clone)]
 struct Known {
     seen: Seen,
     answer: Result<Profile, Setback>,
+}
+
+#[derive(Debug, Clone)]
+struct Shared {
+    path: PathBuf,
+    repository: Looked,
+    config: Option<Stamp>,
+    settled: bool,
+    remote_tasks: RemoteTasks,
 }
 
 /// Everything that an answer depends on.
@@ -64,6 +76,7 @@ impl ProjectProfiles {
                 trust: TrustStore::new(home),
                 machine,
                 known: Mutex::default(),
+                shared: Mutex::default(),
             }),
         }
     }
@@ -82,9 +95,42 @@ impl Profiles for ProjectProfiles {
             ))
         })
     }
+
+    async fn sharing(&self, project: &Project) -> ProjectSharing {
+        let inner = Arc::clone(&self.inner);
+        let project = project.clone();
+        let looked = tokio::task::spawn_blocking(move || inner.sharing(&project)).await;
+        looked.unwrap_or_default()
+    }
 }
 
 impl Inner {
+    fn sharing(&self, project: &Project) -> ProjectSharing {
+        let lock = || self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = lock().get(&project.id).cloned();
+        let before = before.filter(|before| before.path == project.path);
+        let config = Stamp::of(&ProjectConfig::path(&project.path));
+        let same = before
+            .as_ref()
+            .filter(|before| before.settled && before.config == config);
+        let shared = Shared {
+            path: project.path.clone(),
+            repository: repository::look(&project.path, before.as_ref().map(|b| &b.repository)),
+            config,
+            settled: config.is_none_or(Stamp::is_settled),
+            remote_tasks: match same {
+                Some(same) => same.remote_tasks,
+                None => remote_tasks(&project.path),
+            },
+        };
+        let sharing = ProjectSharing {
+            repository: shared.repository.name.clone(),
+            remote_tasks: shared.remote_tasks,
+        };
+        lock().insert(project.id, shared);
+        sharing
+    }
+
     fn profile(&self, project: &Project) -> Result<Profile, Setback> {
         let seen = self.see(project);
         {
@@ -136,6 +182,14 @@ impl Inner {
             )));
         }
         Ok(loaded.config.profile(&self.machine.borrow()))
+    }
+}
+
+/// What a project's settings say of tasks of other machines. Those that can't be read allow nothing.
+fn remote_tasks(folder: &Path) -> RemoteTasks {
+    match ProjectConfig::load(folder) {
+        Ok(loaded) => loaded.config.remote_tasks,
+        Err(_) => RemoteTasks::default(),
     }
 }
 

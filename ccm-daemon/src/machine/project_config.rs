@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ccm_core::project::{AgentMode, AgentProfile, Profile, RunLimits, TaskDefaults};
+use ccm_core::project::{AgentMode, AgentProfile, Profile, RemoteTasks, RunLimits, TaskDefaults};
 use ccm_core::task::SessionMode;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -82,17 +82,6 @@ pub struct TaskKeys {
     pub priority: i32,
     /// Which conversation.
     pub session: SessionMode,
-}
-
-/// What becomes of tasks from the user's other machines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[allow(missing_docs, reason = "the names say it")]
-pub enum RemoteTasks {
-    Allow,
-    #[default]
-    Ask,
-    Deny,
 }
 
 /// A project's config that can be used, and what is odd about it.

@@ -382,6 +382,7 @@ async fn every_operation_is_closed_to_agents_unless_it_is_meant_for_them() {
         "get_status",
         "list_systems",
         "get_system",
+        "get_sync",
         "list_projects",
         "get_project",
         "list_agents",

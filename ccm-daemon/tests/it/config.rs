@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use ccm_core::api::{
-    Config, ConfigApplied, ConfigOrigin, EditedProjectConfig, Reload, SyncState, Trust,
+    Config, ConfigApplied, ConfigOrigin, EditedProjectConfig, Reload, SyncCondition, SyncState,
+    Trust,
 };
 use ccm_core::id::ProjectId;
 use ccm_daemon::machine::{Home, InitOptions, ProjectDir};
@@ -156,6 +157,7 @@ async fn schema_project_and_sync_can_be_read() {
     );
     let sync: SyncState = server.get("/api/v1/sync").await.ok(200);
     assert!(!sync.enabled && !sync.detail.is_empty());
+    assert_eq!(sync.condition, SyncCondition::Off);
 }
 
 /// A project that was set up and registered, its folder, and the path of its config.

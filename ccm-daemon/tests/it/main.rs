@@ -10,6 +10,7 @@ mod bounds;
 mod config;
 mod docs;
 mod doctor;
+mod elsewhere;
 mod events;
 mod harness;
 mod interrupt;

@@ -9,6 +9,7 @@ import { takeKey } from "./api/session";
 import { route } from "./route.svelte";
 import { live } from "./state/live.svelte";
 import { machine } from "./state/machine.svelte";
+import { sharing } from "./state/sharing.svelte";
 import { settings } from "./state/settings.svelte";
 
 takeKey();
@@ -16,6 +17,7 @@ settings.start();
 onSignedOut(() => live.signedOut());
 route.start();
 machine.start();
+sharing.start();
 live.start();
 
 mount(App, { target: document.getElementById("app")! });

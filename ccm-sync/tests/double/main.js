@@ -1,6 +1,6 @@
 // Stands in for a Supabase project: Auth, REST and Realtime on one port, on a PostgreSQL that is there already.
 //
-// Usage: node main.js SOCKET-FOLDER DATABASE [PORT]
+// Usage: node main.js SOCKET-FOLDER DATABASE [HOST [PORT]]
 //
 // Says on standard output where it is, as a line of JSON, and ends when its standard input does. What can be made to go
 // wrong is under /_double, see control.js.
@@ -17,7 +17,7 @@ import { Realtime } from "./realtime.js";
 import { expiredForRest, json } from "./replies.js";
 import { Tokens } from "./tokens.js";
 
-const [socket, database, port] = process.argv.slice(2);
+const [socket, database, host = "127.0.0.1", port = "0"] = process.argv.slice(2);
 const tokens = new Tokens(JWT_SECRET);
 const sql = postgres({ ...address(socket, database), max: 8 });
 const app = liteApp(socket, database);
@@ -153,8 +153,8 @@ server.on("upgrade", async (incoming, socket, head) => {
 
 await realtime.start();
 await app.init();
-server.listen(Number(port ?? 0), "127.0.0.1", () => {
-  console.log(JSON.stringify({ url: `http://127.0.0.1:${server.address().port}`, keys }));
+server.listen(Number(port), host, () => {
+  console.log(JSON.stringify({ port: server.address().port, keys }));
 });
 process.stdin.resume();
 process.stdin.on("end", () => process.exit(0));

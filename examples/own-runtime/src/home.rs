@@ -421,6 +421,7 @@ fn read_exit(run: &Path) -> io::Result<Option<Exit>> {
             used_mb: number(4),
             limit_mb: number(5),
         }),
+        deadline_cut: false,
         out_bytes: number(2),
         err_bytes: number(3),
         ended_at: time(fs::metadata(path)?.modified()?),

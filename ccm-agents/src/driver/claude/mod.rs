@@ -268,6 +268,7 @@ mod tests {
             limits: RunLimits::default(),
             prompt: TaskText::new("--resume /x\n$(y) \"z\"").unwrap(),
             resume: None,
+            deadline: None,
         }
     }
 

@@ -1,5 +1,5 @@
 use ccm_agents::terminal;
-use ccm_core::api::{Project, ProjectState};
+use ccm_core::api::{Machines, Project, ProjectState};
 use clap::Args;
 
 use super::super::Outcome;
@@ -10,12 +10,21 @@ use crate::exit::Code;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   ccm project list
+  ccm project list --all
   ccm project list --json | jq -r '.[].path'")]
-pub(crate) struct List {}
+pub(crate) struct List {
+    /// Those of your other machines as well
+    #[arg(short, long)]
+    all: bool,
+}
 
-pub(super) fn run(_args: &List, context: &Context) -> Outcome {
+pub(super) fn run(args: &List, context: &Context) -> Outcome {
     let client = context.client()?;
-    let projects = context.block_on(async { Ok(client.projects().all().await?) })?;
+    let machines = match args.all {
+        true => Machines::All,
+        false => Machines::Local,
+    };
+    let projects = context.block_on(async { Ok(client.projects_of(machines).all().await?) })?;
     if context.printer.json {
         context.printer.object(&projects)?;
     } else if projects.is_empty() {
@@ -25,7 +34,10 @@ pub(super) fn run(_args: &List, context: &Context) -> Outcome {
     } else {
         for project in &projects {
             let (name, path) = (terminal::line(&project.name), terminal::line(&project.path));
-            context.printer.line(format!("- {name} ({path})"))?;
+            let host = project.machine.as_ref().map(|machine| &*machine.hostname);
+            let host = host.map(|host| format!("{}:", terminal::line(host)));
+            let host = host.unwrap_or_default();
+            context.printer.line(format!("- {name} ({host}{path})"))?;
             if let Some(hold) = hold(project) {
                 context.printer.line(format!("  {hold}"))?;
             }
@@ -55,5 +67,9 @@ pub(crate) fn hold(project: &Project) -> Option<String> {
         }
     };
     let detail = project.detail.as_deref().map_or(usual, terminal::line);
-    Some(format!("{state}: {detail}"))
+    let there = match &project.machine {
+        Some(machine) => format!(" (on {})", terminal::line(&machine.hostname)),
+        None => String::new(),
+    };
+    Some(format!("{state}: {detail}{there}"))
 }

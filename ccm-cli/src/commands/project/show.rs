@@ -1,7 +1,7 @@
 use ccm_agents::terminal;
 use clap::Args;
 
-use super::super::{Outcome, select, time};
+use super::super::{Outcome, machines, select, time};
 use super::list::hold;
 use crate::context::Context;
 use crate::exit::Code;
@@ -10,6 +10,7 @@ use crate::exit::Code;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   ccm project show
+  ccm project show shop@server
   ccm project show shop --json")]
 pub(crate) struct Show {
     /// The project [default: the one the current folder is in]
@@ -20,7 +21,11 @@ pub(super) fn run(args: &Show, context: &Context) -> Outcome {
     let client = context.client()?;
     let (project, agents) = context.block_on(async {
         let project = select::project(context, &client, args.name.as_deref()).await?;
-        let agents = client.agents(Some(project.id)).all().await?;
+        let agents = match &project.machine {
+            // What an agent of another machine does is told there.
+            Some(_) => Vec::new(),
+            None => client.agents(Some(project.id)).all().await?,
+        };
         Ok((project, agents))
     })?;
     if context.printer.json {
@@ -34,6 +39,9 @@ pub(super) fn run(args: &Show, context: &Context) -> Outcome {
             .line(format!("{name:<10} {}", terminal::line(value)))
     };
     field("name", &project.name)?;
+    if let Some(machine) = &project.machine {
+        field("machine", &machines::with_age(machine))?;
+    }
     field("path", &project.path)?;
     field("id", &project.id.to_string())?;
     field("state", hold(&project).as_deref().unwrap_or("active"))?;

@@ -54,6 +54,14 @@ pub(super) fn run(args: Answer, context: &Context) -> Outcome {
     let ask = context.block_on(async { Ok(client.answer(asked.id, &given).await?) })?;
     if context.printer.json {
         context.printer.object(&ask)?;
+    } else if let (Some(answer), Some(machine)) = (&ask.sent_answer, &ask.machine) {
+        let host = &machine.hostname;
+        let told = format!(
+            "{}: {} It is sent to {host}, and counts if it is the first answer there.",
+            ask.title,
+            done(answer)
+        );
+        context.printer.note(terminal::line(&told));
     } else if let Some(answer) = &ask.answer {
         let told = format!("{}: {}", ask.title, done(answer));
         context.printer.note(terminal::line(&told));

@@ -1,12 +1,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use ccm_agents::terminal;
 use ccm_core::api::{CancelAnswer, Task, TaskStateName};
 use ccm_core::id::TaskId;
 use clap::Args;
 
 use super::super::Outcome;
 use super::ends::until_ended;
+use super::list::elsewhere;
 use super::{Act, each};
 use crate::client::Client;
 use crate::context::Context;
@@ -37,7 +39,7 @@ pub(super) fn run(args: &Cancel, context: &Context) -> Outcome {
     context.block_on(async {
         let mut stopping = BTreeSet::new();
         let outcome = each(context, &client, &args.ids, Act::Cancel, |task| {
-            if task.state == TaskStateName::Running && !args.no_wait {
+            if !task.state.is_final() && !args.no_wait {
                 stopping.insert(task.id);
                 return Ok(());
             }
@@ -76,16 +78,22 @@ fn tell(context: &Context, task: Task) -> Result<(), Failure> {
     let (id, state) = (task.id, task.state);
     if context.printer.json {
         return context.printer.object(&CancelAnswer {
-            stopping: state == TaskStateName::Running,
+            stopping: !state.is_final(),
             task,
         });
     }
+    let there = elsewhere(&task).map(|machine| terminal::line(&machine.hostname));
     context.printer.note(match state {
         TaskStateName::Cancelled => format!("{id} is cancelled."),
         TaskStateName::Succeeded | TaskStateName::Failed => {
             format!("{id} had {state} before it could be stopped.")
         }
-        _ => format!("{id} is being stopped; `ccm task wait {id}` waits for it."),
+        _ => match there {
+            Some(host) => format!(
+                "{host} is asked to call {id} off, and has not said yet that it did; `ccm task wait {id}` waits for it."
+            ),
+            None => format!("{id} is being stopped; `ccm task wait {id}` waits for it."),
+        },
     });
     Ok(())
 }

@@ -2,7 +2,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ccm_core::api::CreateTask;
+use ccm_agents::terminal;
+use ccm_core::api::{CreateTask, Task};
 use ccm_core::system::SystemKind;
 use ccm_core::task::{SessionMode, Title, is_tag};
 use ccm_core::time::Timestamp;
@@ -22,6 +23,8 @@ use crate::exit::{Code, Failure};
 #[command(after_help = "Examples:
   echo \"Fix the login test\" | ccm task create
   ccm task create --project shop --priority 5 --timeout 30m \"Update the docs\"
+  ccm task create --project shop@server \"Restart the tests\"
+  ccm task create --any-machine \"Run the benchmarks\"
   ccm task create --after 8e7416c160c5 --retries 2 \"Then release it\"
   ccm task create --template review --var file=src/parser.rs
   ccm task create --file tasks.jsonl --key nightly-2026-01-31
@@ -36,7 +39,7 @@ pub(crate) struct Create {
     /// Create a task for each line of this file, all of them or none; - is standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = [
         "text", "template", "title", "priority", "not_before", "after", "retries", "timeout", "session", "tag",
-        "system_type",
+        "system_type", "any_machine",
     ])]
     file: Option<PathBuf>,
     /// With --file: the same file under the same key is created once, however often this is repeated
@@ -48,7 +51,7 @@ pub(crate) struct Create {
     /// What goes in the place {{NAME}} of the template (repeatable)
     #[arg(long, value_name = "NAME=VALUE", value_parser = variable, requires = "template")]
     var: Vec<(String, String)>,
-    /// The project whose agent does it [default: the one the current folder is in]
+    /// The project whose agent does it, NAME@HOST on another of your machines [default: the one the current folder is in]
     #[arg(short, long, value_name = "NAME")]
     project: Option<String>,
     /// One line for people [default: made from the text]
@@ -78,6 +81,9 @@ pub(crate) struct Create {
     /// Run it only on a machine of this type
     #[arg(long, value_name = "TYPE", value_parser = system_type())]
     system_type: Option<SystemKind>,
+    /// Let whichever of your machines run it that has the same git repository and takes it first
+    #[arg(long)]
+    any_machine: bool,
 }
 
 pub(super) fn system_type() -> impl TypedValueParser<Value = SystemKind> {
@@ -167,6 +173,7 @@ pub(super) fn run(args: Create, context: &Context) -> Outcome {
             session: args.session,
             tags: args.tag,
             system_type: args.system_type,
+            any_machine: args.any_machine,
             ..CreateTask::new(project.id, text)
         };
         let task = client.create_task(&wish).await?;
@@ -174,7 +181,25 @@ pub(super) fn run(args: Create, context: &Context) -> Outcome {
             context.printer.object(&task)?;
         } else {
             context.printer.line(task.id)?;
+            tell_where(context, &task);
         }
         Ok(Code::Done)
     })
+}
+
+/// Says which machine a task goes to, if that is not this one.
+fn tell_where(context: &Context, task: &Task) {
+    let Some(sharing) = &task.sharing else {
+        return;
+    };
+    match &sharing.runs_on {
+        Some(machine) if machine.this => {}
+        Some(machine) => context.printer.note(format!(
+            "It goes to {}, and waits here until it is sent.",
+            terminal::line(&machine.hostname)
+        )),
+        None => context
+            .printer
+            .note("It waits for a machine that has its repository and takes it."),
+    }
 }

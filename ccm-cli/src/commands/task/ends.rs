@@ -23,6 +23,8 @@ pub(super) async fn until_ended(
             EventKind::TaskSucceeded,
             EventKind::TaskFailed,
             EventKind::TaskCancelled,
+            // What another machine says of a task that it runs.
+            EventKind::DocumentChanged,
             EventKind::AskCreated,
         ],
         ..EventFilter::default()

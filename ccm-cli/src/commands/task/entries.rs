@@ -17,6 +17,7 @@ pub(super) struct Entries {
     client: Client,
     run: RunId,
     after: u64,
+    printed: bool,
 }
 
 impl Entries {
@@ -26,20 +27,27 @@ impl Entries {
             client,
             run,
             after: 0,
+            printed: false,
         }
     }
 
-    /// Prints what is there by now.
-    pub(super) async fn read(&mut self) -> Result<(), Failure> {
+    /// Whether anything was printed.
+    pub(super) const fn has_printed(&self) -> bool {
+        self.printed
+    }
+
+    /// Prints what is there by now. Returns whether that is all that there can be until the run says more.
+    pub(super) async fn read(&mut self) -> Result<bool, Failure> {
         loop {
             let part = self.client.transcript(self.run, self.after, PART).await?;
+            self.printed |= !part.entries.is_empty();
             for entry in &part.entries {
                 self.print(entry)?;
             }
             let stands = part.next <= self.after;
             self.after = self.after.max(part.next);
             if part.complete || stands {
-                return Ok(());
+                return Ok(part.complete);
             }
         }
     }

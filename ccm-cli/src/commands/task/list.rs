@@ -1,4 +1,4 @@
-use ccm_core::api::{Task, TaskStateName};
+use ccm_core::api::{Machine, Machines, Task, TaskStateName};
 use ccm_core::task::Words;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -16,6 +16,8 @@ use crate::printer::Colour;
   ccm task list --project shop --state failed
   ccm task list --search 'login timeout'
   ccm task list --queue
+  ccm task list --all
+  ccm task list --machine server
   ccm task list --json | jq -r '.[].id'")]
 pub(crate) struct List {
     /// Only those of this project
@@ -33,6 +35,12 @@ pub(crate) struct List {
     /// What waits in a project, in the order of its queue [default project: the one the current folder is in]
     #[arg(long, conflicts_with_all = ["state", "search", "tag"])]
     queue: bool,
+    /// Also those that your other machines run and that were not created here
+    #[arg(short, long, conflicts_with = "queue")]
+    all: bool,
+    /// Only those that this machine of yours runs, by its name or id
+    #[arg(long, value_name = "HOST", conflicts_with_all = ["queue", "all"])]
+    machine: Option<String>,
     /// At most so many
     #[arg(
         short = 'n',
@@ -59,15 +67,24 @@ pub(super) fn run(args: &List, context: &Context) -> Outcome {
         return show_queue(context, &waiting);
     }
     let tasks = context.block_on(async {
-        let project_id = match &args.project {
-            Some(name) => Some(select::project(context, &client, Some(name)).await?.id),
+        let project = match &args.project {
+            Some(name) => Some(select::project(context, &client, Some(name)).await?),
             None => None,
         };
+        let machine = match &args.machine {
+            Some(host) => Machines::One(select::system(&client, host).await?.id),
+            None if args.all => Machines::All,
+            // Whoever names a project of another machine wants to see its tasks.
+            None if project.as_ref().is_some_and(|p| p.machine.is_some()) => Machines::All,
+            None => Machines::Mine,
+        };
+        let project_id = project.map(|project| project.id);
         let filter = TaskFilter {
             project_id,
             state: args.state,
             words: args.search.clone(),
             tag: args.tag.clone(),
+            machine: Some(machine),
             page_size: Some(args.limit.clamp(1, 200) as u32),
             ..TaskFilter::default()
         };
@@ -133,9 +150,13 @@ pub(in crate::commands) fn table(
 }
 
 fn row(context: &Context, task: &Task) -> Vec<String> {
+    let project = match elsewhere(task) {
+        Some(machine) => format!("{}@{}", task.project, machine.hostname),
+        None => task.project.clone(),
+    };
     vec![
         context.printer.id(task.id),
-        task.project.clone(),
+        project,
         task.state.to_string(),
         time::age(task.created_at),
         task.title.clone(),
@@ -145,6 +166,12 @@ fn row(context: &Context, task: &Task) -> Vec<String> {
             (None, detail) => detail.clone().unwrap_or_default(),
         },
     ]
+}
+
+/// The machine that runs it, if that is another one.
+pub(super) fn elsewhere(task: &Task) -> Option<&Machine> {
+    let machine = task.sharing.as_ref()?.runs_on.as_ref()?;
+    Some(machine).filter(|machine| !machine.this)
 }
 
 /// Whether its run waits for a person.

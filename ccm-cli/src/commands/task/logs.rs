@@ -1,12 +1,13 @@
 use std::io::{IsTerminal, stdout};
 
-use ccm_agents::terminal::Filter;
+use ccm_agents::terminal::{self, Filter};
 use ccm_core::api::{Entry, EntryBody, EventKind, ProblemCode, Stream, Task};
 use ccm_core::id::{RunId, TaskId};
 use clap::Args;
 
 use super::super::{Outcome, select};
 use super::entries::Entries;
+use super::list::elsewhere;
 use crate::client::{Client, EventFilter, Notice};
 use crate::context::Context;
 use crate::exit::{Code, Failure};
@@ -62,6 +63,30 @@ pub(super) fn run(args: &Logs, context: &Context) -> Outcome {
             }
         };
         let bytes = args.raw || args.stderr;
+        // Its first run may have told more than the task did before.
+        let task = client.task(task.id).await?;
+        if let Some(machine) = elsewhere(&task) {
+            let host = terminal::line(&machine.hostname);
+            if bytes {
+                return Err(Failure::new(
+                    Code::Refused,
+                    format!("what the program wrote is kept on {host} alone"),
+                )
+                .hint("look at it there; without --raw and --stderr the transcript is shown"));
+            }
+            let mut entries = Entries::new(context.printer, client.clone(), run);
+            if args.follow {
+                follow_elsewhere(&client, run, &mut entries).await?;
+            } else {
+                entries.read().await?;
+            }
+            if !entries.has_printed() {
+                context
+                    .printer
+                    .note(format!("{host} has told nothing of it yet."));
+            }
+            return Ok(Code::Done);
+        }
         let mut reader = if !bytes && (context.printer.json || has_entries(&client, run).await?) {
             Reader::Entries(Entries::new(context.printer, client.clone(), run))
         } else {
@@ -156,6 +181,38 @@ async fn follow(client: &Client, run: RunId, reader: &mut Reader) -> Result<(), 
     }
 }
 
+/// Prints what comes from the machine of a run, until that has told all of it.
+async fn follow_elsewhere(
+    client: &Client,
+    run: RunId,
+    entries: &mut Entries,
+) -> Result<(), Failure> {
+    let filter = EventFilter {
+        run_id: Some(run),
+        kinds: vec![EventKind::DocumentChanged],
+        ..EventFilter::default()
+    };
+    let mut events = client.events(None, &filter);
+    loop {
+        match events.next().await? {
+            Notice::Open | Notice::Event { .. } => {}
+            _ => continue,
+        }
+        let looked = async {
+            // In this order: what is complete after the end is complete for good.
+            let ended = client.run(run).await?.finished_at.is_some();
+            Ok::<_, Failure>(entries.read().await? && ended)
+        };
+        match looked.await {
+            Ok(true) => return Ok(()),
+            Ok(false) => {}
+            // The stream tells when the daemon is back.
+            Err(failure) if failure.code == Code::Unreachable => {}
+            Err(failure) => return Err(failure),
+        }
+    }
+}
+
 /// What is read of a run.
 enum Reader {
     Bytes(Log),
@@ -167,7 +224,7 @@ impl Reader {
     async fn read(&mut self) -> Result<(), Failure> {
         match self {
             Self::Bytes(log) => log.read().await,
-            Self::Entries(entries) => entries.read().await,
+            Self::Entries(entries) => entries.read().await.map(drop),
         }
     }
 

@@ -1,4 +1,5 @@
 mod answer;
+mod approve;
 mod cancel;
 mod create;
 mod edit;
@@ -37,6 +38,7 @@ pub(super) enum Command {
     Interrupt(interrupt::Interrupt),
     Edit(edit::Edit),
     Move(relocate::Move),
+    Approve(approve::Approve),
     Cancel(cancel::Cancel),
     Retry(retry::Retry),
 }
@@ -53,6 +55,7 @@ pub(super) fn run(command: Command, context: &Context) -> Outcome {
         Command::Interrupt(args) => interrupt::run(args, context),
         Command::Edit(args) => edit::run(args, context),
         Command::Move(args) => relocate::run(&args, context),
+        Command::Approve(args) => approve::run(&args, context),
         Command::Cancel(args) => cancel::run(&args, context),
         Command::Retry(args) => retry::run(&args, context),
     }

@@ -1,6 +1,8 @@
+use ccm_agents::terminal;
 use clap::Args;
 
 use super::super::Outcome;
+use super::list::elsewhere;
 use super::{Act, each};
 use crate::context::Context;
 
@@ -21,9 +23,14 @@ pub(super) fn run(args: &Retry, context: &Context) -> Outcome {
         if context.printer.json {
             context.printer.object(&task)?;
         } else {
-            context
-                .printer
-                .note(format!("{} is queued again.", task.id));
+            let id = task.id;
+            context.printer.note(match elsewhere(&task) {
+                Some(machine) => {
+                    let host = terminal::line(&machine.hostname);
+                    format!("{host} is asked to do {id} again.")
+                }
+                None => format!("{id} is queued again."),
+            });
         }
         Ok(())
     }))

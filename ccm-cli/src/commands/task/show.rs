@@ -1,10 +1,11 @@
 use ccm_agents::terminal;
-use ccm_core::api::{Run, Task};
+use ccm_core::Reason;
+use ccm_core::api::{ProblemCode, Run, Task};
 use ccm_core::run::Usage;
 use clap::Args;
 
-use super::super::{Outcome, asks, select, time};
-use super::list::colour;
+use super::super::{Outcome, asks, machines, select, time};
+use super::list::{colour, elsewhere};
 use crate::context::Context;
 use crate::exit::{Code, Failure};
 use crate::printer::Printer;
@@ -24,7 +25,11 @@ pub(super) fn run(args: &Show, context: &Context) -> Outcome {
     let (task, run) = context.block_on(async {
         let task = select::task(&client, &args.id).await?;
         let run = match task.run_id {
-            Some(run) if !context.printer.json => Some(client.run(run).await?),
+            Some(run) if !context.printer.json => match client.run(run).await {
+                // What is known of another machine comes piece by piece.
+                Err(error) if error.code() == Some(ProblemCode::RunNotFound) => None,
+                run => Some(run?),
+            },
             _ => None,
         };
         Ok((task, run))
@@ -51,6 +56,15 @@ fn print(printer: Printer, task: &Task, run: Option<&Run>) -> Result<(), Failure
     field("id", &task.id.to_string())?;
     field("title", &task.title)?;
     field("project", &task.project)?;
+    if let Some(sharing) = &task.sharing {
+        match &sharing.runs_on {
+            Some(machine) => field("runs on", &machines::with_age(machine))?,
+            None => field("runs on", "any machine that has its repository")?,
+        }
+        if !sharing.created_on.this {
+            field("came from", &sharing.created_on.hostname)?;
+        }
+    }
     printer.line(format!(
         "{:<12}{}",
         "state:",
@@ -122,7 +136,14 @@ fn print(printer: Printer, task: &Task, run: Option<&Run>) -> Result<(), Failure
         printer,
         "result",
         task.result.as_deref().unwrap_or_default(),
-    )
+    )?;
+    if task.reason == Some(Reason::RemoteUnapproved) && elsewhere(task).is_none() {
+        printer.hint(format!(
+            "`ccm task approve {0}` lets it run, `ccm task cancel {0}` refuses it",
+            task.id
+        ));
+    }
+    Ok(())
 }
 
 /// What the latest run read and wrote.

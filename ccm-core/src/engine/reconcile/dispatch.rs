@@ -77,12 +77,16 @@ async fn reconcile(shared: &Arc<Shared>) -> Result<Option<Duration>> {
         let Some((agent, profile)) = startable.profiles.get(&project) else {
             continue;
         };
+        // A shared task is another machine's for as long as its lease is not this one's.
+        let Ok(lease_until) = shared.sync.lease_of(task) else {
+            continue;
+        };
         let claim = Claim {
             task,
             run: RunId::new(),
             agent: *agent,
             system: parts.system.id,
-            lease_until: None,
+            lease_until,
             now,
         };
         match parts.store.claim(claim).await {

@@ -8,6 +8,7 @@ mod inputs;
 mod order;
 mod places;
 mod runs;
+pub(in crate::engine) mod sync;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -20,7 +21,8 @@ use tokio_util::task::TaskTracker;
 use self::actors::Actors;
 pub(super) use self::agents::{Kept, Rest};
 use self::places::Places;
-use super::EngineLimits;
+use self::sync::SyncState;
+use super::{EngineLimits, SyncLimits};
 use crate::project::Profiles;
 use crate::system::System;
 use crate::time::Clock;
@@ -54,6 +56,8 @@ pub(super) struct Shared {
     pub(super) actors: Actors,
     pub(super) places: Places,
     pub(super) problems: Problems,
+    /// What is known of other machines only while this engine lives.
+    pub(super) sync: SyncState,
     /// Nothing new is started.
     pub(super) stop_dispatch: CancellationToken,
     /// Everything ends.
@@ -75,7 +79,11 @@ impl std::fmt::Debug for Shared {
 }
 
 /// Adopts what goes on, then lets the reconcilers loose.
-pub(super) async fn start(parts: Parts, limits: EngineLimits) -> Result<Arc<Shared>> {
+pub(super) async fn start(
+    parts: Parts,
+    limits: EngineLimits,
+    sync_limits: SyncLimits,
+) -> Result<Arc<Shared>> {
     let shared = Arc::new(Shared {
         parts,
         limits: RwLock::new(limits),
@@ -86,11 +94,13 @@ pub(super) async fn start(parts: Parts, limits: EngineLimits) -> Result<Arc<Shar
         actors: Actors::default(),
         places: Places::default(),
         problems: Problems::default(),
+        sync: SyncState::new(sync_limits),
         stop_dispatch: CancellationToken::new(),
         stop: CancellationToken::new(),
         tasks: TaskTracker::new(),
         failure: watch::Sender::new(None),
     });
+    sync::know_leases(&shared).await?;
     runs::adopt(&shared).await?;
     shared.dispatch.notify_one();
     shared.agents.notify_one();
@@ -98,6 +108,7 @@ pub(super) async fn start(parts: Parts, limits: EngineLimits) -> Result<Arc<Shar
     own(&shared, "agents", agents::run(Arc::clone(&shared)));
     own(&shared, "idle agents", idle::run(Arc::clone(&shared)));
     own(&shared, "runs", runs::run(Arc::clone(&shared)));
+    sync::start(&shared);
     Ok(shared)
 }
 

@@ -29,6 +29,7 @@ impl Actor {
             limits,
             prompt: self.task.spec.text.clone(),
             resume: self.resume().await?,
+            deadline: self.shared.host_deadline(self.task.id),
         })
     }
 

@@ -504,6 +504,12 @@ impl Actor {
             // Before its task waits again, so that nothing else is started in between.
             self.say(state.clone(), source).await;
         }
+        if finish.outcome.verdict.setback().reason == Reason::LeaseLost
+            && finish.outcome.verdict != Verdict::Succeeded
+        {
+            // How it goes on with the task is for whoever has it now to tell.
+            super::sync::give_up(&self.shared, self.task.id, Duration::ZERO).await?;
+        }
         crate::barrier!("launch.8.finishing");
         let exit_code = finish.outcome.exit_code;
         let reason = match &finish.outcome.verdict {

@@ -37,6 +37,7 @@ const AGENTS_MAY: &[(Method, &str, Bound)] = &[
     (Method::GET, "/api/v1/status", Bound::Free),
     (Method::GET, "/api/v1/systems", Bound::Free),
     (Method::GET, "/api/v1/systems/{id}", Bound::Free),
+    (Method::GET, "/api/v1/sync", Bound::Free),
     (Method::GET, "/api/v1/projects", Bound::Handler),
     (Method::GET, "/api/v1/projects/{id}", Bound::Project),
     (Method::GET, "/api/v1/agents", Bound::Handler),
@@ -106,9 +107,10 @@ async fn owner(app: &App, bound: Bound, id: Option<&str>) -> Result<Option<Proje
     Ok(match bound {
         Bound::Free | Bound::Handler => None,
         Bound::Project => Some(parsed(id)?),
-        Bound::Task => Some(store.task(parsed(id)?).await?.project_id),
-        Bound::Run => Some(store.run(parsed(id)?).await?.project_id),
-        Bound::Ask => Some(store.ask(parsed(id)?).await?.project_id),
+        // Handlers answer for other machines' objects, too.
+        Bound::Task => app.project_of_task(parsed(id)?).await?,
+        Bound::Run => app.project_of_run(parsed(id)?).await?,
+        Bound::Ask => app.project_of_ask(parsed(id)?).await?,
         Bound::Agent => Some(store.agent(parsed(id)?).await?.project_id),
     })
 }

@@ -91,6 +91,23 @@ const LINKS: &[Link] = &[
     link("list_agents", "200", "stop_agent", "id", FIRST),
     link("list_agents", "200", "restart_agent", "id", FIRST),
     link("list_systems", "200", "get_system", "id", FIRST),
+    link("list_conflicts", "200", "get_conflict", "id", FIRST),
+    link("list_conflicts", "200", "resolve_conflict", "id", FIRST),
+    link(
+        "list_conflicts",
+        "200",
+        "list_conflicts",
+        "page_token",
+        "/next_page_token",
+    ),
+    link("list_devices", "200", "revoke_device", "id", FIRST),
+    link(
+        "list_set_aside",
+        "200",
+        "decide_set_aside",
+        "number",
+        "/items/0/number",
+    ),
 ];
 
 /// Adds the links to the operations that they begin at.

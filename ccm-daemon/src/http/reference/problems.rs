@@ -74,6 +74,38 @@ const WHAT_TO_DO: &[(ProblemCode, &str)] = &[
         "List the project's templates and take the name from there.",
     ),
     (
+        ProblemCode::ConflictNotFound,
+        "List the conflicts and take the id from there.",
+    ),
+    (
+        ProblemCode::SetAsideNotFound,
+        "List what was set aside and take the number from there: it may have been dismissed, or sent again.",
+    ),
+    (
+        ProblemCode::ConflictResolved,
+        "Nothing: somebody was first. The conflict says who, and which edit counts; the task can be edited at any time.",
+    ),
+    (
+        ProblemCode::SyncOff,
+        "Connect this machine with `ccm supabase connect`, or look at `supabase.enabled` and `sync.enabled` in its config.",
+    ),
+    (
+        ProblemCode::SyncSignedOut,
+        "Run `ccm supabase connect` and sign in again. What waits to be sent is kept meanwhile.",
+    ),
+    (
+        ProblemCode::SyncRevoked,
+        "If that was not meant, run `ccm supabase connect` on this machine and sign in again; else nothing.",
+    ),
+    (
+        ProblemCode::SyncOutdated,
+        "Update CCM on this machine. What waits to be sent is kept meanwhile.",
+    ),
+    (
+        ProblemCode::SyncTwin,
+        "Two machines were set up with the same `system.id`, as by a copied home. Run `ccm supabase status` on this one, which says how one of them gets an id of its own.",
+    ),
+    (
         ProblemCode::WrongState,
         "Read the object anew. `detail` says which state is in the way, and what gets it out of there.",
     ),

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use ccm_core::api::{Answer as Reply, Ask, Page};
+use ccm_core::api::{Answer as Reply, Ask, Machines, Page};
 use ccm_core::ask::AskStateKind;
 use ccm_core::id::{AskId, ProjectId, RunId, TaskId};
 use ccm_core::store::AskQuery;
@@ -35,6 +35,10 @@ struct Filter {
     task_id: Option<TaskId>,
     /// Only of this run.
     run_id: Option<RunId>,
+    /// Whose agents ask; those of the machine that answers without it.
+    #[serde(default)]
+    #[param(value_type = Option<Machines>)]
+    machine: Machines,
     /// At most so many.
     #[serde(default)]
     #[param(value_type = Option<u32>, minimum = 1, maximum = 200, default = 50)]
@@ -92,8 +96,8 @@ async fn list_asks(
         before: filter.page_token.map(|token| token.0),
         limit: filter.page_size.0,
     };
-    let asks = app.asks(&query).await?;
-    Ok(Json(page(asks, |ask| ask.id.to_string(), Ask::from)))
+    let asks = app.asks_of_machines(filter.machine, &query).await?;
+    Ok(Json(page(asks, |ask| ask.id.to_string(), |ask| ask)))
 }
 
 /// One question of an agent
@@ -111,7 +115,7 @@ async fn list_asks(
     ),
 )]
 async fn get_ask(State(app): State<Arc<App>>, Id(id): Id<AskId>) -> Answer<Json<Ask>> {
-    Ok(Json(Ask::from(app.ask(id).await?)))
+    Ok(Json(app.any_ask(id).await?))
 }
 
 /// Answer an agent's question
@@ -119,6 +123,9 @@ async fn get_ask(State(app): State<Arc<App>>, Id(id): Id<AskId>) -> Answer<Json<
 /// The first answer counts: another one, or one that nobody waits for any more, is refused, and the same one again is
 /// harmless. A permission is allowed or denied; a question gets one text for each of its parts, where the number of an
 /// option stands for the option, or is denied.
+///
+/// The answer to an agent of another machine is sent there, and counts if it is the first there: until that is known the
+/// ask stays open, with the answer as `sent_answer`.
 #[utoipa::path(
     post,
     path = "/asks/{id}/answer",
@@ -138,5 +145,5 @@ async fn answer_ask(
     Id(id): Id<AskId>,
     Body(answer): Body<Reply>,
 ) -> Answer<Json<Ask>> {
-    Ok(Json(Ask::from(app.answer_ask(id, answer, &by).await?)))
+    Ok(Json(app.answer_ask(id, answer, &by).await?))
 }

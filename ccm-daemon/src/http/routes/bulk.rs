@@ -51,6 +51,7 @@ async fn create_tasks(
     within_bounds("/tasks", request.tasks.len())?;
     for task in &request.tasks {
         caller.project(Some(task.project_id))?;
+        caller.own_machine(task)?;
     }
     let (items, replayed) = app.create_tasks(request, &by, key).await?;
     let answer = Json(BulkCreated { items });

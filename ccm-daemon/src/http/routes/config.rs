@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{AppendHeaders, IntoResponse, Response};
-use ccm_core::api::{Config, EditConfig, EditedProjectConfig, ProblemCode, Reload, SyncState};
+use ccm_core::api::{Config, EditConfig, EditedProjectConfig, ProblemCode, Reload};
 use ccm_core::id::ProjectId;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
@@ -25,7 +25,6 @@ pub(crate) fn routes() -> Routes {
         .routes(routes!(get_config, edit_config))
         .routes(routes!(get_config_schema))
         .routes(routes!(get_project_config, edit_project_config))
-        .routes(routes!(get_sync))
 }
 
 /// What this machine's config says
@@ -208,18 +207,4 @@ async fn edit_project_config(
     let (edited, tag) = app.edit_project_config(id, edit, seen).await?;
     let etag = etag::named(format!("\"{tag}\""));
     Ok((AppendHeaders([etag]), Json(edited)).into_response())
-}
-
-/// How the queue is shared with other machines
-///
-/// Whether it is, what it is shared by, and what waits.
-#[utoipa::path(
-    get,
-    path = "/sync",
-    operation_id = "get_sync",
-    tag = "daemon",
-    responses((status = 200, description = "How it is", body = SyncState)),
-)]
-async fn get_sync(State(app): State<Arc<App>>) -> Json<SyncState> {
-    Json(app.sync_state())
 }

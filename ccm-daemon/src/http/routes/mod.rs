@@ -13,6 +13,7 @@ pub(super) mod projects;
 pub(super) mod runs;
 pub(super) mod stats;
 pub(super) mod status;
+pub(super) mod sync;
 pub(super) mod systems;
 pub(super) mod tasks;
 pub(super) mod templates;

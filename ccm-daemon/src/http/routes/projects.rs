@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use ccm_core::api::{CreateProject, Page, Project, RegisteredProject};
+use ccm_core::api::{CreateProject, Machines, Page, Project, RegisteredProject};
 use ccm_core::id::ProjectId;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -32,11 +32,16 @@ struct Filter {
     /// Only the one of exactly this name.
     #[param(max_length = 4096)]
     name: Option<String>,
+    /// Whose projects; those of the machine that answers without it.
+    #[serde(default)]
+    #[param(value_type = Option<Machines>)]
+    machine: Machines,
 }
 
 /// All projects
 ///
-/// By name, with what waits and runs in each.
+/// By name, with what waits and runs in each. Those of other machines come after the ones of the machine that answers, and
+/// are as those told them last.
 #[utoipa::path(
     get,
     path = "/projects",
@@ -60,7 +65,7 @@ async fn list_projects(
         )));
     }
     let own = caller.project(None)?;
-    let mut projects = app.projects(name).await?;
+    let mut projects = app.projects_of(filter.machine, name).await?;
     projects.retain(|project| own.is_none_or(|own| project.id == own));
     Ok(Json(whole(projects)))
 }
@@ -163,7 +168,7 @@ async fn remove_project(
     params(("id" = ProjectId, Path, description = "The project's id")),
     responses(
         (status = 200, description = "The project", body = Project),
-        openapi::BadRequest, openapi::NotFound, openapi::Unavailable, openapi::DiskFull,
+        openapi::BadRequest, openapi::NotFound, openapi::Conflict, openapi::Unavailable, openapi::DiskFull,
     ),
 )]
 async fn pause_project(
@@ -184,7 +189,7 @@ async fn pause_project(
     params(("id" = ProjectId, Path, description = "The project's id")),
     responses(
         (status = 200, description = "The project", body = Project),
-        openapi::BadRequest, openapi::NotFound, openapi::Unavailable, openapi::DiskFull,
+        openapi::BadRequest, openapi::NotFound, openapi::Conflict, openapi::Unavailable, openapi::DiskFull,
     ),
 )]
 async fn resume_project(
@@ -205,7 +210,7 @@ async fn resume_project(
     params(("id" = ProjectId, Path, description = "The project's id")),
     responses(
         (status = 200, description = "The project", body = Project),
-        openapi::BadRequest, openapi::NotFound, openapi::Unavailable, openapi::DiskFull,
+        openapi::BadRequest, openapi::NotFound, openapi::Conflict, openapi::Unavailable, openapi::DiskFull,
     ),
 )]
 async fn refresh_project(

@@ -73,7 +73,10 @@ async fn list_runs(
     if let Some(own) = caller.0.scope() {
         // Runs are listed by what they belong to, and that tells the project.
         let project = match (filter.task_id, filter.agent_id) {
-            (Some(task), _) => app.engine().store().task(task).await?.project_id,
+            (Some(task), _) => {
+                let project = app.project_of_task(task).await?;
+                project.ok_or_else(|| ccm_core::Error::no_task(task))?
+            }
             (None, Some(agent)) => app.engine().store().agent(agent).await?.project_id,
             (None, None) => {
                 return Err(ApiError::bad_request(
@@ -89,8 +92,8 @@ async fn list_runs(
         before: filter.page_token.map(|token| token.0),
         limit: filter.page_size.0,
     };
-    let runs = app.runs(&query).await?;
-    Ok(Json(page(runs, |run| run.id.to_string(), Run::from)))
+    let runs = app.any_runs(&query).await?;
+    Ok(Json(page(runs, |run| run.id.to_string(), |run| run)))
 }
 
 /// One run
@@ -108,7 +111,7 @@ async fn list_runs(
     ),
 )]
 async fn get_run(State(app): State<Arc<App>>, Id(id): Id<RunId>) -> Answer<Json<Run>> {
-    Ok(Json(Run::from(app.run(id).await?)))
+    Ok(Json(app.any_run(id).await?))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -137,7 +140,8 @@ const fn most_bytes() -> u64 {
 /// What a run wrote
 ///
 /// Bytes of its output as they were written, also while it goes on: ask again from `X-Log-Offset` plus the bytes that
-/// came, until that is `X-Log-Size` and the run has ended. With `tail` it begins near the end.
+/// came, until that is `X-Log-Size` and the run has ended. With `tail` it begins near the end. What a run of another machine
+/// wrote is kept there alone; its transcript is known here.
 #[utoipa::path(
     get,
     path = "/runs/{id}/log",
@@ -150,7 +154,7 @@ const fn most_bytes() -> u64 {
                 ("X-Log-Offset" = u64, description = "The first byte of the answer"),
                 ("X-Log-Size" = u64, description = "How many bytes there are in all, now"),
             )),
-        openapi::BadRequest, openapi::NotFound, openapi::Unavailable,
+        openapi::BadRequest, openapi::NotFound, openapi::Conflict, openapi::Unavailable,
     ),
 )]
 async fn get_run_log(
@@ -201,7 +205,7 @@ async fn get_run_log(
     params(("id" = RunId, Path, description = "The run's id")),
     responses(
         (status = 200, description = "The inputs", body = Page<Input>),
-        openapi::BadRequest, openapi::NotFound, openapi::Unavailable,
+        openapi::BadRequest, openapi::NotFound, openapi::Conflict, openapi::Unavailable,
     ),
 )]
 async fn list_inputs(State(app): State<Arc<App>>, Id(id): Id<RunId>) -> Answer<Json<Page<Input>>> {
@@ -237,6 +241,9 @@ const fn most_entries() -> u32 {
 ///
 /// Whoever wants the end first asks with a high number as `before`, goes on from there with `next` as `after`, and gets what
 /// came earlier with `begin` as `before`, until that is 0. A part has a few MiB at most, unless one line has more.
+///
+/// Of a run of another machine it has what that one shared: the last few MiB, and of an entry that is very long the
+/// beginning.
 #[utoipa::path(
     get,
     path = "/runs/{id}/transcript",
@@ -265,10 +272,10 @@ async fn get_transcript(
                 "give after or before: both say where to read",
             ));
         }
-        (Some(before), None) => app.transcript_before(id, before.0, part.limit).await?,
+        (Some(before), None) => app.any_transcript_before(id, before.0, part.limit).await?,
         (None, after) => {
             let Offset(after) = after.unwrap_or_default();
-            app.transcript(id, after, part.limit).await?
+            app.any_transcript(id, after, part.limit).await?
         }
     };
     Ok(Json(told))

@@ -16,16 +16,20 @@ pub(crate) fn routes() -> Routes {
 
 /// All machines
 ///
-/// Those that share this queue; without an account, the one that answers.
+/// Those that share this queue, the one that answers first; without an account, that one alone. `last_seen` says how fresh
+/// what is told of another one can be.
 #[utoipa::path(
     get,
     path = "/systems",
     operation_id = "list_systems",
     tag = "systems",
-    responses((status = 200, description = "The machines", body = Page<System>)),
+    responses(
+        (status = 200, description = "The machines", body = Page<System>),
+        openapi::Unavailable,
+    ),
 )]
-async fn list_systems(State(app): State<Arc<App>>) -> Json<Page<System>> {
-    Json(whole(app.systems()))
+async fn list_systems(State(app): State<Arc<App>>) -> Answer<Json<Page<System>>> {
+    Ok(Json(whole(app.systems().await?)))
 }
 
 /// One machine
@@ -39,9 +43,9 @@ async fn list_systems(State(app): State<Arc<App>>) -> Json<Page<System>> {
     params(("id" = SystemId, Path, description = "The machine's id")),
     responses(
         (status = 200, description = "The machine", body = System),
-        openapi::BadRequest, openapi::NotFound,
+        openapi::BadRequest, openapi::NotFound, openapi::Unavailable,
     ),
 )]
 async fn get_system(State(app): State<Arc<App>>, Id(id): Id<SystemId>) -> Answer<Json<System>> {
-    Ok(Json(app.system(id)?))
+    Ok(Json(app.system(id).await?))
 }

@@ -6,7 +6,8 @@ use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{AppendHeaders, IntoResponse, Response};
 use ccm_core::api::{
-    CancelAnswer, CreateTask, EditTask, Input, MoveTask, Page, SendMessage, Task, TaskStateName,
+    CancelAnswer, CreateTask, EditTask, Input, Machines, MoveTask, Page, SendMessage, Task,
+    TaskStateName,
 };
 use ccm_core::id::{ProjectId, TaskId};
 use ccm_core::store::{QueueQuery, TaskFilter, TaskQuery};
@@ -34,6 +35,7 @@ pub(crate) fn routes() -> Routes {
         .routes(routes!(move_task))
         .routes(routes!(cancel_task))
         .routes(routes!(retry_task))
+        .routes(routes!(approve_task))
         .routes(routes!(send_message))
 }
 
@@ -68,6 +70,10 @@ struct Filter {
     /// Only those that this client created.
     #[param(value_type = Option<ClientName>)]
     created_by: Option<String>,
+    /// Whose tasks; those of the machine that answers without it. What other machines run is as they told it last.
+    #[serde(default)]
+    #[param(value_type = Option<Machines>)]
+    machine: Machines,
     /// In which order. `queue` needs a `project_id`, and lists what is queued.
     #[serde(default)]
     #[param(value_type = Option<TaskOrder>, inline)]
@@ -179,10 +185,11 @@ async fn list_tasks(
                 limit: filter.page_size.0,
                 cut,
             };
-            let tasks = app.tasks(&query).await?;
+            let tasks = app.tasks_of(filter.machine, &query).await?;
             let mut tasks = page(tasks, |task| task.id.to_string(), |task| task);
             if filter.count {
-                tasks.total = Some(app.count_tasks(&query.filter).await?);
+                let total = app.count_tasks_of(filter.machine, &query.filter);
+                tasks.total = Some(total.await?);
             }
             tasks
         }
@@ -201,7 +208,8 @@ async fn list_tasks(
                 ));
             }
             let inside = filter.q.is_some() || filter.tag.is_some() || filter.created_by.is_some();
-            if inside || filter.skip.is_some() || filter.count {
+            let of_others = filter.machine != Machines::Local;
+            if inside || of_others || filter.skip.is_some() || filter.count {
                 return Err(ApiError::bad_request(
                     "order=queue goes with project_id, page_size, page_token and text_limit alone",
                 ));
@@ -237,6 +245,9 @@ fn other_order() -> ApiError {
 /// Put a task in the queue
 ///
 /// What is left out comes from the project's settings. Once this answers, the task outlives any crash.
+///
+/// A task for a project of another machine is written down here and run there, once that machine has heard of it; so is one
+/// for any machine, by whichever takes it. What it leaves out gets the usual values.
 #[utoipa::path(
     post,
     path = "/tasks",
@@ -262,6 +273,7 @@ async fn create_task(
     Body(request): Body<CreateTask>,
 ) -> Answer<Response> {
     caller.project(Some(request.project_id))?;
+    caller.own_machine(&request)?;
     let (task, replayed) = app.create_task(request, &by, key).await?;
     let location = format!("/api/v1/tasks/{}", task.id);
     let etag = AppendHeaders([etag::header(&task)]);
@@ -419,6 +431,29 @@ async fn retry_task(
     Id(id): Id<TaskId>,
 ) -> Answer<Json<Task>> {
     Ok(Json(app.retry_task(id, &by).await?))
+}
+
+/// Let a task of another machine run
+///
+/// One that waits as `remote_unapproved`: it came from another machine, and its project asks a person first. Whoever does
+/// not want it calls it off.
+#[utoipa::path(
+    post,
+    path = "/tasks/{id}/approve",
+    operation_id = "approve_task",
+    tag = "tasks",
+    params(("id" = TaskId, Path, description = "The task's id"), Client),
+    responses(
+        (status = 200, description = "The task, waiting for its turn", body = Task),
+        openapi::BadRequest, openapi::NotFound, openapi::Conflict, openapi::Unavailable, openapi::DiskFull,
+    ),
+)]
+async fn approve_task(
+    State(app): State<Arc<App>>,
+    Client(by): Client,
+    Id(id): Id<TaskId>,
+) -> Answer<Json<Task>> {
+    Ok(Json(app.approve_task(id, &by).await?))
 }
 
 /// Tell a running agent something

@@ -23,7 +23,7 @@ pub(crate) fn routes() -> Routes {
     params(("id" = ProjectId, Path, description = "The project's id")),
     responses(
         (status = 200, description = "The settings", body = Trust),
-        openapi::BadRequest, openapi::NotFound, openapi::Invalid, openapi::Unavailable,
+        openapi::BadRequest, openapi::NotFound, openapi::Conflict, openapi::Invalid, openapi::Unavailable,
     ),
 )]
 async fn get_trust(State(app): State<Arc<App>>, Id(id): Id<ProjectId>) -> Answer<Json<Trust>> {

@@ -26,7 +26,11 @@ export async function give(ask: Ask, answer: Answer): Promise<Outcome> {
 
 /** What was answered, and by whom, for people. */
 export function told(ask: Ask): string {
-  if (ask.state === "open") return "still open";
+  if (ask.state === "open") {
+    return ask.machine && ask.sent_answer
+      ? `${answerWords(ask.sent_answer)}, sent to ${ask.machine.hostname}`
+      : "still open";
+  }
   if (ask.state !== "answered" || !ask.answer) return "not asked any more";
   return `${answerWords(ask.answer)} by ${ask.answered_by ?? "somebody"}`;
 }

@@ -54,6 +54,30 @@ const WANTED: Record<string, string> = {
   taken: "Agent taken over",
 };
 
+/** What other machines tell something of. */
+const SHARED: Record<string, string> = {
+  system: "a machine",
+  project: "a project",
+  task: "what a task is",
+  wish: "what somebody wants of a task",
+  report: "how a task goes",
+  run: "a run",
+  ask: "a question",
+  transcript: "a part of a transcript",
+  conflict: "a conflict",
+};
+
+function documentChanged(data: Data): string {
+  const kind = of(data, "kind") ?? "something";
+  return `Heard from another machine: ${SHARED[kind] ?? kind}`;
+}
+
+function sharingChanged(data: Data): string {
+  return (data as { on?: unknown }).on === true
+    ? "Sharing with other machines begins"
+    : "Sharing with other machines ends";
+}
+
 /** One line for people about each kind of event. */
 const WORDS: Record<Kind, (data: Data) => string> = {
   "daemon.started": () => "The daemon started",
@@ -83,6 +107,8 @@ const WORDS: Record<Kind, (data: Data) => string> = {
   "ask.voided": () => "Question not asked any more",
   "input.accepted": (data) => by(of(data, "kind") === "message" ? "Message taken" : "Answer taken", data),
   "input.updated": (data) => said("Message or answer", of(data, "state")?.replaceAll("_", " ")),
+  "document.changed": documentChanged,
+  "sharing.changed": sharingChanged,
   "run.ended": (data) => why(said("Run ended", of(data, "state")), data),
 };
 

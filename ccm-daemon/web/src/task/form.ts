@@ -83,10 +83,11 @@ function whole(text: string, least: number, most: number): boolean {
 }
 
 /** The request for a new task. */
-export function toCreate(project: string, fields: Fields): CreateTask {
+export function toCreate(project: string, fields: Fields, anyMachine = false): CreateTask {
   return {
     project_id: project,
     text: fields.text,
+    ...(anyMachine && { any_machine: true }),
     ...(fields.title.trim() !== "" && { title: fields.title.trim() }),
     ...(fields.priority.trim() !== "" && { priority: Number(fields.priority) }),
     ...(fields.notBefore !== "" && { not_before: new Date(fields.notBefore).toISOString() }),
@@ -139,6 +140,7 @@ function seconds({ timeout }: Fields): number {
 
 const PLACES: Record<string, Field | "project" | "template"> = {
   project_id: "project",
+  any_machine: "project",
   template: "template",
   title: "title",
   text: "text",

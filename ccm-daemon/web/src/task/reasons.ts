@@ -50,6 +50,18 @@ const REASONS: Record<Schema["Reason"], Told> = {
     what: "A person interrupted the agent",
     then: "Tell it below what it is to do next, or cancel the task.",
   },
+  remote_unapproved: {
+    what: "It came from another machine and waits for somebody's leave",
+    then: "Look at its text, then let it run or refuse it.",
+  },
+  remote_denied: {
+    what: "The project takes no tasks from other machines",
+    then: "Its machine has that as remote_tasks in the project's settings.",
+  },
+  lease_lost: {
+    what: "This machine's lease of the task ended",
+    then: "Another machine that fits may run it. It goes on by itself.",
+  },
   cancelled: { what: "Somebody called it off", then: "" },
 };
 

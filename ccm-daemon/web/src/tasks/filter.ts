@@ -13,6 +13,8 @@ export interface Filter {
   tag: string;
   q: string;
   by: string;
+  /** Whose tasks: `local`, `mine`, `all`, a machine's id, or nothing for what is usual. */
+  machine: string;
   order: "newest" | "queue";
 }
 
@@ -28,14 +30,20 @@ export function read(query: URLSearchParams): Filter {
     tag: get("tag"),
     q: get("q").slice(0, 200),
     by: get("by"),
+    machine: /^(local|mine|all|[0-9a-f-]{36})$/.test(get("machine")) ? get("machine") : "",
     // A queue is one of a project.
     order: get("order") === "queue" && project !== "" ? "queue" : "newest",
   };
 }
 
-/** The same for the daemon. */
-export function asked({ project, state, tag, q, by, order }: Filter): Query {
+/**
+ * The same for the daemon. A queue is one of this machine alone. Of a project everything is meant, wherever it runs; else what
+ * runs here or was created here.
+ */
+export function asked({ project, state, tag, q, by, machine, order }: Filter): Query {
+  const whose = machine !== "" ? machine : project !== "" ? "all" : "mine";
   return {
+    ...(order !== "queue" && { machine: whose }),
     ...(project !== "" && { project_id: project }),
     ...(order === "queue" ? { order } : state !== "" && { state: state.split(",") as State[] }),
     ...(tag !== "" && { tag }),
@@ -44,8 +52,8 @@ export function asked({ project, state, tag, q, by, order }: Filter): Query {
   };
 }
 
-export function isFiltered({ project, state, tag, q, by }: Filter): boolean {
-  return [project, state, tag, q, by].some((part) => part !== "");
+export function isFiltered({ project, state, tag, q, by, machine }: Filter): boolean {
+  return [project, state, tag, q, by, machine].some((part) => part !== "");
 }
 
 /** Whether what is created comes first in the list, and nothing in it goes or comes otherwise. */

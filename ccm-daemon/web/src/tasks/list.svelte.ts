@@ -1,6 +1,7 @@
 import { api, type Schema, sure } from "../api/client";
 import { type Event, live } from "../state/live.svelte";
 import { Refresh } from "../state/refresh";
+import { sharedKind } from "../state/shared";
 import { CHUNK, Chunks, chunksOf } from "./chunks";
 import { asked, type Filter, growsAtTop } from "./filter";
 
@@ -9,6 +10,8 @@ export type Task = Schema["Task"];
 /** How much of a text a row shows at most. */
 const TEXT_LIMIT = 200;
 const PAUSE_MS = 500;
+/** Documents of other machines that change what is in a list. */
+const SHARED = ["task", "report", "ask"];
 /** Under a flood of new tasks their number is never known for long. */
 const TRIES = 3;
 
@@ -61,8 +64,8 @@ export class TaskList {
   take(events: Event[]): void {
     const { project } = this.filter;
     const concerns = (event: Event) =>
-      (event.kind.startsWith("task.") || event.kind.startsWith("ask.")) &&
-      (project === "" || event.project_id === project);
+      (event.kind.startsWith("task.") || event.kind.startsWith("ask.") || SHARED.includes(sharedKind(event) ?? "")) &&
+      (project === "" || event.project_id == null || event.project_id === project);
     if (events.some(concerns)) this.again();
   }
 

@@ -10,6 +10,7 @@ describe("filters", () => {
   test("come from the address and go to the daemon", () => {
     const filter = of("project=p&state=failed,nonsense,running&tag=gpu&q= two words &by=cli");
     expect(asked(filter)).toEqual({
+      machine: "all",
       project_id: "p",
       state: ["failed", "running"],
       tag: "gpu",
@@ -17,13 +18,22 @@ describe("filters", () => {
       created_by: "cli",
     });
     expect(isFiltered(filter)).toBe(true);
-    expect(asked(of(""))).toEqual({});
+    expect(asked(of(""))).toEqual({ machine: "mine" });
     expect(isFiltered(of("order=queue"))).toBe(false);
   });
 
   test("a queue is one of a project, and lists what waits whatever state is asked for", () => {
     expect(asked(of("project=p&order=queue&state=failed"))).toEqual({ project_id: "p", order: "queue" });
-    expect(asked(of("order=queue"))).toEqual({});
+    expect(asked(of("order=queue"))).toEqual({ machine: "mine" });
+  });
+
+  test("of a project everything is meant, else what is of this machine, and whoever says which gets that", () => {
+    const id = "00000000-0000-7000-8000-00000000000a";
+    expect(asked(of("project=p")).machine).toBe("all");
+    expect(asked(of("project=p&machine=local")).machine).toBe("local");
+    expect(asked(of(`machine=${id}`)).machine).toBe(id);
+    expect(isFiltered(of(`machine=${id}`))).toBe(true);
+    expect(asked(of("machine=the+server")).machine).toBe("mine");
   });
 
   test("only without states new tasks come at the top alone", () => {

@@ -14,7 +14,7 @@ begin
         grant anon, authenticated, service_role to supalite;
     end if;
 end $$;
-grant create on database :"database" to postgres, supalite;
+grant create on database project to postgres, supalite;
 
 grant all on schema public to postgres;
 grant usage on schema public to anon, authenticated, service_role;

@@ -30,6 +30,7 @@ fn exited(code: i32) -> RunEnd {
         stopped: false,
         output_cut: false,
         memory_cut: None,
+        deadline_cut: false,
         out_bytes: u64::MAX,
         err_bytes: 0,
         ended_at: Timestamp::from_micros(0),

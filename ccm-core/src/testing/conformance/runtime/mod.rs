@@ -138,6 +138,7 @@ impl<'a> Bench<'a> {
             limits: RunLimits::default(),
             prompt: TaskText::new("do it\n").expect("a good text"),
             resume: None,
+            deadline: None,
         }
     }
 

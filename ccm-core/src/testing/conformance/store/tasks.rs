@@ -56,6 +56,8 @@ pub async fn create_keeps_every_field(place: &dyn StorePlace) {
         latest_run: None,
         result: None,
         cost_usd: None,
+        hold: None,
+        yielded: false,
         created_by: "agent:ünï".to_owned(),
         created_at: at(2),
         updated_at: at(2),

@@ -316,6 +316,7 @@ impl MemoryRuntime {
             stopped: false,
             output_cut: false,
             memory_cut: None,
+            deadline_cut: false,
             out_bytes: data.out.len() as u64,
             err_bytes: data.err.len() as u64,
             ended_at: self.shared.clock.now(),

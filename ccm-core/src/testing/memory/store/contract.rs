@@ -16,9 +16,10 @@ use crate::run::Run;
 use crate::stats::{Bucket, StatsQuery};
 use crate::store::{
     AskQuery, Claim, Claimed, Counts, CreateTasks, Created, EventQuery, Finish, Intake, Interrupt,
-    Interrupted, LogRange, Message, NewProject, Page, QueueQuery, Ready, Registered, Reply,
-    ReplyEffect, RunQuery, Store, TaskEdit, TaskFilter, TaskMove, TaskQuery,
+    Interrupted, LogRange, Message, NewProject, Page, QueueQuery, Ready, Registered, Replica,
+    Reply, ReplyEffect, RunQuery, Store, TaskEdit, TaskFilter, TaskMove, TaskQuery,
 };
+use crate::sync::local::system_document;
 use crate::system::System;
 use crate::task::{CancelEffect, Setback, StopIntent, Task};
 use crate::time::Timestamp;
@@ -41,6 +42,7 @@ impl Store for MemoryStore {
         *own = Some(epoch);
         let data = json!({ "epoch": epoch });
         state.event(now, EventKind::DaemonStarted, About::default(), data);
+        state.mark(system_document(system.id), now);
         self.shared.publish(&state);
         Ok(epoch)
     }
@@ -286,6 +288,10 @@ impl Store for MemoryStore {
 
     async fn events(&self, query: &EventQuery) -> Result<Vec<Event>> {
         Ok(self.lock().events(query))
+    }
+
+    fn replica(&self) -> Option<&dyn Replica> {
+        Some(self)
     }
 
     fn watch(&self) -> watch::Receiver<Seq> {

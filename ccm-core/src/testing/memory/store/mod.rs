@@ -5,6 +5,7 @@ mod contract;
 mod projects;
 mod queue;
 mod reads;
+mod replica;
 mod runs;
 mod stats;
 mod tasks;
@@ -15,6 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use crate::agent::Agent;
 use crate::ask::Ask;
@@ -25,6 +27,8 @@ use crate::id::{
 use crate::input::Input;
 use crate::project::Project;
 use crate::run::Run;
+use crate::sync::Kind;
+use crate::sync::local::{Subject, touched};
 use crate::system::System;
 use crate::task::{Task, TaskSpec};
 use crate::time::Timestamp;
@@ -56,6 +60,9 @@ struct State {
     asks: BTreeMap<AskId, Ask>,
     inputs: BTreeMap<InputId, Input>,
     keys: HashMap<KeyName, KeyRow>,
+    replica: Option<replica::Kept>,
+    /// Whether what is changed now is done for a document, which says already what the task is.
+    settling: bool,
 }
 
 struct ProjectRow {
@@ -82,6 +89,7 @@ struct KeyName {
 struct KeyRow {
     fingerprint: String,
     tasks: Vec<TaskId>,
+    documents: Vec<(Kind, Uuid)>,
 }
 
 /// What an event is about.
@@ -128,6 +136,8 @@ impl MemoryStore {
             asks: BTreeMap::new(),
             inputs: BTreeMap::new(),
             keys: HashMap::new(),
+            replica: None,
+            settling: false,
         };
         Self {
             shared: Arc::new(Shared {
@@ -206,6 +216,14 @@ impl State {
 
     fn event(&mut self, time: Timestamp, kind: EventKind, about: About, data: Value) {
         let seq = Seq(self.head().0 + 1);
+        let subject = Subject {
+            project: about.project,
+            task: about.task,
+            run: about.run,
+        };
+        for one in touched(kind, subject, &data) {
+            self.mark(one, time);
+        }
         self.events.push(Event {
             seq,
             time,

@@ -96,6 +96,7 @@ impl State {
             ..About::default()
         };
         self.event(new.now, EventKind::ProjectCreated, about, data);
+        self.reopen_definitions(new.id);
         Ok(Registered {
             project: self.project(new.id)?,
             agent,

@@ -43,8 +43,20 @@ impl State {
         let Some((next, changes)) = task.edited(revision, edit, now)? else {
             return Ok(task.clone());
         };
+        self.replace_checked(next, &changes, &by, now)
+    }
+
+    /// Keeps a task as it was changed to be, if it can wait for what it is to wait for.
+    pub(super) fn replace_checked(
+        &mut self,
+        next: Task,
+        changes: &[&str],
+        by: &str,
+        now: Timestamp,
+    ) -> Result<Task> {
+        let id = next.id;
         for (place, blocker) in next.spec.blocked_by.iter().enumerate() {
-            if !self.tasks.contains_key(blocker) {
+            if !self.is_known(*blocker) {
                 return Err(Error::no_task(*blocker).at(format!("/blocked_by/{place}")));
             }
             if self.waits_for(*blocker, id) {
@@ -54,7 +66,7 @@ impl State {
                 .at(format!("/blocked_by/{place}")));
             }
         }
-        self.replace(next, &changes, &by, now)
+        self.keep(next, changes, by, now)
     }
 
     /// Whether `task` has `other` among its blockers, be it through others.
@@ -101,11 +113,11 @@ impl State {
         }
         let task = &self.task_row(wish.id)?.task;
         let (next, changes) = task.moved(gap.priority, fit.rank, wish.now);
-        self.replace(next, &changes, &wish.by, wish.now)
+        self.keep(next, &changes, &wish.by, wish.now)
     }
 
     /// Keeps a task as it was changed to be.
-    fn replace(&mut self, next: Task, changes: &[&str], by: &str, now: Timestamp) -> Result<Task> {
+    fn keep(&mut self, next: Task, changes: &[&str], by: &str, now: Timestamp) -> Result<Task> {
         let row = self.task_row(next.id)?;
         let first = &row.task.spec;
         row.first.get_or_insert_with(|| first.clone());

@@ -98,16 +98,16 @@ impl State {
     }
 
     fn is_blocked(&self, task: &Task) -> bool {
-        task.spec.blocked_by.iter().any(|id| {
-            let blocker = self.tasks.get(id);
-            !blocker.is_some_and(|row| matches!(row.task.state, TaskState::Succeeded { .. }))
-        })
+        task.spec
+            .blocked_by
+            .iter()
+            .any(|id| !self.has_succeeded(*id))
     }
 
-    /// Whether the machine is what a task asks for.
+    /// Whether the machine is what a task asks for, and may run it.
     fn fits(&self, task: &Task) -> bool {
         let machine = self.system.as_ref().map(Machine::from).unwrap_or_default();
-        Wants::from(&task.spec).met_by(&machine)
+        task.hold.is_none() && !task.yielded && Wants::from(&task.spec).met_by(&machine)
     }
 
     /// Whether a task waits for nothing but its date, if it has one.

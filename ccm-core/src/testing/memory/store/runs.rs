@@ -226,7 +226,8 @@ impl State {
             return Ok(row.task.clone());
         }
         let verdict = finish.outcome.verdict.clone();
-        let again = finish.retry_at.is_some();
+        // Whoever has the lease now decides whether it is tried again.
+        let again = finish.retry_at.is_some() && !row.task.yielded;
         let next = row.task.state.finish(&verdict, again, now)?;
         self.end_run(id, &finish, verdict.clone(), now)?;
         let cost_usd = self.runs.get(&id).and_then(|run| run.cost_usd);

@@ -4,9 +4,9 @@ use serde_json::json;
 
 use super::{About, KeyName, KeyRow, State, TaskRow, touch};
 use crate::event::EventKind;
-use crate::id::{FencingToken, Revision, TaskId};
+use crate::id::{FencingToken, TaskId};
 use crate::store::{CreateTasks, Created};
-use crate::task::{CancelEffect, Rank, Task, TaskState};
+use crate::task::{CancelEffect, Task, TaskState};
 use crate::time::Timestamp;
 use crate::{Error, ErrorKind, Noun, Result};
 
@@ -38,9 +38,8 @@ impl State {
             let project = project.map_err(|error| error.at(format!("/tasks/{number}/project_id")));
             let project = project?.project.name.clone();
             let mut blockers = (0..).zip(&new.spec.blocked_by);
-            let unknown = blockers.find(|(_, id)| {
-                !self.tasks.contains_key(*id) && !tasks.iter().any(|task| task.id == **id)
-            });
+            let unknown = blockers
+                .find(|(_, id)| !self.is_known(**id) && !tasks.iter().any(|task| task.id == **id));
             if let Some((place, unknown)) = unknown {
                 let place = format!("/tasks/{number}/blocked_by/{place}");
                 return Err(Error::no_task(*unknown).at(place));
@@ -51,28 +50,21 @@ impl State {
                     format!("there is a task {} already", new.id),
                 ));
             }
-            tasks.push(Task {
-                id: new.id,
-                project_id: new.project_id,
-                project,
-                state: TaskState::Queued { last: None },
-                due_at: new.spec.not_before,
-                rank: Rank::of(request.now),
-                spec: new.spec,
-                attempts: 0,
-                false_starts: 0,
-                latest_run: None,
-                result: None,
-                cost_usd: None,
-                created_by: request.created_by.clone(),
-                created_at: request.now,
-                updated_at: request.now,
-                revision: Revision(1),
-            });
+            tasks.push(Task::accepted(
+                (new.id, new.spec),
+                (new.project_id, project),
+                request.created_by.clone(),
+                request.now,
+            ));
         }
         if let Some((name, fingerprint)) = key {
             let tasks = tasks.iter().map(|task| task.id).collect();
-            self.keys.insert(name, KeyRow { fingerprint, tasks });
+            let row = KeyRow {
+                fingerprint,
+                tasks,
+                documents: Vec::new(),
+            };
+            self.keys.insert(name, row);
         }
         for task in &tasks {
             let row = TaskRow {

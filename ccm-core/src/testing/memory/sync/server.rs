@@ -304,10 +304,9 @@ impl State {
         let forgotten = device
             .mark
             .is_some_and(|mark| !query.known_marks.contains(&mark));
-        if forgotten
-            || query.after.0 > seq
-            || (device.mark.is_none() && !query.known_marks.is_empty())
-        {
+        // One that begins may have asked for its first mark in vain.
+        let never = device.mark.is_none() && query.after.0 > 0 && !query.known_marks.is_empty();
+        if forgotten || never || query.after.0 > seq {
             return Err(Error::new(
                 ErrorKind::OutOfStep,
                 "the server was put back to an older state",

@@ -1,0 +1,499 @@
+//! What other machines ask of this one: their tasks for its projects, and their wishes.
+
+use uuid::Uuid;
+
+use super::bodies;
+use super::line::Line;
+use crate::engine::sync::spec;
+use crate::id::{InputId, SystemId, TaskId};
+use crate::project::RemoteTasks;
+use crate::reason::Reason;
+use crate::store::{
+    Act, CreateTasks, NewDocument, NewTask, Replica, Reply, Settle, TaskEdit, Unsettled,
+};
+use crate::sync::Kind;
+use crate::sync::documents::{self, Definition, Report, SystemReport, Wanted, Wish};
+use crate::task::{Edit, Setback, SpecEdit, Task, TaskSpec, TaskState};
+use crate::{Error, ErrorKind, Noun, Result, api};
+
+/// How many documents are looked at together.
+const TOGETHER: u32 = 100;
+/// No name of a client is longer.
+const MAX_CLIENT: usize = 64;
+/// Of which at most so much is the name that it has on its own machine.
+const MAX_NAME: usize = 42;
+
+impl Line {
+    /// Deals with everything that asks for something.
+    pub(super) async fn settle_inbox(&self) -> Result<()> {
+        let replica = self.replica()?;
+        let _documents = self.shared.sync.documents.lock().await;
+        self.settle_all(replica).await
+    }
+
+    /// The same for one who holds the documents.
+    pub(super) async fn settle_all(&self, replica: &dyn Replica) -> Result<()> {
+        let mut after = 0;
+        loop {
+            let unsettled = replica.unsettled(after, TOGETHER).await?;
+            if unsettled.is_empty() {
+                return Ok(());
+            }
+            for one in unsettled {
+                after = after.max(one.document.place);
+                self.settle_one(replica, one).await?;
+            }
+        }
+    }
+
+    async fn settle_one(&self, replica: &dyn Replica, one: Unsettled) -> Result<()> {
+        let (kind, id) = (one.document.kind.clone(), one.document.id);
+        let place = one.document.place;
+        let act = match self.act(replica, &one).await {
+            Ok(act) => act,
+            // Nothing that another machine writes may keep this one from its work.
+            Err(error) if is_about_content(&error) => {
+                tracing::warn!(%kind, %id, error = crate::chain(&error), "a document of another machine asks for what can't be done");
+                Act::Nothing
+            }
+            Err(error) => return Err(error),
+        };
+        let settled = self.settle(replica, &kind, id, place, act).await;
+        match settled {
+            Err(error) if is_about_content(&error) => {
+                tracing::warn!(%kind, %id, error = crate::chain(&error), "what a document asks for was refused");
+                self.settle(replica, &kind, id, place, Act::Nothing).await?;
+            }
+            // It changed since it was read, and is looked at again.
+            Err(error) if error.kind() == ErrorKind::Superseded => {
+                let now = replica.document(&kind, id).await?;
+                if now.is_some_and(|document| document.place == place) {
+                    return Err(error);
+                }
+            }
+            settled => settled?,
+        }
+        Ok(())
+    }
+
+    pub(super) async fn settle(
+        &self,
+        replica: &dyn Replica,
+        kind: &Kind,
+        id: Uuid,
+        place: u64,
+        act: Act,
+    ) -> Result<()> {
+        let what = act.clone();
+        let settle = Settle {
+            kind: kind.clone(),
+            id,
+            place,
+            act,
+            now: self.now(),
+        };
+        replica.settle(settle).await?;
+        crate::barrier!("sync.settled");
+        self.wake(&what).await;
+        Ok(())
+    }
+
+    /// Has what was settled carried out.
+    async fn wake(&self, act: &Act) {
+        let task = match act {
+            Act::Nothing => return,
+            Act::Create { .. } | Act::Refuse { .. } | Act::Edit(_) | Act::Retry { .. } => None,
+            Act::Cancel { task, .. } | Act::Yield { task } => Some(*task),
+            Act::Answer { ask, .. } => match self.shared.parts.store.ask(*ask).await {
+                Ok(ask) => Some(ask.task_id),
+                Err(_) => None,
+            },
+        };
+        if let Some(task) = task
+            && let Ok(task) = self.shared.parts.store.task(task).await
+            && let Some(run) = task.state.run()
+        {
+            self.shared.actors.wake(run);
+        }
+        self.shared.dispatch.notify_one();
+    }
+
+    async fn act(&self, replica: &dyn Replica, one: &Unsettled) -> Result<Act> {
+        let (id, task) = (one.document.id, one.task.as_ref());
+        let Some(body) = &one.document.body else {
+            return Ok(match task {
+                Some(task) if one.document.kind == Kind::Task && !task.yielded => Act::Cancel {
+                    task: task.id,
+                    by: "sync".to_owned(),
+                },
+                _ => Act::Nothing,
+            });
+        };
+        match one.document.kind {
+            Kind::Task => {
+                let definition: Definition = documents::read(&Kind::Task, id, body)?;
+                let id = TaskId::from_uuid(id);
+                match task {
+                    Some(task) if task.yielded => Ok(Act::Nothing),
+                    Some(task) => {
+                        let by_me = one.document.origin == self.shared.parts.system.id;
+                        self.edit(replica, task, &definition, by_me).await
+                    }
+                    None if definition.is_shared() => Ok(Act::Nothing),
+                    None => self.accept(replica, id, &definition).await,
+                }
+            }
+            Kind::Wish => {
+                let wish: Wish = documents::read(&Kind::Wish, id, body)?;
+                self.grant(replica, task, wish).await
+            }
+            _ => Ok(Act::Nothing),
+        }
+    }
+
+    /// A task of another machine for a project of this one, or of this one when it was not sure of being reached.
+    async fn accept(
+        &self,
+        replica: &dyn Replica,
+        id: TaskId,
+        definition: &Definition,
+    ) -> Result<Act> {
+        let parts = &self.shared.parts;
+        let report: Option<Report> = bodies::read(replica, &Kind::Report, *id.as_uuid()).await?;
+        if report
+            .as_ref()
+            .is_some_and(|report| report.task.state.is_final())
+        {
+            return Ok(Act::Nothing);
+        }
+        let project = match parts.store.project(definition.project_id).await {
+            Ok(project) => project,
+            Err(error) if bodies::is_missing(&error) => {
+                self.fail_of_removed(replica, id, definition).await?;
+                return Ok(Act::Nothing);
+            }
+            Err(error) => return Err(error),
+        };
+        let request = Box::new(self.request(replica, id, definition, project.id).await?);
+        let here = parts.system.id;
+        let was_here = report.is_some_and(|report| report.system_id == here);
+        if was_here || definition.created_on == here {
+            let hold = was_here.then(|| {
+                Setback::new(
+                    Reason::RemoteUnapproved,
+                    format!(
+                        "this machine's data were put back to before it had the task, which may have been begun: look what \
+                         is done, then `ccm task approve {id}` or cancel it"
+                    ),
+                )
+            });
+            return Ok(Act::Create {
+                request,
+                hold,
+                lease: None,
+            });
+        }
+        let origin = self.name_of(replica, definition.created_on).await?;
+        tracing::info!(task = %id, project = project.name, by = request.created_by, "a task of another machine came");
+        Ok(match parts.profiles.sharing(&project).await.remote_tasks {
+            RemoteTasks::Allow => Act::Create {
+                request,
+                hold: None,
+                lease: None,
+            },
+            RemoteTasks::Ask => Act::Create {
+                request,
+                hold: Some(Setback::new(
+                    Reason::RemoteUnapproved,
+                    format!(
+                        "it came from {origin}, and the project asks first (sync.remote_tasks): `ccm task approve {id}` on \
+                         this machine lets it run"
+                    ),
+                )),
+                lease: None,
+            },
+            RemoteTasks::Deny => Act::Refuse {
+                request,
+                cause: Setback::new(
+                    Reason::RemoteDenied,
+                    format!(
+                        "it came from {origin}, and the project takes no tasks of other machines (sync.remote_tasks)"
+                    ),
+                ),
+            },
+        })
+    }
+
+    /// What a machine accepts when it accepts a definition: never more than what is to be said to the agent.
+    pub(super) async fn request(
+        &self,
+        replica: &dyn Replica,
+        id: TaskId,
+        definition: &Definition,
+        project_id: crate::id::ProjectId,
+    ) -> Result<CreateTasks> {
+        let here = self.shared.parts.system.id;
+        let created_by = if definition.created_on == here {
+            definition.created_by.clone()
+        } else {
+            let host = self.name_of(replica, definition.created_on).await?;
+            client_of(&definition.created_by, &host)
+        };
+        Ok(CreateTasks {
+            tasks: vec![NewTask {
+                id,
+                project_id,
+                spec: spec(definition)?,
+            }],
+            created_by,
+            key: None,
+            max_queued: u64::MAX,
+            now: self.now(),
+        })
+    }
+
+    pub(super) async fn name_of(&self, replica: &dyn Replica, system: SystemId) -> Result<String> {
+        let report: Option<SystemReport> =
+            bodies::read(replica, &Kind::System, *system.as_uuid()).await?;
+        Ok(report.map_or_else(|| system.to_string(), |report| report.hostname))
+    }
+
+    /// Whoever sent a task to a project that is gone is told so.
+    async fn fail_of_removed(
+        &self,
+        replica: &dyn Replica,
+        id: TaskId,
+        definition: &Definition,
+    ) -> Result<()> {
+        let cause = Setback::new(
+            Reason::ProjectRemoved,
+            "its project was removed from its machine",
+        );
+        let now = self.now();
+        let state = TaskState::Failed {
+            run: None,
+            cause,
+            at: now,
+        };
+        self.report_of_none(replica, id, definition, state).await
+    }
+
+    /// Tells how a task ended that this machine never had in its queue.
+    pub(super) async fn report_of_none(
+        &self,
+        replica: &dyn Replica,
+        id: TaskId,
+        definition: &Definition,
+        state: TaskState,
+    ) -> Result<()> {
+        let now = self.now();
+        let project = bodies::read::<documents::ProjectReport>(
+            replica,
+            &Kind::Project,
+            *definition.project_id.as_uuid(),
+        );
+        let name = project.await?.map(|report| report.project.name);
+        let project = (definition.project_id, name.unwrap_or_default());
+        let mut task = Task::accepted(
+            (id, spec(definition)?),
+            project,
+            definition.created_by.clone(),
+            definition.created_at,
+        );
+        task.state = state;
+        task.updated_at = now;
+        let mut wire = api::Task::new(task, None);
+        wire.text.clear();
+        let body = bodies::write_report(&self.shared, wire, serde_json::Map::new())?;
+        let document = NewDocument {
+            kind: Kind::Report,
+            id: *id.as_uuid(),
+            body: Some(body),
+            settled: true,
+        };
+        replica.put(vec![document], None, now).await.map(drop)
+    }
+
+    /// A definition of a task that this machine has was changed.
+    async fn edit(
+        &self,
+        replica: &dyn Replica,
+        task: &Task,
+        definition: &Definition,
+        by_me: bool,
+    ) -> Result<Act> {
+        let wanted = spec(definition)?;
+        if task.spec.changes(&wanted).is_empty() {
+            return Ok(Act::Nothing);
+        }
+        // What an agent is told is code from outside: it is not let in by the back door.
+        if !by_me && task.hold.is_none() && task.spec.text != wanted.text {
+            let project = self.shared.parts.store.project(task.project_id).await;
+            let allowed = match project {
+                Ok(project) => {
+                    let sharing = self.shared.parts.profiles.sharing(&project).await;
+                    sharing.remote_tasks == RemoteTasks::Allow
+                }
+                Err(_) => false,
+            };
+            if !allowed {
+                tracing::info!(task = %task.id, "another machine's change of the text is not let in (sync.remote_tasks)");
+                self.say_again(replica, task, definition).await?;
+                return Ok(Act::Nothing);
+            }
+        }
+        Ok(Act::Edit(Box::new(TaskEdit {
+            id: task.id,
+            revision: None,
+            edit: difference(&task.spec, wanted),
+            by: "sync".to_owned(),
+            now: self.now(),
+        })))
+    }
+
+    /// Says what a task is here, over what another machine made of it.
+    async fn say_again(
+        &self,
+        replica: &dyn Replica,
+        task: &Task,
+        definition: &Definition,
+    ) -> Result<()> {
+        let kept = documents::write(definition)?;
+        let body = bodies::definition(&self.shared, task.clone(), Some(&kept)).await?;
+        let document = NewDocument {
+            kind: Kind::Task,
+            id: *task.id.as_uuid(),
+            body: Some(body),
+            settled: true,
+        };
+        replica
+            .put(vec![document], None, self.now())
+            .await
+            .map(drop)
+    }
+
+    async fn grant(&self, replica: &dyn Replica, task: Option<&Task>, wish: Wish) -> Result<Act> {
+        let Some(task) = task.filter(|task| !task.yielded) else {
+            // Of a shared task that nobody has, whoever may claim it looks at the wishes itself.
+            return Ok(Act::Nothing);
+        };
+        let host = self.name_of(replica, wish.system_id).await?;
+        let by = match wish.system_id == self.shared.parts.system.id {
+            true => wish.by,
+            false => client_of(&wish.by, &host),
+        };
+        tracing::info!(task = %task.id, by, what = ?wish.what, "another machine has a wish");
+        let task = task.id;
+        Ok(match wish.what {
+            Wanted::Cancel => Act::Cancel { task, by },
+            Wanted::Retry => Act::Retry { task, by },
+            Wanted::Answer { ask_id, answer } => Act::Answer {
+                ask: ask_id,
+                reply: Box::new(Reply {
+                    answer,
+                    by,
+                    input_id: InputId::new(),
+                    now: self.now(),
+                }),
+            },
+            Wanted::Other => Act::Nothing,
+        })
+    }
+}
+
+/// Whether an error is about what was asked for, and not about whether anything can be done now.
+fn is_about_content(error: &Error) -> bool {
+    match error.kind() {
+        // Sharing was switched off meanwhile.
+        ErrorKind::WrongState(Noun::System) => false,
+        kind => matches!(
+            kind,
+            ErrorKind::Invalid
+                | ErrorKind::NotFound(_)
+                | ErrorKind::WrongState(_)
+                | ErrorKind::Taken(_)
+                | ErrorKind::KeyReused
+        ),
+    }
+}
+
+/// The name of a client of another machine: `cli:laptop`.
+pub(super) fn client_of(name: &str, host: &str) -> String {
+    let clean = |text: &str, most: usize| -> String {
+        let fits = |c: char| match c.to_ascii_lowercase() {
+            c @ ('a'..='z' | '0'..='9' | ':' | '_' | '-') => c,
+            _ => '-',
+        };
+        text.chars().take(most).map(fits).collect()
+    };
+    let name = clean(name, MAX_NAME);
+    let host = clean(host, MAX_CLIENT - 1 - name.len());
+    format!("{name}:{host}")
+}
+
+/// The change that makes a task ask for `to`.
+fn difference(from: &TaskSpec, to: TaskSpec) -> SpecEdit {
+    fn set<T>(value: Option<T>) -> Edit<T> {
+        value.map_or(Edit::Unset, Edit::Set)
+    }
+    let mut edit = SpecEdit {
+        // Always said, or it would follow the text.
+        title: Edit::Set(to.title.clone()),
+        ..SpecEdit::default()
+    };
+    for field in from.changes(&to) {
+        match field {
+            "text" => edit.text = Some(to.text.clone()),
+            "priority" => edit.priority = Some(to.priority),
+            "not_before" => edit.not_before = set(to.not_before),
+            "blocked_by" => edit.blocked_by = Some(to.blocked_by.clone()),
+            "max_retries" => edit.max_retries = Some(to.max_retries),
+            "timeout_s" => edit.timeout = set(to.timeout),
+            "session" => edit.session = Some(to.session),
+            "tags" => edit.tags = Some(to.tags.clone()),
+            "system_type" => edit.system_type = set(to.system_type),
+            _ => {}
+        }
+    }
+    edit
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::task::{SessionMode, TaskText, Title};
+    use crate::time::Timestamp;
+
+    #[test]
+    fn a_client_of_another_machine_has_a_name_that_can_be_one() {
+        assert_eq!(client_of("cli", "laptop"), "cli:laptop");
+        assert_eq!(client_of("api", "Büro.PC"), "api:b-ro-pc");
+        let long = client_of(&format!("agent:{}", Uuid::nil()), &"h".repeat(300));
+        assert_eq!(long.len(), 64);
+        assert!(long.starts_with("agent:00000000-0000-0000-0000-000000000000:h"));
+    }
+
+    #[test]
+    fn a_difference_makes_one_of_the_other() {
+        let text = |text: &str| TaskText::new(text).unwrap();
+        let from = TaskSpec::new(text("one"));
+        let to = TaskSpec {
+            title: Title::new("another").unwrap(),
+            text: text("two"),
+            priority: 3,
+            not_before: Some(Timestamp::from_micros(5)),
+            blocked_by: vec![TaskId::new()],
+            max_retries: 2,
+            timeout: Some(Duration::from_secs(9)),
+            session: SessionMode::Continue,
+            tags: vec!["gpu".to_owned()],
+            system_type: Some(crate::system::SystemKind::Devops),
+        };
+        for (from, to) in [(&from, &to), (&to, &from), (&to, &to)] {
+            let edit = difference(from, to.clone());
+            assert_eq!(from.edited(edit).unwrap(), *to);
+        }
+    }
+}

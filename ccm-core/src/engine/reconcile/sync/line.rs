@@ -1,0 +1,455 @@
+//! The line to the server: introducing this machine, sending, fetching, and beginning again when the two sides do not
+//! remember the same.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::bodies;
+use super::claims::Claims;
+use crate::engine::reconcile::Shared;
+use crate::store::{Adoption, Replica, Sharing};
+use crate::sync::{Identity, Operation, PullQuery, Registration, SyncBackend, SyncCursor, Welcome};
+use crate::time::Timestamp;
+use crate::{Error, ErrorKind, Noun, Result};
+
+/// The most operations of one push.
+const PUSHED: u32 = 500;
+/// The most content of one push, in bytes, unless one operation has more.
+const PUSHED_BYTES: u64 = 2 * 1024 * 1024;
+/// The most documents of one pull.
+const PULLED: u32 = 500;
+/// How many times in `AGAIN` the two sides may differ until it has to be another machine that is taken for this one.
+const MOST_AGAIN: usize = 3;
+const AGAIN: Duration = Duration::from_secs(10 * 60);
+
+/// This machine's side of the line.
+pub(super) struct Line {
+    pub(super) shared: Arc<Shared>,
+    pub(super) backend: Arc<dyn SyncBackend>,
+    /// As whom the server knows this machine since the line was last changed.
+    registered: Option<Identity>,
+    /// How many operations a push has now: fewer while one is looked for that the server does not let in.
+    batch: u32,
+    /// When the two sides were found to differ, in the clock's uptime.
+    begun_again: Vec<Duration>,
+    pub(super) claims: Claims,
+}
+
+impl Line {
+    pub(super) fn new(shared: Arc<Shared>, backend: Arc<dyn SyncBackend>) -> Self {
+        Self {
+            shared,
+            backend,
+            registered: None,
+            batch: PUSHED,
+            begun_again: Vec::new(),
+            claims: Claims::default(),
+        }
+    }
+
+    /// There may be another server behind the line.
+    pub(super) fn changed(&mut self) {
+        self.registered = None;
+    }
+
+    pub(super) fn replica(&self) -> Result<&dyn Replica> {
+        let replica = self.shared.parts.store.replica();
+        replica.ok_or_else(|| Error::internal("the store shares nothing"))
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.shared.parts.clock.now()
+    }
+
+    /// Sends what waits, and, if it is `whole`, gets what is new; then does what there is to do.
+    #[tracing::instrument(name = "sync", level = "debug", skip_all)]
+    pub(super) async fn round(&mut self, whole: bool) -> Result<()> {
+        self.introduce().await?;
+        self.settle_inbox().await?;
+        let ended = self.ended().await?;
+        self.push().await?;
+        crate::barrier!("sync.pushed");
+        self.give_back(ended).await?;
+        if whole {
+            self.pull().await?;
+            crate::barrier!("sync.pulled");
+            self.settle_inbox().await?;
+            self.push().await?;
+        }
+        if self.claim().await? {
+            self.push().await?;
+        }
+        Ok(())
+    }
+
+    // --- who this is ---
+
+    /// Tells the server of this machine, unless it knows since the line was last changed.
+    pub(super) async fn introduce(&mut self) -> Result<()> {
+        let sharing = self.sharing().await?;
+        if self.registered == Some(sharing.identity) {
+            return Ok(());
+        }
+        let welcome = self.register(&sharing).await?;
+        match fits(&sharing, &self.unanswered().await?, &welcome) {
+            Fit::Same => {}
+            Fit::Behind => {
+                tracing::warn!(
+                    known = welcome.last_number,
+                    acknowledged = sharing.acknowledged,
+                    "the server was put back to an older state; everything is sent and fetched again"
+                );
+                self.resync(Some(welcome.last_number)).await?;
+            }
+            Fit::Other => return Err(another()),
+        }
+        self.replica()?
+            .see_clock(welcome.clock.clamped(welcome.now))
+            .await?;
+        self.registered = Some(sharing.identity);
+        Ok(())
+    }
+
+    /// What is kept of sharing, which is switched on if it is not.
+    async fn sharing(&self) -> Result<Sharing> {
+        let replica = self.replica()?;
+        if let Some(sharing) = replica.sharing().await? {
+            return Ok(sharing);
+        }
+        let identity = Identity {
+            system: self.shared.parts.system.id,
+            incarnation: Uuid::now_v7(),
+        };
+        tracing::info!(incarnation = %identity.incarnation, "this machine begins to share its queue");
+        replica.share(identity, self.now()).await
+    }
+
+    pub(super) async fn me(&self) -> Result<Identity> {
+        Ok(self.sharing().await?.identity)
+    }
+
+    async fn register(&self, sharing: &Sharing) -> Result<Welcome> {
+        let registration = Registration {
+            identity: sharing.identity,
+            previous: sharing.previous,
+            hostname: self.shared.parts.system.hostname.clone(),
+        };
+        let asked = self.now();
+        let welcome = self.backend.register(&registration).await?;
+        self.heard(asked, welcome.now);
+        Ok(welcome)
+    }
+
+    async fn unanswered(&self) -> Result<Vec<Operation>> {
+        self.replica()?.outbox(u32::MAX, u64::MAX).await
+    }
+
+    /// The server answered.
+    pub(super) fn heard(&self, asked: Timestamp, server: Timestamp) {
+        let now = self.now();
+        let between = asked.as_micros() / 2 + now.as_micros() / 2;
+        self.shared.sync.note(|facts| {
+            facts.last_contact = Some(now);
+            facts.clock_ahead_ms = Some((between - server.as_micros()) / 1000);
+        });
+    }
+
+    /// Begins again, because the two sides do not remember the same.
+    async fn begin_again(&mut self) -> Result<()> {
+        let now = self.shared.parts.clock.uptime();
+        self.begun_again
+            .retain(|then| now.saturating_sub(*then) < AGAIN);
+        if self.begun_again.len() >= MOST_AGAIN {
+            return Err(another());
+        }
+        self.begun_again.push(now);
+        let sharing = self.sharing().await?;
+        let welcome = self.register(&sharing).await?;
+        let last_number = match fits(&sharing, &self.unanswered().await?, &welcome) {
+            Fit::Same => None,
+            Fit::Behind => Some(welcome.last_number),
+            Fit::Other => return Err(another()),
+        };
+        if sharing.cursor == SyncCursor(0) && last_number.is_none() {
+            // From the start it can't be taken up either: as a machine with another life it can.
+            tracing::warn!("the server does not know what this machine has; it begins a new life");
+            let identity = Identity {
+                incarnation: Uuid::now_v7(),
+                ..sharing.identity
+            };
+            self.replica()?.share(identity, self.now()).await?;
+            self.registered = None;
+            return self.introduce_anew().await;
+        }
+        tracing::warn!(
+            "the server and this machine do not remember the same; everything is fetched again"
+        );
+        self.resync(last_number).await
+    }
+
+    /// Introduces a new life.
+    async fn introduce_anew(&mut self) -> Result<()> {
+        let sharing = self.sharing().await?;
+        let welcome = self.register(&sharing).await?;
+        self.replica()?
+            .see_clock(welcome.clock.clamped(welcome.now))
+            .await?;
+        self.registered = Some(sharing.identity);
+        Ok(())
+    }
+
+    async fn resync(&mut self, last_number: Option<u64>) -> Result<()> {
+        self.claims.forget();
+        self.replica()?.resync(last_number, self.now()).await
+    }
+
+    // --- sending ---
+
+    /// Sends until nothing waits.
+    pub(super) async fn push(&mut self) -> Result<()> {
+        loop {
+            let batch = self.replica()?.outbox(self.batch, PUSHED_BYTES).await?;
+            if !batch.is_empty() {
+                self.send(&batch).await?;
+            } else if self.seal().await? == 0 {
+                let now = self.now();
+                self.shared.sync.note(|facts| facts.last_push = Some(now));
+                return Ok(());
+            }
+        }
+    }
+
+    /// Numbers what changed, as much as goes into one push. Returns how much.
+    async fn seal(&self) -> Result<usize> {
+        let replica = self.replica()?;
+        let _documents = self.shared.sync.documents.lock().await;
+        // What was half done to a document is not what others are to see.
+        self.settle_all(replica).await?;
+        let mut operations = Vec::new();
+        let mut bytes = 0;
+        for mark in replica.marks(&[], PUSHED).await? {
+            let operation = bodies::operation(&self.shared, replica, mark).await?;
+            bytes += operation.body.as_ref().map_or(0, size) as u64;
+            if bytes > PUSHED_BYTES && !operations.is_empty() {
+                break;
+            }
+            operations.push(operation);
+        }
+        let sealed = operations.len();
+        if sealed > 0 {
+            replica.seal(operations, self.now()).await?;
+            crate::barrier!("sync.sealed");
+        }
+        Ok(sealed)
+    }
+
+    async fn send(&mut self, batch: &[Operation]) -> Result<()> {
+        let (Some(first), Some(last)) = (batch.first(), batch.last()) else {
+            return Ok(());
+        };
+        let me = self.me().await?;
+        let rule = self.shared.sync.limits().rule;
+        let asked = self.now();
+        let pushed = match self.backend.push(me, batch, rule).await {
+            Ok(pushed) => pushed,
+            Err(error) if error.kind() == ErrorKind::OutOfStep => return self.begin_again().await,
+            Err(error) if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::TooLarge) => {
+                return self.not_let_in(batch, &error).await;
+            }
+            Err(error) => return Err(error),
+        };
+        self.heard(asked, pushed.now);
+        if pushed.acknowledged < first.number {
+            return Err(Error::internal(
+                "the server took a push and acknowledges nothing of it",
+            ));
+        }
+        for result in &pushed.results {
+            tracing::debug!(number = result.number, fate = ?result.fate, "an operation was answered");
+        }
+        crate::barrier!("sync.answered");
+        self.replica()?
+            .pushed(
+                pushed.acknowledged,
+                &pushed.results,
+                pushed.rows,
+                self.now(),
+            )
+            .await?;
+        tracing::debug!(to = last.number, "changes were sent");
+        self.batch = self.batch.saturating_mul(2).min(PUSHED);
+        Ok(())
+    }
+
+    /// Finds the one operation that the server does not let in, and sets it aside; the rest goes on.
+    async fn not_let_in(&mut self, batch: &[Operation], error: &Error) -> Result<()> {
+        let sharing = self.sharing().await?;
+        let welcome = self.register(&sharing).await?;
+        match (batch, fits(&sharing, batch, &welcome)) {
+            // It does not know what it once acknowledged, so these don't follow on what it has.
+            (_, Fit::Behind) => self.begin_again().await,
+            (_, Fit::Other) => Err(another()),
+            ([one], Fit::Same) => {
+                let why = crate::chain(error);
+                tracing::error!(
+                    number = one.number,
+                    why,
+                    "the server can't take a change; it is set aside"
+                );
+                self.replica()?
+                    .set_operation_aside(one.number, &why, self.now())
+                    .await
+            }
+            (several, Fit::Same) => {
+                self.batch = u32::try_from(several.len() / 2).unwrap_or(1).max(1);
+                Ok(())
+            }
+        }
+    }
+
+    // --- fetching ---
+
+    /// Fetches until there is nothing that this machine does not have.
+    async fn pull(&mut self) -> Result<()> {
+        loop {
+            let replica = self.replica()?;
+            // What the server is told must be known here first, or its answer could be taken for another's.
+            let mark = Uuid::now_v7();
+            replica.leave_mark(mark).await?;
+            crate::barrier!("sync.marked");
+            let sharing = self.sharing().await?;
+            let query = PullQuery {
+                after: sharing.cursor,
+                limit: PULLED,
+                known_marks: sharing.left_marks,
+                mark: Some(mark),
+            };
+            let asked = self.now();
+            let pulled = match self.backend.pull(sharing.identity, &query).await {
+                Ok(pulled) => pulled,
+                Err(error) if error.kind() == ErrorKind::OutOfStep => {
+                    self.begin_again().await?;
+                    self.push().await?;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            self.heard(asked, pulled.now);
+            if pulled.last_number < sharing.acknowledged {
+                self.begin_again().await?;
+                continue;
+            }
+            let adoption = Adoption {
+                rows: pulled.rows,
+                cursor: pulled.cursor,
+                mark: Some(mark),
+                complete: !pulled.more,
+            };
+            let now = self.now();
+            crate::barrier!("sync.fetched");
+            let adopted = self.replica()?.adopt(adoption, now).await?;
+            if adopted.changed > 0 {
+                tracing::debug!(
+                    changed = adopted.changed,
+                    "changes of other machines came in"
+                );
+            }
+            if !pulled.more {
+                self.shared.sync.note(|facts| facts.last_pull = Some(now));
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// How what the server knows of this machine fits what it knows itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fit {
+    Same,
+    /// The server lacks what it once acknowledged.
+    Behind,
+    /// Somebody else wrote as this machine.
+    Other,
+}
+
+fn fits(sharing: &Sharing, outbox: &[Operation], welcome: &Welcome) -> Fit {
+    let last = welcome.last_number;
+    if last < sharing.acknowledged {
+        return Fit::Behind;
+    }
+    let own = match last {
+        _ if last == sharing.acknowledged => sharing.acknowledged_uuid,
+        _ => match outbox.iter().find(|operation| operation.number == last) {
+            Some(operation) => Some(operation.uuid),
+            // Further than this machine ever was, unless this is not all that it has.
+            None if last > sharing.sealed => return Fit::Other,
+            None => return Fit::Same,
+        },
+    };
+    match (own, welcome.last_uuid) {
+        (Some(own), Some(theirs)) if own != theirs => Fit::Other,
+        _ => Fit::Same,
+    }
+}
+
+fn another() -> Error {
+    Error::new(
+        ErrorKind::Taken(Noun::System),
+        "another machine, or another copy of this one, writes as this machine",
+    )
+}
+
+fn size(body: &serde_json::Value) -> usize {
+    body.to_string().len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::SystemId;
+    use crate::store::Pending;
+    use crate::sync::Hlc;
+
+    #[test]
+    fn the_servers_memory_is_compared_with_this_machines() {
+        let (kept, sent) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let sharing = Sharing {
+            identity: Identity {
+                system: SystemId::new(),
+                incarnation: Uuid::from_u128(9),
+            },
+            previous: None,
+            acknowledged: 4,
+            acknowledged_uuid: Some(kept),
+            sealed: 5,
+            cursor: SyncCursor(0),
+            complete: true,
+            clock: Hlc::default(),
+            left_marks: Vec::new(),
+            pending: Pending::default(),
+        };
+        let outbox = [Operation {
+            number: 5,
+            uuid: sent,
+            change: None,
+        }];
+        let fit = |last_number, last_uuid| {
+            let welcome = Welcome {
+                now: Timestamp::UNIX_EPOCH,
+                last_number,
+                last_uuid,
+                clock: Hlc::default(),
+            };
+            fits(&sharing, &outbox, &welcome)
+        };
+        assert_eq!(fit(4, Some(kept)), Fit::Same);
+        assert_eq!(fit(5, Some(sent)), Fit::Same, "the answer was lost");
+        assert_eq!(fit(3, Some(Uuid::from_u128(7))), Fit::Behind);
+        assert_eq!(fit(0, None), Fit::Behind);
+        assert_eq!(fit(4, Some(sent)), Fit::Other);
+        assert_eq!(fit(5, Some(kept)), Fit::Other);
+        assert_eq!(fit(6, Some(sent)), Fit::Other);
+    }
+}

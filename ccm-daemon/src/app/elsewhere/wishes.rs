@@ -1,0 +1,170 @@
+//! Making tasks that other machines run, and changing what they are.
+
+use std::collections::BTreeMap;
+
+use ccm_core::api::{self, CreateTask, EditTask};
+use ccm_core::engine::DefineTask;
+use ccm_core::id::{Revision, TaskId};
+use ccm_core::store::{IdempotencyKey, TaskFilter};
+use ccm_core::task::TaskStateName;
+use ccm_core::{Error, ErrorKind, Noun, Result};
+
+use crate::app::App;
+
+impl App {
+    /// Whether these tasks are for other machines, or for any, and not for this one.
+    ///
+    /// # Errors
+    /// `Invalid` for some of either: they can't be accepted in one piece. `NotFound(Project)`.
+    pub(in crate::app) async fn are_for_others(&self, tasks: &[CreateTask]) -> Result<bool> {
+        let elsewhere = self.elsewhere().await?;
+        let mut first = None;
+        // Many tasks are often alike in this.
+        let mut known = BTreeMap::new();
+        for (number, task) in tasks.iter().enumerate() {
+            let at = |error: Error, what: &str| error.at(format_args!("/tasks/{number}{what}"));
+            if elsewhere.is_none() {
+                match task.any_machine {
+                    true => return Err(at(alone(), "/any_machine")),
+                    false => continue,
+                }
+            }
+            let wanted = DefineTask {
+                task: task.clone(),
+                any_machine: task.any_machine,
+            };
+            let asks = !task.tags.is_empty() || task.system_type.is_some();
+            let others = match known.get(&(task.project_id, task.any_machine, asks)) {
+                Some(others) => *others,
+                None => {
+                    let others = self.engine().is_for_others(&wanted).await;
+                    let others = others.map_err(|error| at(error, "/project_id"))?;
+                    if task.any_machine && !self.has_repository(task).await? {
+                        return Err(at(no_repository(), "/any_machine"));
+                    }
+                    known.insert((task.project_id, task.any_machine, asks), others);
+                    others
+                }
+            };
+            if *first.get_or_insert(others) != others {
+                let error = Error::invalid(
+                    "some of these tasks are for this machine and some for others: create them by two requests",
+                );
+                return Err(at(error, "/project_id"));
+            }
+        }
+        Ok(first.unwrap_or(false))
+    }
+
+    /// Whether machines can tell that they have the same repository as the task's project.
+    async fn has_repository(&self, task: &CreateTask) -> Result<bool> {
+        match self.engine().store().project(task.project_id).await {
+            Ok(project) => {
+                let sharing = self.parts.profiles.sharing(&project).await;
+                Ok(sharing.repository.is_some())
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound(Noun::Project) => {
+                let Some(elsewhere) = self.elsewhere().await? else {
+                    return Ok(false);
+                };
+                let project = elsewhere.project(task.project_id).await?;
+                Ok(project.is_some_and(|project| project.repository.is_some()))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Tells other machines of tasks. The second value says whether an earlier request with this key did.
+    pub(in crate::app) async fn define(
+        &self,
+        tasks: Vec<CreateTask>,
+        by: &str,
+        key: Option<IdempotencyKey>,
+    ) -> Result<(Vec<api::Task>, bool)> {
+        self.must_have_room(tasks.len()).await?;
+        let tasks = tasks.into_iter().map(|task| DefineTask {
+            any_machine: task.any_machine,
+            task,
+        });
+        let before = self.now();
+        let defined = self.engine().define_tasks(tasks.collect(), by, key).await?;
+        let mut answers = Vec::with_capacity(defined.len());
+        for document in defined {
+            answers.push(self.task(TaskId::from_uuid(document.id)).await?);
+        }
+        // Those of an earlier request are as they are now.
+        let replayed = answers
+            .first()
+            .is_some_and(|first| first.created_at < before);
+        Ok((answers, replayed))
+    }
+
+    /// Refuses more tasks for other machines than may wait on this one: nobody else counts what is written here and is not
+    /// heard of there.
+    async fn must_have_room(&self, more: usize) -> Result<()> {
+        let most = self.engine().limits().max_queued;
+        let Some(elsewhere) = self.elsewhere().await? else {
+            return Ok(());
+        };
+        let waiting = elsewhere.unheard(most).await?;
+        if waiting.saturating_add(more as u64) > most {
+            return Err(Error::new(
+                ErrorKind::QueueFull,
+                format!(
+                    "{waiting} tasks that were written here wait for other machines to hear of them, and \
+                     resources.max_queue_size allows {most}"
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Changes what a task of another machine asks for.
+    pub(in crate::app) async fn edit_elsewhere(
+        &self,
+        id: TaskId,
+        seen: impl FnOnce(Revision) -> Option<Revision>,
+        edit: EditTask,
+        by: &str,
+    ) -> Result<api::Task> {
+        let present = self.task_elsewhere(id).await?;
+        let present = present.ok_or_else(|| Error::no_task(id))?;
+        if seen(present.revision).is_some_and(|seen| seen != present.revision) {
+            return Err(Error::new(
+                ErrorKind::StaleRevision,
+                format!(
+                    "the task was changed meanwhile: look at it again (it is at revision {})",
+                    present.revision
+                ),
+            ));
+        }
+        self.engine().edit_task(id, None, edit, by).await?;
+        self.task(id).await
+    }
+}
+
+impl super::Elsewhere<'_> {
+    /// How many tasks were written here that no machine has said anything of, as far as there are no more than `most`.
+    async fn unheard(&self, most: u64) -> Result<u64> {
+        let queued = TaskFilter {
+            states: vec![TaskStateName::Queued],
+            ..TaskFilter::default()
+        };
+        let limit = u32::try_from(most).unwrap_or(u32::MAX);
+        let told = self.told_of(api::Machines::Mine, &queued, None, limit);
+        let told = told.await?;
+        Ok(told.items.iter().filter(|told| !told.is_heard()).count() as u64)
+    }
+}
+
+fn alone() -> Error {
+    Error::invalid(
+        "this machine shares its queue with no other one, so no other can run it; `ccm supabase connect` begins that",
+    )
+}
+
+fn no_repository() -> Error {
+    Error::invalid(
+        "the project has no git remote `origin` that other machines can have, so they can't tell that they have the same",
+    )
+}

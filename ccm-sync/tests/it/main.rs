@@ -1,0 +1,6 @@
+//! The migration of the Supabase project, and what stands in for one, on real PostgreSQL servers.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
+mod double;
+mod migration;
+mod support;
