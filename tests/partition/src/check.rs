@@ -126,42 +126,47 @@ fn diverging(
         if told.iter().all(|one| *one == told[0]) {
             continue;
         }
-        findings.push(format!("diverging: {what} {id}: {}", differences(&told)));
+        let names: Vec<String> = (0..told.len())
+            .map(|machine| format!("m{machine}"))
+            .collect();
+        findings.push(format!(
+            "diverging: {what} {id}: {}",
+            differences(&names, &told)
+        ));
     }
 }
 
-/// The fields that differ, with what each machine says.
-pub(crate) fn differences(told: &[Option<Value>]) -> String {
-    let empty = serde_json::Map::new();
-    let object = |one: &Option<Value>| -> serde_json::Map<String, Value> {
-        let object = one.as_ref().and_then(Value::as_object);
-        object.unwrap_or(&empty).clone()
-    };
-    let gone: Vec<String> = (told.iter().enumerate())
-        .filter(|(_, one)| one.is_none())
-        .map(|(machine, _)| format!("m{machine}"))
-        .collect();
-    let objects: Vec<_> = told.iter().map(object).collect();
-    let names: BTreeSet<&String> = objects.iter().flat_map(|object| object.keys()).collect();
+/// The fields that differ, with what each of `names` says.
+pub(crate) fn differences(names: &[String], told: &[Option<Value>]) -> String {
     let mut parts = Vec::new();
+    let (there, gone): (Vec<_>, Vec<_>) =
+        names.iter().zip(told).partition(|(_, one)| one.is_some());
     if !gone.is_empty() {
+        let gone: Vec<&str> = gone.iter().map(|(name, _)| name.as_str()).collect();
         parts.push(format!("not on {}", gone.join(", ")));
     }
-    for name in names {
-        let there: Vec<_> = (told.iter().zip(&objects).enumerate())
-            .filter(|(_, (one, _))| one.is_some())
-            .map(|(machine, (_, object))| (machine, object.get(name)))
-            .collect();
-        if there.iter().any(|(_, value)| *value != there[0].1) {
-            let values = there.iter().map(|(machine, value)| {
-                let value = value.map_or_else(|| "nothing".to_owned(), Value::to_string);
-                format!("m{machine} {value}")
-            });
-            parts.push(format!(
-                "{name} is {}",
-                values.collect::<Vec<_>>().join(", ")
-            ));
+    let there: Vec<_> = there
+        .into_iter()
+        .filter_map(|(name, one)| Some((name, one.as_ref()?.as_object()?)))
+        .collect();
+    let fields: BTreeSet<&String> = there.iter().flat_map(|(_, object)| object.keys()).collect();
+    for field in fields {
+        let mut values = there.iter().map(|(_, object)| object.get(field));
+        let first = values.next();
+        if values.all(|value| Some(value) == first) {
+            continue;
         }
+        let values = there.iter().map(|(name, object)| {
+            let value = object.get(field);
+            format!(
+                "{name} {}",
+                value.map_or_else(|| "nothing".to_owned(), Value::to_string)
+            )
+        });
+        parts.push(format!(
+            "{field} is {}",
+            values.collect::<Vec<_>>().join(", ")
+        ));
     }
     parts.join("; ")
 }

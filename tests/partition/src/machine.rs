@@ -38,6 +38,8 @@ pub(crate) struct ProjectIs<'a> {
 /// Somebody at a server.
 #[derive(Debug, Clone)]
 pub(crate) struct Account {
+    /// Its id.
+    pub(crate) user: String,
     pub(crate) url: String,
     pub(crate) key: String,
     pub(crate) email: String,

@@ -117,7 +117,10 @@ impl Place {
                 return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
             }
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            let args: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy()).collect();
+            let args: Vec<_> = command
+                .get_args()
+                .map(|arg| arg.to_string_lossy())
+                .collect();
             let program = command.get_program().to_string_lossy();
             Err(format!("{program} {}: {}", args.join(" "), said.trim()))
         })

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::agent;
 use crate::check::{Evidence, Known, View, findings};
+use crate::documents::{self, Documents};
 use crate::history::History;
 use crate::machine::{Account, Machine, Programs, ProjectIs};
 use crate::network::Network;
@@ -79,13 +80,17 @@ impl Stage<'_> {
             outcome.findings = match &views {
                 Ok(views) => {
                     outcome.conflicts = views[0].conflicts.len();
-                    findings(Evidence {
+                    let told = findings(Evidence {
                         machines: &known,
                         clones: script.clones,
                         history: &history,
                         views,
                         log: &agent::lines(&agents)?,
-                    })
+                    });
+                    match told.is_empty() {
+                        true => self.in_databases(&machines, &account)?,
+                        false => told,
+                    }
                 }
                 // One that was killed last may not be up yet.
                 Err(error) => vec![format!("unanswered: {error}")],
@@ -96,6 +101,18 @@ impl Stage<'_> {
             }
             self.stop.sleep_until(looked + LOOK)?;
         }
+    }
+
+    /// The same question to the databases.
+    fn in_databases(
+        &self,
+        machines: &[Machine<'_>],
+        account: &Account,
+    ) -> Result<Vec<String>, String> {
+        let read = |machine: &Machine<'_>| Documents::of_machine(&machine.home().join("ccm.db"));
+        let of_machines: Vec<Documents> = machines.iter().map(read).collect::<Result<_, _>>()?;
+        let of_server = self.server.documents(account)?;
+        Ok(documents::findings(&of_machines, &of_server))
     }
 
     fn machines(

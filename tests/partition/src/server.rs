@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use supabase_double::{Fault, Options, Supabase, Wrong};
 use tokio::runtime::{Builder, Runtime};
 
+use crate::documents::Documents;
 use crate::machine::Account;
 use crate::network::Network;
 
@@ -81,16 +82,37 @@ impl<'a> Server<'a> {
         self.within(async |supabase| supabase.heal().await);
     }
 
+    /// The documents of a user.
+    pub(crate) fn documents(&self, account: &Account) -> Result<Documents, String> {
+        let query = format!(
+            "select kind, id::text, body::text, origin::text, seq, hlc_time, hlc_count from public.ccm_entities
+             where user_id = '{}'",
+            account.user
+        );
+        let rows = self.within(async move |supabase| {
+            let admin = supabase.admin().await;
+            admin.query(&query, &[]).await
+        });
+        let mut documents = Documents::default();
+        for row in rows.map_err(|error| error.to_string())? {
+            let version = (row.get(3), Some(row.get(4)), row.get(5), row.get(6));
+            documents.add(row.get(0), row.get(1), row.get(2), version)?;
+        }
+        Ok(documents)
+    }
+
     /// A new user.
     pub(crate) fn account(&self, name: &str) -> Account {
-        let account = Account {
+        let mut account = Account {
+            user: String::new(),
             url: self.url.clone(),
             key: self.key.clone(),
             email: format!("{name}@example.com"),
             password: format!("password of {name}"),
         };
         let (email, password) = (account.email.clone(), account.password.clone());
-        self.within(async move |supabase| supabase.create_user(&email, &password).await);
+        let made = async move |supabase: &Supabase| supabase.create_user(&email, &password).await;
+        account.user = self.within(made).to_string();
         account
     }
 }
