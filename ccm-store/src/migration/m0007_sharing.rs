@@ -111,6 +111,7 @@ CREATE INDEX document_task ON document (task_id, kind, id) WHERE task_id IS NOT 
 CREATE INDEX document_run ON document (run_id, kind, id) WHERE run_id IS NOT NULL;
 CREATE INDEX document_open ON document (kind, id) WHERE open = 1;
 CREATE INDEX document_shared ON document (kind, id) WHERE shared = 1;
+CREATE INDEX document_generation ON document (generation);
 CREATE INDEX document_unsettled ON document (place) WHERE state = 0;
 
 CREATE TABLE beside (

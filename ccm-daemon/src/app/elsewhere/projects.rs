@@ -122,7 +122,11 @@ fn shown(report: ProjectReport, machines: &Machines) -> api::Project {
     let id: SystemId = project.system_id;
     project.machine = machines.other(id);
     // Of a state that only a newer program knows nothing is said.
-    let state = |name: String| AgentStateName::ALL.into_iter().find(|state| state.as_str() == name);
+    let state = |name: String| {
+        AgentStateName::ALL
+            .into_iter()
+            .find(|state| state.as_str() == name)
+    };
     project.agent_state = report.agent_state.and_then(state);
     project.repository = report.repository;
     project
