@@ -106,8 +106,6 @@ impl TaskRecord {
                 false_starts: small(model.false_starts)?,
                 latest_run: optional_id(model.latest_run.as_ref())?,
                 result: model.result,
-                hold: None,
-                yielded: false,
                 cost_usd: model.cost_usd,
                 hold: model
                     .hold

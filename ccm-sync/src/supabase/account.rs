@@ -151,7 +151,7 @@ async fn end(project: &Project, file: &AuthFile, loaded: &Loaded) -> Result<()> 
         // One that is too old to end its sign-in is renewed for it.
         let token = tokens.after(&token).await?;
         auth::sign_out(&http, &token.access).await?;
-        Ok(())
+        Ok::<(), Error>(())
     };
     match ended.await {
         // It was over already.
