@@ -1,6 +1,7 @@
 //! A Supabase project for tests in other languages: one with a user in it, until standard input ends.
 //!
-//! The first line on standard output is JSON: `{"url", "key", "email", "password"}`. After that each line of standard input
+//! The first line on standard output is JSON: `{"url", "key", "email", "password", "socket", "database"}`, the last two being where
+//! its PostgreSQL is. After that each line of standard input
 //! is one of `cut` (nobody can reach it any more) and `mend`, which is answered by a line when it is done.
 
 use std::io::{BufRead, Write};
@@ -26,6 +27,8 @@ fn main() -> std::io::Result<()> {
         "key": place.anon_key(),
         "email": EMAIL,
         "password": PASSWORD,
+        "socket": place.database().socket(),
+        "database": place.database().name(),
     });
     say(&about.to_string())?;
     for line in std::io::stdin().lock().lines() {
