@@ -157,20 +157,6 @@ pub trait Replica: Send + Sync {
         Ok(found)
     }
 
-    /// The moment of the last change that is known of each machine.
-    async fn heard(&self) -> Result<Vec<(SystemId, Hlc)>> {
-        let systems = DocumentQuery {
-            kinds: vec![Kind::System],
-            limit: u32::MAX,
-            ..DocumentQuery::default()
-        };
-        let systems = self.documents(&systems).await?;
-        Ok(systems
-            .into_iter()
-            .map(|one| (one.origin, one.hlc))
-            .collect())
-    }
-
     /// How many documents there are of such a query, whatever its limit.
     async fn count_documents(&self, query: &DocumentQuery) -> Result<u64>;
 

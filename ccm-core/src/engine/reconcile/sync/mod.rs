@@ -38,14 +38,16 @@ use crate::{Error, ErrorKind, Noun, Result, SyncBackend, chain};
 const TOGETHER: Duration = Duration::from_millis(5);
 /// How often something new is looked for while the server says by itself that there is.
 const STRETCHED: Duration = Duration::from_secs(60);
-/// What is sent at once. Of what a run says there is more all the time; it goes along with the next round.
-const LOUD: [Kind; 7] = [
+/// What is sent at once. Of what happens to a run there is more all the time; it goes along with the next round. Whoever tells
+/// transcripts does so no more often than is good.
+const LOUD: [Kind; 8] = [
     Kind::System,
     Kind::Project,
     Kind::Task,
     Kind::Wish,
     Kind::Report,
     Kind::Ask,
+    Kind::Transcript,
     Kind::Conflict,
 ];
 
