@@ -9,15 +9,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use self::server::State;
 use crate::id::{FencingToken, SystemId, TaskId};
 use crate::sync::{
-    ConflictRule, Device, Identity, Lease, Operation, PullQuery, Pulled, Pushed, Registration,
+    ConflictRule, Device, Identity, Lease, Operation, PullQuery, Pulled, Pushed, Registration, Row,
     SharedClaim, SyncBackend, Welcome,
 };
 use crate::time::{Clock, Timestamp};
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// What several machines of one user share. Clones are the same server.
 #[derive(Clone)]
@@ -42,6 +43,8 @@ pub enum SyncFault {
     RequestLost,
     /// The answer is lost: `Unavailable`, and it took effect.
     AnswerLost,
+    /// The server refuses with this, and nothing took effect.
+    Refused(ErrorKind),
 }
 
 /// A [`SyncBackend`] of one machine on a [`MemoryServer`].
@@ -54,7 +57,12 @@ pub struct MemorySync {
 struct Line {
     up: bool,
     pokes: bool,
-    faults: VecDeque<SyncFault>,
+    faults: VecDeque<Option<SyncFault>>,
+    /// What goes wrong with every call.
+    bad: Option<SyncFault>,
+    /// How many calls were made.
+    calls: u64,
+    connected: bool,
     seen: u64,
 }
 
@@ -78,6 +86,9 @@ impl MemoryServer {
                 up: true,
                 pokes: true,
                 faults: VecDeque::new(),
+                bad: None,
+                calls: 0,
+                connected: true,
                 seen: *self.shared.pokes.borrow(),
             }),
         }
@@ -91,6 +102,21 @@ impl MemoryServer {
     /// Puts an older state back, as somebody does who restores a database.
     pub fn restore(&self, backup: &MemoryBackup) {
         self.lock().clone_from(&backup.0);
+    }
+
+    /// Never lets anything of this document in from now on: a push with it is refused as a whole.
+    pub fn poison(&self, document: Uuid) {
+        self.lock().poison(document);
+    }
+
+    /// Pokes all machines without reason.
+    pub fn poke(&self) {
+        self.shared.pokes.send_modify(|pokes| *pokes += 1);
+    }
+
+    /// What it has of every document, by kind and id.
+    pub fn rows(&self) -> Vec<Row> {
+        self.lock().all_rows()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -116,7 +142,29 @@ impl MemorySync {
 
     /// Makes the next call go wrong. Several are kept in order.
     pub fn fail_next(&self, fault: SyncFault) {
-        self.line().faults.push_back(fault);
+        self.line().faults.push_back(Some(fault));
+    }
+
+    /// Makes one call go wrong after so many that go well.
+    pub fn fail_after(&self, calls: usize, fault: SyncFault) {
+        let mut line = self.line();
+        line.faults.extend(std::iter::repeat_n(None, calls));
+        line.faults.push_back(Some(fault));
+    }
+
+    /// Puts something behind the line, or takes it away.
+    pub fn set_connected(&self, connected: bool) {
+        self.line().connected = connected;
+    }
+
+    /// How many calls were made over this line.
+    pub fn calls(&self) -> u64 {
+        self.line().calls
+    }
+
+    /// Makes every call go wrong from now on, after those of [`fail_next`](Self::fail_next), or none.
+    pub fn set_bad(&self, fault: Option<SyncFault>) {
+        self.line().bad = fault;
     }
 
     fn line(&self) -> MutexGuard<'_, Line> {
@@ -127,13 +175,23 @@ impl MemorySync {
     fn ask<T>(&self, request: impl FnOnce(&mut State, Timestamp) -> Result<T>) -> Result<T> {
         let fault = {
             let mut line = self.line();
+            line.calls += 1;
             if !line.up {
                 return Err(Error::unavailable("the server is not reachable"));
             }
-            line.faults.pop_front()
+            match line.faults.pop_front() {
+                Some(fault) => fault,
+                None => line.bad,
+            }
         };
-        if fault == Some(SyncFault::RequestLost) {
-            return Err(Error::unavailable("the request was lost"));
+        match fault {
+            Some(SyncFault::RequestLost) => {
+                return Err(Error::unavailable("the request was lost"));
+            }
+            Some(SyncFault::Refused(kind)) => {
+                return Err(Error::new(kind, "the server refuses this machine"));
+            }
+            Some(SyncFault::AnswerLost) | None => {}
         }
         let now = self.server.shared.clock.now();
         let answer = request(&mut self.server.lock(), now);
@@ -151,7 +209,7 @@ impl MemorySync {
 #[async_trait]
 impl SyncBackend for MemorySync {
     fn is_connected(&self) -> bool {
-        true
+        self.line().connected
     }
 
     async fn register(&self, registration: &Registration) -> Result<Welcome> {
