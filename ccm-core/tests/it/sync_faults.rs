@@ -67,8 +67,10 @@ async fn an_answer_that_is_lost_at_any_step_does_no_harm() {
             let line = &pair.homes[0].line;
             let id = define(&pair.here, pair.project, "hello").await;
             line.fail_after(skipped, fault);
-            let _ = pair.here.sync_now().await;
-            let _ = pair.here.sync_now().await;
+            // Until it has gone wrong, whichever call it hits.
+            for _ in 0..7 {
+                let _ = pair.here.sync_now().await;
+            }
             all_now(&[&pair.here, &pair.there, &pair.here]).await;
             assert_eq!(told(&pair.here, id).await, Some(TaskStateName::Queued));
             let status = now(&pair.here).await;
@@ -513,12 +515,10 @@ async fn sharing_is_switched_off_and_on_again() {
         None
     );
     assert_eq!(status.pending.marks, 0);
-    assert!(
-        known(&pair.here)
-            .await
-            .keys()
-            .all(|(kind, _)| kind == "task" || kind == "wish")
-    );
+    let other = *pair.homes[1].system.id.as_uuid();
+    let known = known(&pair.here).await;
+    assert!(!known.contains_key(&("system".to_owned(), other)));
+    assert!(!known.contains_key(&("report".to_owned(), *id.as_uuid())));
     let error = pair.here.cancel_task(id, "cli").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound(Noun::Task));
     let error = pair.here.devices().await.unwrap_err();
@@ -569,12 +569,16 @@ async fn an_idle_machine_asks_rarely() {
     let pair = pair().await;
     pair.net.pass(secs(5)).await;
     let before = pair.homes[0].line.calls();
-    pair.net.pass(secs(600)).await;
+    for _ in 0..12 {
+        pair.net.pass(secs(50)).await;
+    }
     let calls = pair.homes[0].line.calls() - before;
     assert!((9..=12).contains(&calls), "{calls} calls in ten minutes");
     pair.homes[0].line.set_pokes(false);
     let before = pair.homes[0].line.calls();
-    pair.net.pass(secs(600)).await;
+    for _ in 0..12 {
+        pair.net.pass(secs(50)).await;
+    }
     let calls = pair.homes[0].line.calls() - before;
     assert!(
         (55..=62).contains(&calls),

@@ -29,8 +29,6 @@ pub(crate) const REPOSITORY: &str = "example.org/website";
 pub(crate) struct Net {
     pub(crate) clock: FakeClock,
     pub(crate) server: MemoryServer,
-    /// How many programs work on each prompt now, and the most that ever did.
-    pub(crate) at_work: Arc<Mutex<BTreeMap<String, (u32, u32)>>>,
 }
 
 impl Net {
@@ -39,7 +37,6 @@ impl Net {
         Self {
             server: MemoryServer::new(Arc::new(clock.clone())),
             clock,
-            at_work: Arc::default(),
         }
     }
 

@@ -152,6 +152,13 @@ impl MemorySync {
         line.faults.push_back(Some(fault));
     }
 
+    /// Has nothing more go wrong.
+    pub fn clear_faults(&self) {
+        let mut line = self.line();
+        line.faults.clear();
+        line.bad = None;
+    }
+
     /// Puts something behind the line, or takes it away.
     pub fn set_connected(&self, connected: bool) {
         self.line().connected = connected;
@@ -172,7 +179,15 @@ impl MemorySync {
     }
 
     /// Asks the server, over a line that may be bad.
-    fn ask<T>(&self, request: impl FnOnce(&mut State, Timestamp) -> Result<T>) -> Result<T> {
+    async fn ask<T>(&self, request: impl FnOnce(&mut State, Timestamp) -> Result<T>) -> Result<T> {
+        // Whoever gives up waiting does so before the request arrives or before the answer does.
+        tokio::task::yield_now().await;
+        let answer = self.answer(request);
+        tokio::task::yield_now().await;
+        answer
+    }
+
+    fn answer<T>(&self, request: impl FnOnce(&mut State, Timestamp) -> Result<T>) -> Result<T> {
         let fault = {
             let mut line = self.line();
             line.calls += 1;
@@ -214,6 +229,7 @@ impl SyncBackend for MemorySync {
 
     async fn register(&self, registration: &Registration) -> Result<Welcome> {
         self.ask(|state, now| state.register(registration, now))
+            .await
     }
 
     async fn push(&self, me: Identity, batch: &[Operation], rule: ConflictRule) -> Result<Pushed> {
@@ -224,16 +240,17 @@ impl SyncBackend for MemorySync {
             *state = next;
             Ok(pushed)
         });
+        let pushed = pushed.await;
         self.poke();
         pushed
     }
 
     async fn pull(&self, me: Identity, query: &PullQuery) -> Result<Pulled> {
-        self.ask(|state, now| state.pull(me, query, now))
+        self.ask(|state, now| state.pull(me, query, now)).await
     }
 
     async fn claim(&self, me: Identity, claim: &SharedClaim) -> Result<Lease> {
-        self.ask(|state, now| state.claim(me, claim, now))
+        self.ask(|state, now| state.claim(me, claim, now)).await
     }
 
     async fn renew(
@@ -244,18 +261,20 @@ impl SyncBackend for MemorySync {
         period: Duration,
     ) -> Result<Lease> {
         self.ask(|state, now| state.renew(me, task, token, period, now))
+            .await
     }
 
     async fn finish(&self, me: Identity, task: TaskId, token: FencingToken) -> Result<()> {
         self.ask(|state, now| state.finish(me, task, token, now))
+            .await
     }
 
     async fn devices(&self, me: Identity) -> Result<Vec<Device>> {
-        self.ask(|state, now| state.devices(me, now))
+        self.ask(|state, now| state.devices(me, now)).await
     }
 
     async fn revoke(&self, me: Identity, system: SystemId) -> Result<()> {
-        self.ask(|state, now| state.revoke(me, system, now))?;
+        self.ask(|state, now| state.revoke(me, system, now)).await?;
         self.poke();
         Ok(())
     }
