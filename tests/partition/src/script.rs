@@ -108,13 +108,13 @@ pub(crate) enum Target {
     Shared,
 }
 
-/// Which task a change is about.
+/// Which task a change is about. Numbers above what there is begin again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Pick {
-    /// The number among those that there are, from the newest; more than there are begin again.
-    pub(crate) number: u64,
-    /// Only of those that were told to wait.
-    pub(crate) of_waiting: bool,
+pub(crate) enum Pick {
+    /// Counted from the newest.
+    Newest(u64),
+    /// Counted from the oldest of those that were told to wait.
+    Waiting(u64),
 }
 
 /// Something that breaks, and is mended later.
@@ -224,13 +224,32 @@ fn changes(seed: u64, measure: Measure) -> Vec<Change> {
     let rate = random.between(10, 40);
     let count = measure.lasts * rate / 1000;
     (0..count)
-        .map(|number| Change {
-            at: Duration::from_millis(random.below(measure.lasts)),
-            machine: random.below(MACHINES as u64) as usize,
-            number: number as usize,
-            what: what(&mut random, measure),
+        .map(|number| {
+            let is_early = number < EDITED;
+            let (at, what) = match is_early {
+                true => (measure.lasts / 20, edited(&mut random, measure)),
+                false => (measure.lasts, what(&mut random, measure)),
+            };
+            Change {
+                at: Duration::from_millis(random.below(at)),
+                machine: random.below(MACHINES as u64) as usize,
+                number: number as usize,
+                what,
+            }
         })
         .collect()
+}
+
+/// How many tasks there are that wait until the end, and that everybody edits.
+const EDITED: u64 = 5;
+
+fn edited(random: &mut Random, measure: Measure) -> What {
+    let waits = measure.lasts + random.below(500);
+    What::Create(Create {
+        retries: 0,
+        waits: Some(Duration::from_millis(waits)),
+        ..create(random, measure)
+    })
 }
 
 fn what(random: &mut Random, measure: Measure) -> What {
@@ -241,7 +260,7 @@ fn what(random: &mut Random, measure: Measure) -> What {
             priority: random.percent(30).then(|| random.below(7) as i32 - 3),
         },
         80..90 => What::Cancel {
-            of: pick(random, 50),
+            of: pick(random, 15),
         },
         _ => What::Retry {
             of: pick(random, 30),
@@ -273,9 +292,9 @@ fn create(random: &mut Random, measure: Measure) -> Create {
 
 fn pick(random: &mut Random, of_waiting: u64) -> Pick {
     // Few, so that several machines take the same one.
-    Pick {
-        number: random.below(6),
-        of_waiting: random.percent(of_waiting),
+    match random.percent(of_waiting) {
+        true => Pick::Waiting(random.below(EDITED)),
+        false => Pick::Newest(random.below(6)),
     }
 }
 

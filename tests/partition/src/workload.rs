@@ -193,10 +193,16 @@ fn wish(machine: &Machine<'_>, of: Pick, is_retry: bool, history: &Mutex<History
 
 fn picked(of: Pick, history: &Mutex<History>) -> Option<String> {
     with(history, |history| {
-        let known = history.known(of.of_waiting);
-        let from_newest = of.number.checked_rem(known.len() as u64)?;
-        let at = known.len() - 1 - from_newest as usize;
-        Some(known[at].to_owned())
+        let (known, number) = match of {
+            Pick::Waiting(number) => (history.known(true), number),
+            Pick::Newest(number) => {
+                let mut known = history.known(false);
+                known.reverse();
+                (known, number)
+            }
+        };
+        let at = number.checked_rem(known.len() as u64)?;
+        Some(known[at as usize].to_owned())
     })
 }
 
