@@ -185,6 +185,7 @@ impl Register {
         };
         let data = json!({ "name": name, "path": new.path.to_string_lossy() });
         work.event(new.now, EventKind::ProjectCreated, about, &data);
+        work.reopen_definitions(new.id);
         Ok(Registered {
             project,
             agent,

@@ -44,20 +44,30 @@ impl Change for Edit {
         let Some((next, changes)) = task.edited(edit.revision, edit.edit.clone(), edit.now)? else {
             return Ok(task.clone());
         };
-        for (place, blocker) in edit.edit.blocked_by.iter().flatten().enumerate() {
-            let refused = if !work.known_tasks.contains_key(blocker) {
-                Error::no_task(*blocker)
-            } else if work.circles.contains(blocker) {
-                Error::invalid(format!(
-                    "the task {blocker} waits for this one, so this one can't wait for it"
-                ))
-            } else {
-                continue;
-            };
-            return Err(refused.at(format_args!("/blocked_by/{place}")));
-        }
-        replace(work, next, &changes, &edit.by, edit.now)
+        edit_to(work, edit, next, &changes)
     }
+}
+
+/// Keeps a task as it was changed to be, if it can wait for what it is to wait for.
+pub(crate) fn edit_to(
+    work: &mut Work,
+    edit: &TaskEdit,
+    next: Task,
+    changes: &[&str],
+) -> Result<Task> {
+    for (place, blocker) in edit.edit.blocked_by.iter().flatten().enumerate() {
+        let refused = if !work.knows(blocker) {
+            Error::no_task(*blocker)
+        } else if work.circles.contains(blocker) {
+            Error::invalid(format!(
+                "the task {blocker} waits for this one, so this one can't wait for it"
+            ))
+        } else {
+            continue;
+        };
+        return Err(refused.at(format_args!("/blocked_by/{place}")));
+    }
+    replace(work, next, changes, &edit.by, edit.now)
 }
 
 /// Gives a waiting task another place.

@@ -11,8 +11,8 @@ use ccm_core::run::Run;
 use ccm_core::stats::{Bucket, StatsQuery};
 use ccm_core::store::{
     AskQuery, Claim, Claimed, Counts, CreateTasks, Created, EventQuery, Finish, Intake, Interrupt,
-    Interrupted, LogRange, Message, NewProject, Page, QueueQuery, Ready, Registered, Reply,
-    ReplyEffect, RunQuery, Store, TaskEdit, TaskFilter, TaskMove, TaskQuery,
+    Interrupted, LogRange, Message, NewProject, Page, QueueQuery, Ready, Registered, Replica,
+    Reply, ReplyEffect, RunQuery, Store, TaskEdit, TaskFilter, TaskMove, TaskQuery,
 };
 use ccm_core::system::System;
 use ccm_core::task::{CancelEffect, Setback, StopIntent, Task};
@@ -308,6 +308,10 @@ impl Store for SqliteStore {
 
     async fn events(&self, query: &EventQuery) -> Result<Vec<Event>> {
         self.reader.events(query).await
+    }
+
+    fn replica(&self) -> Option<&dyn Replica> {
+        Some(self)
     }
 
     fn watch(&self) -> watch::Receiver<Seq> {

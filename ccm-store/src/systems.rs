@@ -2,6 +2,7 @@
 
 use ccm_core::event::EventKind;
 use ccm_core::id::Epoch;
+use ccm_core::sync::local::system_document;
 use ccm_core::system::System;
 use ccm_core::time::Timestamp;
 use ccm_core::{Error, ErrorKind, Noun, Result};
@@ -68,6 +69,7 @@ impl Change for Begin {
             About::default(),
             &json!({ "epoch": epoch }),
         );
+        work.leave(system_document(self.system.id), self.now);
         Ok(epoch)
     }
 }

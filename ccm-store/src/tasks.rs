@@ -49,6 +49,11 @@ pub(crate) fn select_cut(condition: &str, chars: NonZeroU32) -> String {
     select(condition).replacen("task.*", &columns.join(", "), 1)
 }
 
+/// Whether the machine is what a task asks for, and may run it.
+pub(crate) fn fits(task: &Task, machine: &Machine) -> bool {
+    task.hold.is_none() && !task.yielded && Wants::from(&task.spec).met_by(machine)
+}
+
 /// A task with what only the store knows of it.
 #[derive(Debug, Clone)]
 pub(crate) struct TaskRecord {
@@ -67,7 +72,7 @@ impl TaskRecord {
         Self {
             token: FencingToken(0),
             open_blockers,
-            fits: Wants::from(&task.spec).met_by(machine),
+            fits: fits(&task, machine),
             task,
             project_removed: false,
             first_spec: None,
@@ -101,9 +106,13 @@ impl TaskRecord {
                 false_starts: small(model.false_starts)?,
                 latest_run: optional_id(model.latest_run.as_ref())?,
                 result: model.result,
-                hold: None,
-                yielded: false,
                 cost_usd: model.cost_usd,
+                hold: model
+                    .hold
+                    .as_deref()
+                    .map(|hold| from_json(hold, "reason to wait"))
+                    .transpose()?,
+                yielded: model.yielded,
                 created_by: model.created_by,
                 created_at: Timestamp::from_micros(model.created_at),
                 updated_at: Timestamp::from_micros(model.updated_at),
@@ -171,6 +180,8 @@ impl TaskRecord {
             text: spec.text.as_str().to_owned(),
             result: task.result.clone(),
             first_spec: self.first_spec.clone(),
+            hold: task.hold.as_ref().map(to_json),
+            yielded: task.yielded,
         };
         write_state(&task.state, &mut model);
         model
@@ -265,7 +276,7 @@ pub(crate) fn enter(
     record.task.revision.0 += 1;
     edit(record);
     let task = record.task.clone();
-    work.task_moved(id, task.project_id, from, to);
+    work.task_moved(&task, from, to);
     Ok(task)
 }
 
@@ -354,13 +365,10 @@ impl Change for Create {
                 fingerprint: self.fingerprint().to_owned(),
                 task_ids: id_list_bytes(tasks.iter().map(|task| &task.id)),
                 created_at: request.now.as_micros(),
+                documents: None,
             };
             work.keys.insert(name, Tracked::new(key));
-            let oldest = request
-                .now
-                .as_micros()
-                .saturating_sub(i64::try_from(KEYS_LIVE.as_micros()).unwrap_or(i64::MAX));
-            work.prune_keys(Timestamp::from_micros(oldest));
+            prune_keys(work, request.now);
         }
         for task in &tasks {
             work.add_task(task.clone(), &machine);
@@ -413,7 +421,7 @@ impl Create {
     }
 
     /// Checks everything before anything is changed.
-    fn check(&self, work: &mut Work) -> Result<Vec<Task>> {
+    pub(crate) fn check(&self, work: &mut Work) -> Result<Vec<Task>> {
         let request = &self.0;
         let mut own = HashSet::new();
         let mut tasks = Vec::with_capacity(request.tasks.len());
@@ -421,13 +429,13 @@ impl Create {
             let project = work.project(new.project_id);
             let project = project.map_err(|error| error.at(format!("/tasks/{number}/project_id")));
             let project = project?.get().project.name.clone();
-            let known = |id: &TaskId| own.contains(id) || work.known_tasks.contains_key(id);
+            let known = |id: &TaskId| own.contains(id) || work.knows(id);
             let mut blockers = (0..).zip(&new.spec.blocked_by);
             if let Some((place, unknown)) = blockers.find(|(_, id)| !known(id)) {
                 let place = format!("/tasks/{number}/blocked_by/{place}");
                 return Err(Error::no_task(*unknown).at(place));
             }
-            if known(&new.id) {
+            if own.contains(&new.id) || work.is_here(&new.id) {
                 return Err(Error::new(
                     ErrorKind::Taken(Noun::Task),
                     format!("there is a task {} already", new.id),
@@ -443,6 +451,13 @@ impl Create {
         }
         Ok(tasks)
     }
+}
+
+/// Forgets keys that were kept for long enough.
+pub(crate) fn prune_keys(work: &mut Work, now: Timestamp) {
+    let length = i64::try_from(KEYS_LIVE.as_micros()).unwrap_or(i64::MAX);
+    let oldest = now.as_micros().saturating_sub(length);
+    work.prune_keys(Timestamp::from_micros(oldest));
 }
 
 /// Calls a task off.
@@ -520,7 +535,10 @@ pub(crate) fn not_ready(record: &TaskRecord, now: Timestamp) -> Option<Error> {
     } else if record.task.due_at.is_some_and(|due| due > now) {
         "the task is not due yet"
     } else if !record.fits {
-        "the task wants another machine"
+        match record.task.hold {
+            Some(_) => "the task waits for somebody's leave",
+            None => "the task wants another machine",
+        }
     } else {
         return None;
     };

@@ -35,6 +35,16 @@ macro_rules! ids {
 
 ids! { SystemId ProjectId AgentId TaskId RunId AskId InputId LogId }
 
+impl Id for Uuid {
+    fn read(bytes: &[u8]) -> Result<Self> {
+        Self::from_slice(bytes).map_err(|_| corrupt("id"))
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        self.as_bytes().to_vec()
+    }
+}
+
 /// An id from a column that may be empty.
 pub(crate) fn optional_id<T: Id>(bytes: Option<&Vec<u8>>) -> Result<Option<T>> {
     bytes.map(|bytes| T::read(bytes)).transpose()

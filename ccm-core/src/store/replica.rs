@@ -37,8 +37,8 @@ use crate::time::Timestamp;
 ///   (a task's definition and report: its own id as the task).
 #[async_trait]
 pub trait Replica: Send + Sync {
-    /// Whether [`sharing`](Self::sharing) may be on, as far as that is known without looking. While it is off, this is all
-    /// that most callers ask.
+    /// Whether [`sharing`](Self::sharing) may be on. While it is off, this is all that most callers ask, so it should cost
+    /// nothing.
     fn may_share(&self) -> bool {
         true
     }
@@ -338,6 +338,9 @@ pub struct DocumentQuery {
     pub open: bool,
     /// Only definitions of tasks that any machine may run ([`Definition::is_shared`](crate::sync::documents::Definition)).
     pub shared: bool,
+    /// Only what this machine has nothing to do about as far as it knows, and definitions of shared tasks: with the kind
+    /// [`Kind::Task`] all tasks that are not this machine's, and some that are.
+    pub elsewhere: bool,
     /// After (or, newest first, before) this id.
     pub after: Option<Uuid>,
     /// Newest first, by id: ids are made in the order of time.

@@ -16,6 +16,8 @@ pub struct Model {
     /// The tasks that were created, 16 bytes each.
     pub task_ids: Vec<u8>,
     pub created_at: i64,
+    /// The documents that were written, kind and id each, JSON.
+    pub documents: Option<String>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -14,6 +14,11 @@ pub struct Model {
     pub pruned_seq: i64,
     pub queued: i64,
     pub running: i64,
+    /// Whether this machine shares its queue with others.
+    pub sharing: bool,
+    /// The hybrid logical clock.
+    pub hlc_time: i64,
+    pub hlc_count: i64,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

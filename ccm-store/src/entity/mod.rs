@@ -14,6 +14,7 @@ pub(crate) mod input;
 pub(crate) mod meta;
 pub(crate) mod project;
 pub(crate) mod run;
+pub(crate) mod sharing;
 pub(crate) mod system;
 pub(crate) mod task;
 pub(crate) mod task_blocker;

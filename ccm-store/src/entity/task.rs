@@ -51,6 +51,10 @@ pub struct Model {
     pub result: Option<String>,
     /// What it asked for when it was accepted, if that was changed, JSON.
     pub first_spec: Option<String>,
+    /// Why it waits for a person's leave, JSON.
+    pub hold: Option<String>,
+    /// Whether another machine has its lease.
+    pub yielded: bool,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

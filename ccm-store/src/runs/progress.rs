@@ -303,7 +303,8 @@ impl Change for End {
             return Ok(record.task.clone());
         }
         let verdict = &self.finish.outcome.verdict;
-        let again = self.finish.retry_at.is_some();
+        // Whoever has the lease now decides whether it is tried again.
+        let again = self.finish.retry_at.is_some() && !record.task.yielded;
         let next = record.task.state.finish(verdict, again, self.now)?;
         self.end_run(work, verdict.clone())?;
         let cost_usd = work.run(self.run)?.get().cost_usd;

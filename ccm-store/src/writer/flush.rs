@@ -64,6 +64,7 @@ impl Work {
     /// The command that makes it durable, or `None` if nothing changed.
     pub(super) fn flush(&self) -> Option<Script> {
         let mut script = Script::default();
+        self.marks(&mut script);
         self.promotions(&mut script);
         self.systems(&mut script);
         self.projects_and_agents(&mut script);
@@ -74,22 +75,36 @@ impl Work {
         self.key_rows(&mut script);
         self.counters(&mut script);
         self.probes(&mut script);
+        self.documents(&mut script);
         if !self.events.is_empty() {
             script.insert::<event::Entity>(&self.events);
         }
-        if script.is_empty() {
+        if script.is_empty() && !self.shared.moved {
             return None;
         }
         // The counter comes last, so that the numbers of two transactions can't mix.
-        script.push(
-            "UPDATE meta SET epoch = ?, last_seq = ?, queued = ?, running = ?",
-            [
-                self.meta.epoch.into(),
-                self.meta.last_seq.into(),
-                self.meta.queued.into(),
-                self.meta.running.into(),
-            ],
-        );
+        let counters = [
+            self.meta.epoch.into(),
+            self.meta.last_seq.into(),
+            self.meta.queued.into(),
+            self.meta.running.into(),
+        ];
+        if self.meta.sharing || self.shared.switched {
+            let clock = [
+                self.meta.sharing.into(),
+                self.meta.hlc_time.into(),
+                self.meta.hlc_count.into(),
+            ];
+            script.push(
+                "UPDATE meta SET epoch = ?, last_seq = ?, queued = ?, running = ?, sharing = ?, hlc_time = ?, hlc_count = ?",
+                counters.into_iter().chain(clock),
+            );
+        } else {
+            script.push(
+                "UPDATE meta SET epoch = ?, last_seq = ?, queued = ?, running = ?",
+                counters,
+            );
+        }
         script.commit();
         Some(script)
     }
@@ -227,11 +242,16 @@ impl Work {
                 C::Stop,
                 C::CostUsd,
                 C::Result,
+                C::Hold,
+                C::Yielded,
             ];
             script.update::<task::Entity>(C::Id, &columns, &changed);
         }
         self.edited_tasks(script);
         for abandoned in &self.abandoned {
+            if self.meta.sharing {
+                self.mark_abandoned(script, abandoned);
+            }
             abandon(script, abandoned);
         }
     }

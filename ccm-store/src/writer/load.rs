@@ -1,20 +1,25 @@
 //! Reads the rows that a group needs, with one command.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 use ccm_core::id::{AgentId, AskId, InputId, ProjectId, RunId, TaskId};
 use ccm_core::store::TaskMove;
+use ccm_core::sync::Kind;
 use sea_orm::sqlx::Sqlite;
 use sea_orm::sqlx::pool::PoolConnection;
 use sea_orm::{FromQueryResult, QueryResult};
+use uuid::Uuid;
 
 use super::Trouble;
 use super::gap;
 use super::script::Script;
-use super::work::{KeyName, Tracked, Work};
+use super::shared::{Entry, Shared, SharedNeeds};
+use super::work::{KeyName, Known, Tracked, Work};
 use crate::entity::{idempotency_key, meta, system};
 use crate::error::from_db;
 use crate::projects::ProjectRecord;
+use crate::replica::Key;
 use crate::tasks::{self, TaskRecord};
 use crate::values::{Id, id_list};
 use crate::{agents, asks, inputs, runs};
@@ -58,6 +63,7 @@ pub(crate) struct Needs {
     keys: Vec<KeyName>,
     circles: Option<(TaskId, Vec<TaskId>)>,
     gap: Option<TaskMove>,
+    pub(super) shared: SharedNeeds,
 }
 
 impl Needs {
@@ -153,6 +159,36 @@ impl Needs {
         self.open_inputs_of.insert(run);
     }
 
+    /// What is kept of sharing.
+    pub(crate) fn sharing(&mut self) {
+        self.shared.sharing = true;
+    }
+
+    /// A document with all that waits for it, and whether this machine has the object itself.
+    pub(crate) fn document(&mut self, kind: &Kind, id: Uuid) {
+        self.shared.documents.insert((kind.clone(), id));
+    }
+
+    /// The operations up to a number, and the documents that they are of.
+    pub(crate) fn operations(&mut self, numbers: RangeInclusive<u64>) {
+        self.shared.operations = Some(numbers);
+    }
+
+    /// Whether an operation was set aside.
+    pub(crate) fn aside(&mut self, number: u64) {
+        self.shared.aside = Some(number);
+    }
+
+    /// What the server did not send again, if it has sent everything now.
+    pub(crate) fn stale(&mut self) {
+        self.shared.stale = true;
+    }
+
+    /// Whether a project is or was on this machine.
+    pub(crate) fn known_project(&mut self, id: ProjectId) {
+        self.shared.projects.insert(id);
+    }
+
     /// An idempotency key, and the tasks that were created with it.
     pub(crate) fn key(&mut self, name: KeyName) {
         self.keys.push(name);
@@ -192,13 +228,14 @@ impl Work {
                 work.take(row)?;
             }
         }
+        work.look_beside(connection).await?;
         if let Some(wish) = &needs.gap {
             work.gap = gap::look(&work, wish, connection).await?;
         }
         Ok(work)
     }
 
-    fn take(&mut self, row: &QueryResult) -> ccm_core::Result<()> {
+    pub(super) fn take(&mut self, row: &QueryResult) -> ccm_core::Result<()> {
         let kind: String = row.try_get("", "kind_").map_err(from_db)?;
         match kind.as_str() {
             "system" => {
@@ -245,9 +282,17 @@ impl Work {
             }
             "known_task" => {
                 let id: Vec<u8> = row.try_get("", "id").map_err(from_db)?;
-                let succeeded: bool = row.try_get("", "succeeded").map_err(from_db)?;
-                self.known_tasks.insert(TaskId::read(&id)?, succeeded);
+                let is = |name| row.try_get::<bool>("", name).map_err(from_db);
+                let known = Known {
+                    here: is("here")?,
+                    yielded: is("yielded")?,
+                    done: is("done")?,
+                    defined: is("defined")?,
+                    reported: is("reported")?,
+                };
+                self.known_tasks.insert(TaskId::read(&id)?, known);
             }
+            kind if Shared::has(kind) => self.shared.take(kind, row)?,
             _ => {
                 let id: Vec<u8> = row.try_get("", "id").map_err(from_db)?;
                 self.known_runs.insert(RunId::read(&id)?);
@@ -258,7 +303,14 @@ impl Work {
 }
 
 impl Needs {
-    fn write(&self, script: &mut Script) {
+    /// Leaves out documents that are loaded.
+    pub(super) fn forget(&mut self, loaded: &BTreeMap<Key, Entry>) {
+        self.shared
+            .documents
+            .retain(|key| !loaded.contains_key(key));
+    }
+
+    pub(super) fn write(&self, script: &mut Script) {
         if self.system {
             script.push("SELECT 'system' AS kind_, * FROM system", []);
         }
@@ -284,11 +336,9 @@ impl Needs {
              AND task.id IN ",
             &self.tasks,
         );
-        select_in(
-            script,
-            "SELECT 'known_task' AS kind_, id, state = 'succeeded' AS succeeded FROM task WHERE id IN ",
-            &self.known_tasks,
-        );
+        for chunk in chunks(&self.known_tasks) {
+            script.push(&known_tasks(chunk.len()), chunk);
+        }
         select_in(
             script,
             "SELECT 'run' AS kind_, * FROM run WHERE id IN ",
@@ -330,6 +380,7 @@ impl Needs {
             script.push(&circles(blockers.len()), values.map(|id| id.bytes().into()));
         }
         self.write_asks_and_inputs(script);
+        self.shared.write(script);
         for KeyName {
             principal,
             route,
@@ -374,6 +425,19 @@ impl Needs {
     }
 }
 
+/// What is known of `count` tasks, here and elsewhere.
+pub(crate) fn known_tasks(count: usize) -> String {
+    format!(
+        "SELECT 'known_task' AS kind_, wanted.column1 AS id, task.id IS NOT NULL AS here, \
+         EXISTS (SELECT 1 FROM task AS given INDEXED BY task_yielded WHERE given.yielded = 1 AND given.id = wanted.column1) \
+         AS yielded, COALESCE(task.state = 'succeeded', 0) AS done, \
+         EXISTS (SELECT 1 FROM document WHERE kind = 'task' AND id = wanted.column1 AND body IS NOT NULL) AS defined, \
+         EXISTS (SELECT 1 FROM document WHERE kind = 'report' AND id = wanted.column1 AND succeeded = 1) AS reported \
+         FROM (VALUES {}) AS wanted LEFT JOIN task ON task.id = wanted.column1",
+        vec!["(?)"; count].join(", ")
+    )
+}
+
 /// Those of `count` tasks that wait for one task, be it through others: from that one along the edges.
 pub(crate) fn circles(count: usize) -> String {
     format!(
@@ -411,13 +475,13 @@ fn select_in<'a, T: Id + 'a>(
     }
 }
 
-fn chunks<'a, T: Id + 'a>(
+pub(super) fn chunks<'a, T: Id + 'a>(
     ids: impl IntoIterator<Item = &'a T>,
 ) -> Vec<Vec<sea_orm::sea_query::Value>> {
     let values: Vec<_> = ids.into_iter().map(|id| id.bytes().into()).collect();
     values.chunks(MAX_IDS).map(<[_]>::to_vec).collect()
 }
 
-fn placeholders(count: usize) -> String {
+pub(super) fn placeholders(count: usize) -> String {
     vec!["?"; count].join(", ")
 }

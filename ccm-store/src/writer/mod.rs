@@ -11,6 +11,7 @@ mod load;
 mod observer;
 mod reserve;
 mod script;
+mod shared;
 mod work;
 
 use std::collections::VecDeque;
@@ -40,6 +41,9 @@ pub use observer::Commit;
 pub(crate) use observer::Observer;
 pub(crate) use reserve::Reserve;
 pub(crate) use script::Script;
+pub(crate) use shared::{Entry, key as document_key, whole};
+#[cfg(test)]
+pub(crate) use shared::{OPERATIONS, kept, leave};
 pub(crate) use work::{About, KeyName, Tracked, Work};
 
 /// Changes that may wait before callers have to.

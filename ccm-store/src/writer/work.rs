@@ -8,16 +8,18 @@ use ccm_core::event::EventKind;
 use ccm_core::id::{AgentId, AskId, InputId, ProjectId, RunId, TaskId};
 use ccm_core::input::Input;
 use ccm_core::run::Run;
-use ccm_core::scheduler::{Machine, Wants};
+use ccm_core::scheduler::Machine;
+use ccm_core::sync::local::{Subject, touched};
 use ccm_core::task::{Gap, Rank, Task, TaskStateName};
 use ccm_core::time::Timestamp;
 use ccm_core::{Error, Result};
 use serde_json::Value;
 
+use super::shared::Shared;
 use crate::entity::{event, idempotency_key, meta, system};
 use crate::error::corrupt;
 use crate::projects::ProjectRecord;
-use crate::tasks::TaskRecord;
+use crate::tasks::{TaskRecord, fits};
 use crate::values::{Id, column, from_json, to_json};
 
 /// Everything that a group of changes looks at and leaves behind.
@@ -32,8 +34,8 @@ pub(crate) struct Work {
     pub(crate) asks: BTreeMap<AskId, Tracked<Ask>>,
     pub(crate) inputs: BTreeMap<InputId, Tracked<Input>>,
     pub(crate) keys: HashMap<KeyName, Tracked<idempotency_key::Model>>,
-    /// Tasks that are known to exist, and whether they have succeeded.
-    pub(crate) known_tasks: HashMap<TaskId, bool>,
+    /// Tasks that are known to exist, here or elsewhere.
+    pub(crate) known_tasks: HashMap<TaskId, Known>,
     pub(crate) known_runs: HashSet<RunId>,
     /// Tasks that wait, be it through others, for the one whose blockers are to change.
     pub(crate) circles: HashSet<TaskId>,
@@ -55,6 +57,36 @@ pub(crate) struct Work {
     pub(super) pruned_keys: Option<Timestamp>,
     pub(super) probed: bool,
     pub(super) events: Vec<event::Model>,
+    pub(crate) shared: Shared,
+}
+
+/// What is known of a task.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Known {
+    /// Whether it is in this machine's own tables.
+    pub(crate) here: bool,
+    /// Whether its outcome is another machine's to tell all the same.
+    pub(crate) yielded: bool,
+    /// Whether this machine's own row says that it is done.
+    pub(crate) done: bool,
+    /// Whether another machine has told what it is.
+    pub(crate) defined: bool,
+    /// Whether another machine tells that it is done.
+    pub(crate) reported: bool,
+}
+
+impl Known {
+    /// Whether it runs here, so that its outcome is what its own row says.
+    pub(crate) fn runs_here(self) -> bool {
+        self.here && !self.yielded
+    }
+
+    pub(crate) fn has_succeeded(self) -> bool {
+        match self.runs_here() {
+            true => self.done,
+            false => self.reported,
+        }
+    }
 }
 
 /// The whole name of an idempotency key.
@@ -206,6 +238,7 @@ impl Work {
             pruned_keys: None,
             probed: false,
             events: Vec::new(),
+            shared: Shared::default(),
         }
     }
 
@@ -249,6 +282,16 @@ impl Work {
 
     /// Writes a line of the log.
     pub(crate) fn event(&mut self, time: Timestamp, kind: EventKind, about: About, data: &Value) {
+        if self.meta.sharing {
+            let subject = Subject {
+                project: about.project,
+                task: about.task,
+                run: about.run,
+            };
+            for one in touched(kind, subject, data) {
+                self.leave(one, time);
+            }
+        }
         self.meta.last_seq += 1;
         self.events.push(event::Model {
             seq: self.meta.last_seq,
@@ -270,7 +313,11 @@ impl Work {
         self.edges
             .extend(blockers.into_iter().map(|blocker| (blocker, id)));
         self.moved(task.project_id, None, Some(TaskStateName::Queued));
-        self.known_tasks.insert(id, false);
+        let known = self.known_tasks.entry(id).or_default();
+        (known.here, known.done) = (true, false);
+        if known.reported {
+            self.unblock(id, 1);
+        }
         let record = TaskRecord::accepted(task, column(open as u64), machine);
         self.tasks.insert(id, Tracked::new(record));
     }
@@ -293,10 +340,15 @@ impl Work {
         if let Some(open) = open {
             record.open_blockers = column(open as u64);
         }
-        record.fits = Wants::from(&task.spec).met_by(machine);
+        record.fits = fits(&task, machine);
         record.task = task;
         self.edited.insert(id);
         Ok(())
+    }
+
+    /// Writes also what of a task only an edit changes. Nothing else may be in the group.
+    pub(crate) fn rewrite(&mut self, id: TaskId) {
+        self.edited.insert(id);
     }
 
     /// Gives waiting tasks other ranks.
@@ -305,31 +357,45 @@ impl Work {
     }
 
     fn has_succeeded(&self, id: &TaskId) -> bool {
-        self.known_tasks.get(id).copied().unwrap_or(false)
+        self.known_tasks
+            .get(id)
+            .is_some_and(|known| known.has_succeeded())
+    }
+
+    /// Whether somebody can wait for a task.
+    pub(crate) fn knows(&self, id: &TaskId) -> bool {
+        let known = self.known_tasks.get(id);
+        known.is_some_and(|known| known.here || known.defined)
+    }
+
+    /// Whether a task is in this machine's own tables.
+    pub(crate) fn is_here(&self, id: &TaskId) -> bool {
+        self.known_tasks.get(id).is_some_and(|known| known.here)
     }
 
     /// Follows a task from one state to another: counters, and those that wait for it.
-    pub(crate) fn task_moved(
-        &mut self,
-        task: TaskId,
-        project: ProjectId,
-        from: TaskStateName,
-        to: TaskStateName,
-    ) {
-        self.moved(project, Some(from), Some(to));
+    pub(crate) fn task_moved(&mut self, task: &Task, from: TaskStateName, to: TaskStateName) {
+        self.moved(task.project_id, Some(from), Some(to));
         let (was, is) = (
             from == TaskStateName::Succeeded,
             to == TaskStateName::Succeeded,
         );
         if was != is {
-            self.known_tasks.insert(task, is);
-            let by = if is { -1 } else { 1 };
-            self.unblocked.push((task, by));
-            // Those that came in this group are not in the table yet.
-            for (_, blocked) in self.edges.iter().filter(|(blocker, _)| *blocker == task) {
-                if let Some(row) = self.tasks.get_mut(blocked) {
-                    row.shadow().open_blockers += by;
-                }
+            let known = self.known_tasks.entry(task.id).or_default();
+            (known.here, known.done) = (true, is);
+            if !task.yielded {
+                self.unblock(task.id, if is { -1 } else { 1 });
+            }
+        }
+    }
+
+    /// Tells those that wait for a task of its success, or that it is none any more.
+    pub(crate) fn unblock(&mut self, task: TaskId, by: i64) {
+        self.unblocked.push((task, by));
+        // Those that came in this group are not in the table yet.
+        for (_, blocked) in self.edges.iter().filter(|(blocker, _)| *blocker == task) {
+            if let Some(row) = self.tasks.get_mut(blocked) {
+                row.shadow().open_blockers += by;
             }
         }
     }
@@ -371,6 +437,9 @@ impl Work {
             at,
             before: self.meta.last_seq,
         });
+        if self.meta.sharing {
+            self.tick(at);
+        }
         let queued = column(queued);
         self.meta.last_seq += queued;
         self.count(project, -queued, 0);

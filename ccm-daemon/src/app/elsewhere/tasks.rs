@@ -26,7 +26,7 @@ const ASKS: u32 = 1000;
 impl App {
     /// The task, whichever machine runs it.
     pub(in crate::app) async fn task_elsewhere(&self, id: TaskId) -> Result<Option<api::Task>> {
-        let Some(elsewhere) = self.elsewhere().await? else {
+        let Some(elsewhere) = self.elsewhere() else {
             return Ok(None);
         };
         let Some(told) = elsewhere.told(id).await? else {
@@ -132,8 +132,8 @@ impl App {
         Ok(match machines {
             api::Machines::Local => (true, None),
             api::Machines::One(id) if id == self.engine().system().id => (true, None),
-            api::Machines::One(_) => (false, self.elsewhere().await?),
-            api::Machines::Mine | api::Machines::All => (true, self.elsewhere().await?),
+            api::Machines::One(_) => (false, self.elsewhere()),
+            api::Machines::Mine | api::Machines::All => (true, self.elsewhere()),
         })
     }
 
@@ -142,7 +142,7 @@ impl App {
         match self.engine().store().task(id).await {
             Ok(task) => Ok(Some(task.project_id)),
             Err(error) if error.kind() == ErrorKind::NotFound(Noun::Task) => {
-                let Some(elsewhere) = self.elsewhere().await? else {
+                let Some(elsewhere) = self.elsewhere() else {
                     return Ok(None);
                 };
                 let told = elsewhere.told(id).await?;
@@ -160,7 +160,7 @@ impl App {
         if tasks.is_empty() {
             return Ok(HashMap::new());
         }
-        let Some(elsewhere) = self.elsewhere().await? else {
+        let Some(elsewhere) = self.elsewhere() else {
             return Ok(HashMap::new());
         };
         let ids: Vec<_> = tasks.iter().map(|task| *task.id.as_uuid()).collect();
@@ -248,10 +248,17 @@ impl Told {
         self.report.is_some()
     }
 
+    /// Why it waits, by what its machine said.
+    fn reason(&self) -> Option<Reason> {
+        let (report, _) = self.report.as_ref()?;
+        report.task.reason
+    }
+
     fn fits(&self, filter: &TaskFilter) -> bool {
         let definition = &self.definition;
         let texts = [definition.title.as_str(), definition.text.as_str()];
         filter.project.is_none_or(|id| id == definition.project_id)
+            && (!filter.held || self.reason() == Some(Reason::RemoteUnapproved))
             && (filter.states.is_empty() || filter.states.contains(&self.state()))
             && filter
                 .tag
@@ -423,6 +430,7 @@ impl Elsewhere<'_> {
         let mut query = DocumentQuery {
             kinds: vec![Kind::Task],
             project: filter.project,
+            elsewhere: true,
             after: before.map(|id| *id.as_uuid()),
             newest_first: true,
             limit: PART,

@@ -54,9 +54,9 @@ describe("how sharing is", () => {
 });
 
 test("an exchange says what it came to and what is left", () => {
-  expect(roundWords({ sent: 0, received: 0, state: READY })).toBe("Nothing to send, nothing new.");
-  expect(roundWords({ sent: 2, received: 1, state: { ...READY, pending: 4 } })).toBe(
-    "2 changes sent, 1 change of other machines received. 4 changes wait still.",
+  expect(roundWords({ sent: 0, received: 0, complete: true, state: READY })).toBe("Nothing to send, nothing new.");
+  expect(roundWords({ sent: 2, received: 1, complete: false, state: { ...READY, pending: 4 } })).toBe(
+    "2 changes sent, 1 change of other machines received. 4 changes wait still. There is more, and it goes on by itself.",
   );
 });
 

@@ -91,13 +91,14 @@ export function sentence(text: string): string {
 }
 
 /** What an exchange came to. */
-export function roundWords({ sent, received, state }: Schema["SyncRound"]): string {
+export function roundWords({ sent, received, complete, state }: Schema["SyncRound"]): string {
   const parts = [
     sent === 0 ? "nothing to send" : `${counted(sent, "change")} sent`,
     received === 0 ? "nothing new" : `${counted(received, "change")} of other machines received`,
   ];
   const left = state.pending > 0 ? ` ${counted(state.pending, "change waits", "changes wait")} still.` : "";
-  return `${sentence(parts.join(", "))}${left}`;
+  const goesOn = complete ? "" : " There is more, and it goes on by itself.";
+  return `${sentence(parts.join(", "))}${left}${goesOn}`;
 }
 
 /** What an object is that machines share, by the name of its kind. */
