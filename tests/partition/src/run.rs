@@ -11,7 +11,7 @@ use crate::agent;
 use crate::check::{Evidence, Known, View, findings};
 use crate::documents::{self, Documents};
 use crate::history::{Fate, History};
-use crate::machine::{Account, Machine, Programs, ProjectIs};
+use crate::machine::{Account, Machine, MachineIs, Programs};
 use crate::network::Network;
 use crate::script::{Broken, Script, Trouble};
 use crate::server::Server;
@@ -154,20 +154,15 @@ impl Stage<'_> {
         let made = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..script.machines)
                 .map(|number| {
-                    let project = ProjectIs {
+                    let is = MachineIs {
+                        manual: script.is_manual,
                         clone: number < script.clones,
                         agents,
                     };
                     scope.spawn(move || {
                         let line = self.network.line(script.is_silent)?;
-                        let machine = Machine::set_up(
-                            number,
-                            line,
-                            self.programs,
-                            folder,
-                            project,
-                            self.stop,
-                        )?;
+                        let machine =
+                            Machine::set_up(number, line, self.programs, folder, is, self.stop)?;
                         machine.connect(account)?;
                         Ok(machine)
                     })

@@ -53,6 +53,8 @@ pub(crate) struct Script {
     pub(crate) settles: Duration,
     /// Whether a cut line is only silent, or neighbours are found to be gone as well.
     pub(crate) is_silent: bool,
+    /// Whether people are to decide conflicts. Nobody does here, so both edits of each are kept.
+    pub(crate) is_manual: bool,
     /// By time.
     pub(crate) changes: Vec<Change>,
     /// By time.
@@ -183,6 +185,7 @@ impl Script {
             lasts: Duration::from_millis(measure.lasts),
             settles: Duration::from_secs(30),
             is_silent: Random::part(seed, 1).percent(70),
+            is_manual: Random::part(seed, 3).percent(25),
             changes,
             troubles,
         }
@@ -212,6 +215,7 @@ impl Script {
             lasts: Duration::ZERO,
             settles: Duration::from_secs(120),
             is_silent: true,
+            is_manual: false,
             changes: changes.collect(),
             troubles: Vec::new(),
         }
@@ -427,5 +431,7 @@ mod tests {
         assert!(changes.any(elsewhere));
         assert!(scripts.iter().any(|script| script.is_silent));
         assert!(scripts.iter().any(|script| !script.is_silent));
+        assert!(scripts.iter().any(|script| script.is_manual));
+        assert!(scripts.iter().any(|script| !script.is_manual));
     }
 }
