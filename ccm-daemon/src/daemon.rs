@@ -23,6 +23,7 @@ use crate::machine::running::Migrated;
 use crate::machine::{DaemonInfo, DaemonLock, Home, WebUi};
 use crate::retention;
 use crate::settings::Settings;
+use crate::sharing::{self, Sharing};
 
 /// How long the end of a failed engine may take.
 const FAILED_PATIENCE: Duration = Duration::from_secs(5);
@@ -80,14 +81,18 @@ impl Daemon {
             // Agents wait and say so; everything else can be used.
             tracing::warn!("{}", ccm_core::chain(&error));
         }
+        let sharing = Arc::new(Sharing::default());
+        sharing.apply(&config);
         let engine = Engine::builder(Arc::clone(&store) as Arc<dyn Store>, runtime.agents, system)
             .profiles(Arc::clone(&profiles))
             .scheduler(factories::scheduler())
-            .sync(factories::sync())
+            .sync(sharing.backend())
+            .sync_limits(factories::sync_limits(&config))
             .clock(Arc::clone(&clock))
             .limits(limits)
             .start()
             .await?;
+        sharing::forget_if_disconnected(&engine, &config).await;
 
         let web_ui = WebUi::of(&config);
         if let Some(problem) = web_ui.problem() {
@@ -118,6 +123,7 @@ impl Daemon {
             home,
             token,
             windows: runtime.windows.clone(),
+            sharing,
             database: Some(config.database.sqlite_path.clone()),
             capacity: http::Capacity::of_process(),
             facts: Facts {

@@ -6,18 +6,21 @@ use ccm_agents::{
     HostCommand, ProcessRuntime, RunEnvironment, RuntimeConfig, Scopes, TmuxConfig, TmuxRuntime,
     TmuxSocket,
 };
-use ccm_core::engine::EngineLimits;
+use ccm_core::engine::{EngineLimits, SyncLimits};
 use ccm_core::id::Epoch;
 use ccm_core::project::Profiles;
 use ccm_core::schedule::FairScheduler;
 use ccm_core::{AgentRuntime, Result, Scheduler, SyncBackend};
 use ccm_store::{SqliteOptions, SqliteStore};
 use ccm_sync::NullSync;
+use ccm_sync::SwitchableSync;
+use ccm_sync::supabase::{SupabaseOptions, SupabaseSync};
 
 use crate::access::AgentTokens;
 use crate::machine::config::{Config, RuntimeName};
-use crate::machine::{Home, ProjectProfiles, programs};
+use crate::machine::{Home, ProjectProfiles, programs, supabase};
 use crate::settings::Settings;
+use crate::sharing;
 
 /// The program that becomes agents' hosts.
 const HOST_PROGRAM: &str = "ccm";
@@ -88,9 +91,34 @@ pub(crate) fn scheduler() -> Arc<dyn Scheduler> {
     Arc::new(FairScheduler::default())
 }
 
-/// How the queue is shared with other machines: not at all.
-pub(crate) fn sync() -> Arc<dyn SyncBackend> {
-    Arc::new(NullSync)
+/// A line to other machines that can become another one.
+pub(crate) type Line = SwitchableSync;
+
+/// How the queue is shared with other machines: not at all, or through the config's Supabase project.
+pub(crate) fn sync(config: &Config) -> Arc<dyn SyncBackend> {
+    if !config.shares() {
+        return Arc::new(NullSync);
+    }
+    match supabase::project(config) {
+        Ok(project) => Arc::new(SupabaseSync::open(SupabaseOptions {
+            connections: config.resources.max_supabase_connections,
+            ..SupabaseOptions::new(project, &config.supabase.auth_file)
+        })),
+        Err(error) => {
+            tracing::warn!("nothing is shared with other machines: {error}");
+            Arc::new(NullSync)
+        }
+    }
+}
+
+/// How the engine shares its queue.
+pub(crate) fn sync_limits(config: &Config) -> SyncLimits {
+    SyncLimits {
+        interval: config.sync.interval,
+        max_retries: config.sync.max_retries,
+        rule: sharing::rule(config.sync.conflict_resolution),
+        ..SyncLimits::default()
+    }
 }
 
 /// What bounds the engine.

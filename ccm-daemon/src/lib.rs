@@ -16,7 +16,9 @@ mod retention;
 mod rotated;
 mod run;
 pub mod settings;
+mod sharing;
 mod telemetry;
 
 pub use daemon::{Daemon, Ended};
 pub use run::{Exit, run, run_with};
+pub use sharing::Sharing;

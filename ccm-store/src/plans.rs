@@ -98,6 +98,22 @@ async fn readers_walk_along_indexes() {
 }
 
 #[tokio::test]
+async fn what_waits_for_leave_is_found_without_the_queue() {
+    let store = SqliteStore::in_memory().await.unwrap();
+    let query = TaskQuery {
+        filter: TaskFilter {
+            states: vec![TaskStateName::Queued],
+            held: true,
+            ..TaskFilter::default()
+        },
+        limit: 50,
+        ..TaskQuery::default()
+    };
+    let page = task_lists::task_page(&query);
+    check(&store.reader, page, &["USING INDEX task_held"]).await;
+}
+
+#[tokio::test]
 async fn looking_into_tasks_keeps_to_a_stretch() {
     let store = SqliteStore::in_memory().await.unwrap();
     let reader = &store.reader;
@@ -111,6 +127,7 @@ async fn looking_into_tasks_keeps_to_a_stretch() {
         words: Some(Words::new("a é").unwrap()),
         tag: Some("t".to_owned()),
         created_by: Some("me".to_owned()),
+        held: false,
     };
     let open = vec![TaskStateName::Queued, TaskStateName::Running];
     for (filter, step) in [

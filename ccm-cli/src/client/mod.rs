@@ -21,6 +21,7 @@ mod events;
 pub mod fuzzing;
 mod pages;
 mod sse;
+mod sync;
 mod transport;
 
 pub use endpoint::Endpoint;

@@ -233,7 +233,7 @@ async fn task_by_end(client: &Client, text: &str) -> Result<Task, Failure> {
 }
 
 /// What ends like an id, in lower case. `list` is the command that shows such ids.
-fn end_of_id(text: &str, what: &str, list: &str) -> Result<String, Failure> {
+pub(super) fn end_of_id(text: &str, what: &str, list: &str) -> Result<String, Failure> {
     let end = text.to_ascii_lowercase();
     if !end.chars().all(|c| c.is_ascii_hexdigit() || c == '-') || end.len() > 36 {
         return Err(

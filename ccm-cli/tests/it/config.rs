@@ -333,7 +333,7 @@ fn the_schema_is_printed() {
 fn validate_tells_all_errors_and_all_that_is_odd() {
     let machine = Machine::new();
     machine.set("agents.max_concurrent", "3");
-    machine.set("sync.max_retries", "7");
+    machine.set("supabase.enabled", "true");
     machine.snapshots(|| {
         assert_snapshot!(
             "config_validate_warnings",
@@ -358,38 +358,27 @@ fn validate_tells_all_errors_and_all_that_is_odd() {
 }
 
 #[test]
-fn what_is_not_available_yet_says_so() {
+fn a_machine_that_shares_nothing_says_so() {
     let machine = Machine::new();
     machine.snapshots(|| {
-        assert_snapshot!(
-            "supabase_status",
-            machine.orchestrator(&["supabase", "status"])
-        );
-        assert_snapshot!(
-            "supabase_connect",
-            machine.orchestrator(&["supabase", "connect"])
-        );
-        assert_snapshot!(
-            "supabase_disconnect",
-            machine.orchestrator(&["supabase", "disconnect"])
-        );
-        assert_snapshot!("sync_status", machine.orchestrator(&["sync", "status"]));
-        assert_snapshot!("sync_now", machine.orchestrator(&["sync", "now"]));
-        assert_snapshot!(
-            "sync_conflicts",
-            machine.orchestrator(&["sync", "conflicts"])
-        );
-        assert_snapshot!(
-            "sync_resolve",
-            machine.orchestrator(&["sync", "resolve", "x"])
-        );
+        let run = |args: &[&str]| machine.orchestrator(args);
+        assert_snapshot!("supabase_status", run(&["supabase", "status"]));
+        assert_snapshot!("supabase_connect", run(&["supabase", "connect"]));
+        assert_snapshot!("supabase_disconnect", run(&["supabase", "disconnect"]));
+        assert_snapshot!("sync_status", run(&["sync", "status"]));
+        assert_snapshot!("sync_now", run(&["sync", "now"]));
+        assert_snapshot!("sync_conflicts", run(&["sync", "conflicts"]));
+        assert_snapshot!("sync_resolve", run(&["sync", "resolve", "x"]));
     });
     let status = machine
         .orchestrator(&["supabase", "status", "--json"])
         .json();
     assert_eq!(status["connected"], false);
     let status = machine.orchestrator(&["sync", "status", "--json"]).json();
-    assert_eq!(status["enabled"], false);
+    assert_eq!(
+        (&status["enabled"], &status["condition"]),
+        (&false.into(), &"off".into())
+    );
     assert_eq!(
         machine.orchestrator(&["sync", "conflicts", "--json"]).ok(),
         "[]"

@@ -78,30 +78,34 @@ fn the_defaults_are_taken_by_enter_alone_and_the_daemon_starts() {
 }
 
 #[test]
-fn supabase_is_asked_for_kept_and_not_promised() {
+fn a_supabase_project_that_can_not_be_reached_is_told_and_the_rest_goes_on() {
     let machine = Machine::bare();
     let mut terminal = dialogue(&machine, &["--profile", "full", "--no-start"]);
     terminal.answer("Enable Supabase? (y/n)", "y\r");
     terminal.answer("Supabase URL?", "http://evil.example\r");
     terminal.answer("expected an https:// address", "");
-    terminal.answer("Supabase URL?", "https://x.supabase.co\r");
+    // Nobody listens there.
+    terminal.answer("Supabase URL?", "http://127.0.0.1:1\r");
     terminal.answer("Supabase publishable key?", "sb_secret_abc\r");
     terminal.answer("found a secret one", "");
     terminal.answer("Supabase publishable key?", "sb_publishable_abc\r");
+    terminal.answer("Email?", "nobody\r");
+    terminal.answer("is no email address", "");
+    terminal.answer("Email?", "ada@example.com\r");
+    terminal.answer("Password?", "hunter2\r");
     terminal.answer("System hostname? [", "\r");
+    terminal.answer("ccm-orchestrator supabase connect", "");
     let (code, screen) = terminal.end();
     assert_eq!(code, 0, "{screen}");
-    assert!(
-        screen.contains("signing in to Supabase is not available"),
-        "{screen}"
-    );
+    assert!(screen.contains("Setup complete"), "{screen}");
     // What is typed for a secret is never on the screen.
-    for typed in ["sb_secret_abc", "sb_publishable_abc"] {
+    for typed in ["sb_secret_abc", "sb_publishable_abc", "hunter2"] {
         assert!(!screen.contains(typed), "{screen}");
     }
-    assert_eq!(get(&machine, "supabase.url"), "https://x.supabase.co");
+    assert_eq!(get(&machine, "supabase.url"), "http://127.0.0.1:1");
     assert_eq!(get(&machine, "supabase.key"), "sb_publishable_abc");
     assert_eq!(get(&machine, "supabase.enabled"), "false");
+    assert!(!machine.path("ccm/auth.json").exists());
 }
 
 #[test]
@@ -172,7 +176,7 @@ fn every_answer_is_an_option_too() {
             "full",
             "--supabase",
             "--supabase-url",
-            "https://x.supabase.co",
+            "http://127.0.0.1:1",
             "--supabase-key",
             "sb_publishable_x",
             "--email",

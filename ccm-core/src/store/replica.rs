@@ -42,8 +42,8 @@ use crate::time::Timestamp;
 ///   or removed, and not what this machine itself sent and gets again.
 #[async_trait]
 pub trait Replica: Send + Sync {
-    /// Whether [`sharing`](Self::sharing) may be on, as far as that is known without looking. While it is off, this is all
-    /// that most callers ask.
+    /// Whether [`sharing`](Self::sharing) may be on. While it is off, this is all that most callers ask, so it should cost
+    /// nothing.
     fn may_share(&self) -> bool {
         true
     }
@@ -155,20 +155,6 @@ pub trait Replica: Send + Sync {
             found.extend(self.document(kind, *id).await?);
         }
         Ok(found)
-    }
-
-    /// The moment of the last change that is known of each machine.
-    async fn heard(&self) -> Result<Vec<(SystemId, Hlc)>> {
-        let systems = DocumentQuery {
-            kinds: vec![Kind::System],
-            limit: u32::MAX,
-            ..DocumentQuery::default()
-        };
-        let systems = self.documents(&systems).await?;
-        Ok(systems
-            .into_iter()
-            .map(|one| (one.origin, one.hlc))
-            .collect())
     }
 
     /// How many documents there are of such a query, whatever its limit.
@@ -362,6 +348,9 @@ pub struct DocumentQuery {
     pub open: bool,
     /// Only definitions of tasks that any machine may run ([`Definition::is_shared`](crate::sync::documents::Definition)).
     pub shared: bool,
+    /// Only what this machine has nothing to do about as far as it knows, and definitions of shared tasks: with the kind
+    /// [`Kind::Task`] all tasks that are not this machine's, and some that are.
+    pub elsewhere: bool,
     /// After (or, newest first, before) this id.
     pub after: Option<Uuid>,
     /// Newest first, by id: ids are made in the order of time.

@@ -37,7 +37,9 @@ use crate::http::{AllowedHosts, Capacity, Streams};
 use crate::machine::{Home, Token, WebUi};
 use crate::metrics::Metrics;
 use crate::settings::Settings;
+use crate::sharing::Sharing;
 
+use elsewhere::LastSeen;
 use load::Load;
 pub(crate) use projects::Refusal;
 pub(crate) use sync::SyncRefusal;
@@ -62,6 +64,8 @@ pub struct AppParts {
     pub token: Token,
     /// The windows of agents, if they have some; what is wrong with them is told in the status.
     pub windows: Option<Arc<TmuxRuntime>>,
+    /// The line to other machines; the same that the engine has.
+    pub sharing: Arc<Sharing>,
     /// Where the database is, if it is in a file.
     pub database: Option<PathBuf>,
     /// How many clients can be served at once.
@@ -97,6 +101,7 @@ pub struct App {
     access: Access,
     health: Health,
     load: Load,
+    seen: LastSeen,
     streams: Streams,
     seats: Seats,
     metrics: Metrics,
@@ -133,6 +138,7 @@ impl App {
             parts.windows.clone(),
             folders,
             parts.settings.clone(),
+            Arc::clone(&parts.sharing),
         );
         let access = Access::new(&parts.home, parts.token.clone());
         // What came before this daemon is not its to count.
@@ -143,6 +149,7 @@ impl App {
             access,
             health,
             load: Load::default(),
+            seen: LastSeen::default(),
             streams,
             seats: Seats::default(),
             metrics,
@@ -207,6 +214,11 @@ impl App {
     /// The event streams.
     pub(crate) fn streams(&self) -> &Streams {
         &self.streams
+    }
+
+    /// The line to other machines.
+    pub(crate) fn sharing(&self) -> &Sharing {
+        &self.parts.sharing
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {

@@ -7,7 +7,7 @@ use super::App;
 use crate::http::AllowedHosts;
 use crate::machine::ConfigErrors;
 use crate::machine::config::Config;
-use crate::{factories, telemetry};
+use crate::{factories, sharing, telemetry};
 
 impl App {
     /// Reads the config file again, applies what can be applied, and names what needs a restart. The inner error is the
@@ -25,8 +25,9 @@ impl App {
             Ok(report) => {
                 tell(report);
                 // After what is to be told, which may be less than the new level lets through.
-                let level = self.parts.settings.current().daemon.log_level;
-                telemetry::set_level(level.as_filter());
+                let config = self.parts.settings.current();
+                telemetry::set_level(config.daemon.log_level.as_filter());
+                sharing::forget_if_disconnected(self.engine(), &config).await;
             }
             Err(errors) => {
                 for problem in &errors.problems {
@@ -40,6 +41,11 @@ impl App {
     /// Makes `config` count in everything that keeps a part of it.
     fn apply(&self, config: &Config) {
         self.engine().set_limits(factories::limits(config));
+        self.engine()
+            .set_sync_limits(factories::sync_limits(config));
+        if self.sharing().apply(config) {
+            self.engine().wake_sync();
+        }
         if let Some(windows) = &self.parts.windows {
             windows.set_max_windows(Some(config.resources.max_tmux_windows));
         }

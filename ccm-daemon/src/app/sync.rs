@@ -1,15 +1,22 @@
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
 
 use ccm_core::api::{
-    Conflict, ConflictStateName, Device, ProblemCode, ResolveConflict, SetAside, SetAsideAction,
-    SyncCondition, SyncRound, SyncState,
+    Conflict, ConflictStateName, Device, Keep, ProblemCode, ResolveConflict, SetAside,
+    SetAsideAction, Side, SyncCondition, SyncRound, SyncState, definition_field,
 };
 use ccm_core::id::{ConflictId, SystemId};
 use ccm_core::store::{Document, DocumentQuery, Page, Replica};
 use ccm_core::sync::documents::{self, Kind, SystemReport};
-use ccm_core::{Error, ErrorKind};
+use ccm_core::{Error, ErrorKind, Noun};
 
 use super::App;
+use crate::machine::config::Config;
+use crate::sharing;
+
+/// How long one exchange is waited for.
+const ROUND: Duration = Duration::from_secs(20);
 
 /// The most changes that were set aside and are listed.
 const MOST_SET_ASIDE: u32 = 1000;
@@ -36,37 +43,52 @@ impl From<Error> for SyncRefusal {
 type Answer<T> = Result<T, SyncRefusal>;
 
 impl App {
+    /// The config in force.
+    pub(crate) fn config_in_force(&self) -> Arc<Config> {
+        self.parts.settings.current()
+    }
+
     /// How the queue is shared.
     pub(crate) async fn sync_state(&self) -> Answer<SyncState> {
-        Ok(SyncState {
-            enabled: false,
-            backend: "none".to_owned(),
-            connected: false,
-            pending: 0,
-            conflicts: 0,
-            detail: "this machine is not connected to Supabase, and everything is kept on it"
-                .to_owned(),
-            condition: SyncCondition::Off,
-            to_do: None,
-            server: None,
-            account: None,
-            key_storage: None,
-            signed_in_at: None,
-            last_contact: None,
-            last_error: None,
-            failures: 0,
-            next_try_at: None,
-            live: false,
-            interval_s: self.parts.settings.current().sync.interval.as_secs(),
-            rule: Default::default(),
-            unsettled: 0,
-            set_aside: 0,
+        let config = self.config_in_force();
+        Ok(sharing::state(self.engine(), self.sharing(), &config).await?)
+    }
+
+    /// Exchanges everything now, as far as that is done in a while.
+    pub(crate) async fn sync_now(&self) -> Answer<SyncRound> {
+        self.must_share().await?;
+        let traffic = self.sharing().traffic();
+        let (sent, received) = (traffic.sent(), traffic.received());
+        let round = tokio::time::timeout(ROUND, self.engine().sync_now()).await;
+        let complete = round.is_ok();
+        if let Ok(done) = round {
+            done?;
+        }
+        Ok(SyncRound {
+            sent: traffic.sent() - sent,
+            received: traffic.received() - received,
+            complete,
+            state: self.sync_state().await?,
         })
     }
 
-    /// Exchanges everything now.
-    pub(crate) async fn sync_now(&self) -> Answer<SyncRound> {
-        Err(off())
+    /// Refuses what needs a line to other machines, with the reason why there is none.
+    async fn must_share(&self) -> Answer<()> {
+        let state = self.sync_state().await?;
+        let code = match state.condition {
+            SyncCondition::Off => ProblemCode::SyncOff,
+            SyncCondition::SignedOut => ProblemCode::SyncSignedOut,
+            // What it was last may be mended by now.
+            _ => return Ok(()),
+        };
+        let to_do = match state.to_do {
+            None if code == ProblemCode::SyncOff => {
+                Some("`ccm supabase connect` connects it".to_owned())
+            }
+            to_do => to_do,
+        };
+        let to_do = to_do.map(|to_do| format!("; {to_do}")).unwrap_or_default();
+        Err(SyncRefusal::Is(code, format!("{}{to_do}", state.detail)))
     }
 
     /// Conflicts in this state, or in any, newest first.
@@ -142,18 +164,42 @@ impl App {
             let detail = format!("{} decided it at {}", done.by, done.at);
             return Err(SyncRefusal::Is(ProblemCode::ConflictResolved, detail));
         }
-        let _ = by;
-        Err(off())
+        let side = |side| match side {
+            Side::Local => Keep::Local,
+            Side::Remote => Keep::Remote,
+        };
+        let choices: BTreeMap<_, _> = decision
+            .fields
+            .iter()
+            .map(|field| (definition_field(&field.name).to_owned(), side(field.keep)))
+            .collect();
+        self.engine()
+            .resolve_conflict(*id.as_uuid(), decision.keep, &choices, by)
+            .await?;
+        self.conflict(id).await
     }
 
     /// The machines that share this queue.
     pub(crate) async fn devices(&self) -> Answer<Vec<Device>> {
-        Err(off())
+        self.must_share().await?;
+        let this = self.engine().system().id;
+        let devices = self.engine().devices().await?.into_iter();
+        Ok(devices.map(|device| Device::new(device, this)).collect())
     }
 
     /// Shuts a machine out.
-    pub(crate) async fn revoke_device(&self, _id: SystemId) -> Answer<Device> {
-        Err(off())
+    pub(crate) async fn revoke_device(&self, id: SystemId) -> Answer<Device> {
+        self.must_share().await?;
+        self.engine().revoke(id).await?;
+        let devices = self.devices().await?;
+        let device = devices.into_iter().find(|device| device.id == id);
+        device.ok_or_else(|| {
+            let error = Error::new(
+                ErrorKind::NotFound(Noun::System),
+                format!("there is no machine {id}"),
+            );
+            error.into()
+        })
     }
 
     /// Changes that the service can never take.
@@ -199,13 +245,6 @@ impl App {
         let name = |id| names.get(&id).cloned();
         Some(Conflict::new(id, &conflict, this, name))
     }
-}
-
-fn off() -> SyncRefusal {
-    SyncRefusal::Is(
-        ProblemCode::SyncOff,
-        "this machine shares nothing with others; `ccm supabase connect` connects it".to_owned(),
-    )
 }
 
 /// What machines are called.

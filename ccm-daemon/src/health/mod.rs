@@ -7,6 +7,7 @@
 //! | `disk` | free room where home and database are | under 50 MiB |
 //! | `clock` | the time of day against one that nobody sets | nothing; a jump is a warning |
 //! | `spool` | output of running agents that is there and was not taken in | nothing; what lags is a warning |
+//! | `sync` | how sharing with other machines goes (without: not there) | nothing; what a person has to do is a warning |
 //!
 //! Nothing runs between two checks, and a result that is older than the interval is never shown.
 
@@ -27,7 +28,9 @@ use ccm_core::{Error, ErrorKind, chain};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use crate::machine::config::Config;
 use crate::settings::Settings;
+use crate::sharing::{self, Sharing};
 use clock::ClockWatch;
 use spool::SpoolWatch;
 
@@ -81,6 +84,7 @@ pub(crate) struct Health {
     folders: Vec<PathBuf>,
     /// How old a result may get is in them.
     settings: Settings,
+    sharing: Arc<Sharing>,
     /// Held over a whole round, so that who asks meanwhile gets what it comes to.
     state: Mutex<State>,
 }
@@ -99,6 +103,7 @@ impl Health {
         windows: Option<Arc<TmuxRuntime>>,
         folders: Vec<PathBuf>,
         settings: Settings,
+        sharing: Arc<Sharing>,
     ) -> Self {
         Self {
             engine,
@@ -106,6 +111,7 @@ impl Health {
             windows,
             folders,
             settings,
+            sharing,
             state: Mutex::default(),
         }
     }
@@ -151,11 +157,13 @@ impl Health {
     async fn round(&self, state: &mut State) -> Vec<Check> {
         let (clock, spool) = (&mut state.clock, &mut state.spool);
         let disk = disk::look(self.folders.clone());
-        let (database, tmux, disk, spool) = tokio::join!(
+        let config = self.settings.current();
+        let (database, tmux, disk, spool, sync) = tokio::join!(
             bounded(self.database()),
             bounded(self.tmux()),
             bounded(disk),
             bounded(spool.look(&self.engine)),
+            bounded(self.sync(&config)),
         );
         let clock = clock.look(self.clock.now(), clock::up());
         let found = [
@@ -164,6 +172,7 @@ impl Health {
             (DISK, Some(disk)),
             ("clock", Some(clock)),
             ("spool", Some(spool)),
+            ("sync", config.supabase.enabled.then_some(sync)),
         ];
         let checked_at = self.clock.now();
         let checks: Vec<Check> = found
@@ -207,6 +216,22 @@ impl Health {
             Err(error) => {
                 Finding::failed(format!("the database can't be written: {}", chain(&error)))
             }
+        }
+    }
+
+    async fn sync(&self, config: &Config) -> Finding {
+        if !config.supabase.enabled {
+            return Finding::ok("nothing is shared");
+        }
+        match sharing::state(&self.engine, &self.sharing, config).await {
+            Ok(state) => match sharing::trouble(&state) {
+                Some(trouble) => Finding::warning(trouble),
+                None => Finding::ok(state.detail),
+            },
+            Err(error) => Finding::warning(format!(
+                "how sharing with other machines goes can't be read: {}",
+                chain(&error)
+            )),
         }
     }
 

@@ -103,7 +103,7 @@ pub struct SyncSettings {
     /// The longest time between two rounds.
     #[serde(rename = "interval_seconds", deserialize_with = "seconds")]
     pub interval: Duration,
-    /// Tries before an error is shown.
+    /// Failed tries in a row before it is tried rarely.
     pub max_retries: u32,
     /// Who decides when two machines changed the same.
     pub conflict_resolution: ConflictResolution,
@@ -332,6 +332,11 @@ impl Config {
         self.agents.max_concurrent.min(self.resources.max_agents)
     }
 
+    /// Whether projects and tasks are to be shared with other machines.
+    pub fn shares(&self) -> bool {
+        self.supabase.enabled && self.sync.enabled
+    }
+
     fn resolve(&mut self, home: &Home) {
         let absolute = |path: &mut PathBuf| *path = home.resolve(path);
         absolute(&mut self.database.sqlite_path);
@@ -423,6 +428,17 @@ fn cross_check(checked: &mut Checked, warnings: &mut Vec<Problem>) {
         }
     }
 
+    if checked.get("supabase.enabled") == Value::Bool(true) {
+        let missing = ["supabase.url", "supabase.key"]
+            .into_iter()
+            .find(|key| !set(checked, key));
+        if let Some(missing) = missing {
+            warnings.push(checked.at(
+                "supabase.enabled",
+                format!("nothing is shared without {missing}; `ccm supabase connect` asks for it"),
+            ));
+        }
+    }
     let secret = checked
         .get("supabase.key")
         .as_str()

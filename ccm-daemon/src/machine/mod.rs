@@ -28,6 +28,7 @@ pub mod schema;
 pub mod service;
 pub mod setup;
 pub mod show;
+pub mod supabase;
 mod tables;
 mod template;
 pub mod trust;

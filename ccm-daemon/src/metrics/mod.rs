@@ -9,6 +9,7 @@
 mod ledger;
 mod now;
 mod process;
+mod sync;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
 use super::process::Process;
+use super::sync::Sync;
 use super::table::{Kind, Table};
 use crate::app::App;
 
@@ -51,6 +52,7 @@ pub(super) struct Now {
     readers: Gauge,
     readers_limit: Gauge,
     checks: Family<Check, Gauge>,
+    sync: Sync,
     process: Process,
 }
 
@@ -101,6 +103,7 @@ impl Now {
                 "Checks of the daemon's health: 0 as it should be, 1 a warning, 2 failed",
                 Family::default(),
             ),
+            sync: Sync::new(table),
             process: Process::new(table),
         }
     }
@@ -154,6 +157,7 @@ impl Now {
                 .get_or_create(&Check { check: check.name })
                 .set(status);
         }
+        self.sync.look(app).await?;
         self.process.look();
         Ok(())
     }

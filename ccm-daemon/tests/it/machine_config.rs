@@ -261,16 +261,19 @@ fn limits_that_disagree_are_a_warning_and_the_smaller_one_counts() {
 }
 
 #[test]
-fn what_has_no_effect_yet_is_a_warning_unless_it_is_the_default() {
-    let text = "sync:\n  max_retries: 7\nretention:\n  days: 30\n";
-    let Loaded { warnings, .. } = loaded(text);
+fn sharing_without_a_place_to_share_in_is_a_warning() {
+    let Loaded { warnings, config } = loaded("supabase:\n  enabled: true\n");
     let told: Vec<String> = warnings.iter().map(ToString::to_string).collect();
     assert_eq!(
         told,
         [
-            "config.yaml:2: sync.max_retries: this version keeps the value and does nothing with it yet"
+            "config.yaml:2: supabase.enabled: nothing is shared without supabase.url; `ccm supabase connect` asks for it"
         ]
     );
+    assert!(config.shares());
+    let paused = "supabase: {enabled: true, url: 'https://x.y', key: k}\nsync:\n  enabled: false\n";
+    let Loaded { warnings, config } = loaded(paused);
+    assert!(warnings.is_empty() && !config.shares(), "{warnings:?}");
 }
 
 #[test]

@@ -84,7 +84,8 @@ impl SignedIn {
     /// # Errors
     /// `Unavailable` when the server can't be asked.
     pub async fn discard(self, project: &Project) -> Result<()> {
-        auth::sign_out(&Http::new(project.clone(), 1), &self.session.access).await
+        auth::sign_out(&Http::new(project.clone(), 1), &self.session.access).await?;
+        Ok(())
     }
 
     async fn call<T: serde::de::DeserializeOwned>(
@@ -141,13 +142,21 @@ async fn end(project: &Project, file: &AuthFile, loaded: &Loaded) -> Result<()> 
         ));
     }
     let http = Http::new(project.clone(), 1);
-    // One that is too old to end its session is renewed for it.
-    let token = Tokens::new(http.clone(), file.clone()).get().await;
-    match token {
-        Ok(token) => auth::sign_out(&http, &token.access).await,
-        // It is over already.
+    let tokens = Tokens::new(http.clone(), file.clone());
+    let ended = async {
+        let token = tokens.get().await?;
+        if auth::sign_out(&http, &token.access).await? {
+            return Ok::<(), Error>(());
+        }
+        // One that is too old to end its sign-in is renewed for it.
+        let token = tokens.after(&token).await?;
+        auth::sign_out(&http, &token.access).await?;
+        Ok::<(), Error>(())
+    };
+    match ended.await {
+        // It was over already.
         Err(error) if error.kind() == ErrorKind::Unauthenticated => Ok(()),
-        Err(error) => Err(error),
+        ended => ended,
     }
 }
 

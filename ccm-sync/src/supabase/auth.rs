@@ -142,7 +142,8 @@ impl SecondFactor {
     /// # Errors
     /// `Unavailable` when the server can't be asked. It ends by itself then.
     pub async fn give_up(self) -> Result<()> {
-        sign_out(&self.http, &self.session.access).await
+        sign_out(&self.http, &self.session.access).await?;
+        Ok(())
     }
 }
 
@@ -156,12 +157,13 @@ pub(super) async fn refresh(http: &Http, old: &Session) -> Result<Session> {
     session(http, tokens, Some(old))
 }
 
-/// Ends this sign-in, and no other of the account. One that is over already is fine.
-pub(super) async fn sign_out(http: &Http, token: &Secret) -> Result<()> {
+/// Ends this sign-in, and no other of the account. `false` if the token is not accepted: then the sign-in is over already,
+/// or the token too old.
+pub(super) async fn sign_out(http: &Http, token: &Secret) -> Result<bool> {
     let reply = ask(http, Method::POST, "/logout?scope=local", Some(token), None).await?;
     match reply.status {
-        status if status.is_success() => Ok(()),
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => Ok(()),
+        status if status.is_success() => Ok(true),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => Ok(false),
         _ => Err(failure::of_auth(&reply)),
     }
 }

@@ -42,7 +42,9 @@ create table if not exists public.ccm_entities (
     body jsonb,
     hlc_time bigint not null,
     hlc_count bigint not null,
+    -- The machine that wrote it, and which of the lives of its data.
     origin uuid not null,
+    incarnation uuid not null,
     seq bigint not null,
     -- The token of the lease that it was said under.
     epoch bigint,
@@ -347,11 +349,13 @@ end $$;
 -- Takes one operation after another, where push can't take them all at once. Its state goes in and out as p_state: the
 -- user's sequence and clock.
 create or replace function ccm_internal.take(
-    p_user uuid, p_device uuid, p_mode text, p_operation jsonb, p_now timestamptz, inout p_state public.ccm_sequences,
+    p_device public.ccm_devices, p_mode text, p_operation jsonb, p_now timestamptz, inout p_state public.ccm_sequences,
     out status text, out code text, out message text
 )
 language plpgsql set search_path = '' as $$
 declare
+    v_user uuid := p_device.user_id;
+    v_me uuid := p_device.device_id;
     v_kind text := p_operation ->> 'kind';
     v_id uuid := (p_operation ->> 'id')::uuid;
     v_uuid uuid := (p_operation ->> 'uuid')::uuid;
@@ -395,9 +399,9 @@ begin
         end if;
     end if;
 
-    select * into v_old from public.ccm_entities where user_id = p_user and kind = v_kind and id = v_id;
+    select * into v_old from public.ccm_entities where user_id = v_user and kind = v_kind and id = v_id;
     v_there := found;
-    code := ccm_internal.fault_of_writer(p_user, p_device, v_kind, v_id, v_body, v_epoch, v_old);
+    code := ccm_internal.fault_of_writer(v_user, v_me, v_kind, v_id, v_body, v_epoch, v_old);
     if code is not null then
         message := case code
             when 'lease_lost' then format('the task of this %s is another machine''s now', v_kind)
@@ -408,8 +412,10 @@ begin
     end if;
 
     if v_there then
-        v_follows := coalesce(v_base >= v_old.seq, false);
-        if v_old.body is not distinct from v_body and v_old.origin = p_device
+        -- What a machine sends is in order, whatever its clock says. After older data were put back it is not.
+        v_follows := coalesce(v_base >= v_old.seq, false)
+            or v_old.origin = v_me and v_old.incarnation = p_device.incarnation;
+        if v_old.body is not distinct from v_body and v_old.origin = v_me
             and (v_old.hlc_time, v_old.hlc_count) = (v_time, v_count) then
             status := 'skipped';
             return;
@@ -436,29 +442,30 @@ begin
                 return;
             end if;
         when 'task' then
-            v_wins := (v_time, v_count, p_device) > (v_old.hlc_time, v_old.hlc_count, v_old.origin);
+            v_wins := (v_time, v_count, v_me) > (v_old.hlc_time, v_old.hlc_count, v_old.origin);
             if not v_follows and v_old.body is not distinct from v_body then
                 -- The same edit, twice.
                 status := 'taken';
                 return;
-            elsif not v_follows and (v_old.origin <> p_device or not v_wins) then
+            elsif not v_follows and (v_old.origin <> v_me or not v_wins) then
                 v_wins := v_wins and p_mode = 'last_write_wins';
                 v_kept := jsonb_build_object('origin', v_old.origin,
                     'hlc', jsonb_build_object('time', v_old.hlc_time, 'count', v_old.hlc_count), 'body', v_old.body);
-                v_lost := jsonb_build_object('origin', p_device,
+                v_lost := jsonb_build_object('origin', v_me,
                     'hlc', jsonb_build_object('time', v_time, 'count', v_count), 'body', v_body);
                 -- Its id is that of the operation that lost: a version loses once.
                 p_state.seq := p_state.seq + 1;
-                insert into public.ccm_entities (user_id, kind, id, body, hlc_time, hlc_count, origin, seq, operation)
-                values (p_user, 'conflict', case when v_wins then v_old.operation else v_uuid end,
+                insert into public.ccm_entities (user_id, kind, id, body, hlc_time, hlc_count, origin, incarnation, seq,
+                    operation)
+                values (v_user, 'conflict', case when v_wins then v_old.operation else v_uuid end,
                     jsonb_build_object('task_id', v_id, 'rule', p_mode,
                         'kept', case when v_wins then v_lost else v_kept end,
                         'lost', case when v_wins then v_kept else v_lost end,
                         'base', p_operation -> 'base_body', 'found_at', ccm_internal.micros(p_now)),
-                    v_time, v_count, p_device, p_state.seq, v_uuid)
+                    v_time, v_count, v_me, p_device.incarnation, p_state.seq, v_uuid)
                 on conflict (user_id, kind, id) do update set body = excluded.body, hlc_time = excluded.hlc_time,
-                    hlc_count = excluded.hlc_count, origin = excluded.origin, seq = excluded.seq,
-                    operation = excluded.operation;
+                    hlc_count = excluded.hlc_count, origin = excluded.origin, incarnation = excluded.incarnation,
+                    seq = excluded.seq, operation = excluded.operation;
                 if (v_time, v_count) > (p_state.hlc_time, p_state.hlc_count) then
                     p_state.hlc_time := v_time;
                     p_state.hlc_count := v_count;
@@ -470,17 +477,17 @@ begin
             end if;
             if ccm_internal.is_shared(v_old.body) and not coalesce(ccm_internal.is_shared(v_body), false) then
                 -- It is one machine's own now, and whoever had its lease has lost it.
-                update public.ccm_leases set token = token + 1, finished = true where user_id = p_user and task_id = v_id;
+                update public.ccm_leases set token = token + 1, finished = true where user_id = v_user and task_id = v_id;
             end if;
         when 'report', 'run', 'ask', 'transcript', 'system', 'project' then
-            if v_old.origin = p_device and not v_follows
+            if v_old.origin = v_me and not v_follows
                 and (v_time, v_count) <= (v_old.hlc_time, v_old.hlc_count) then
                 status := 'overruled';
                 return;
             end if;
         else
             -- Of what a newer program shares, the later one counts.
-            if not v_follows and (v_time, v_count, p_device) <= (v_old.hlc_time, v_old.hlc_count, v_old.origin) then
+            if not v_follows and (v_time, v_count, v_me) <= (v_old.hlc_time, v_old.hlc_count, v_old.origin) then
                 status := 'overruled';
                 return;
             end if;
@@ -496,11 +503,11 @@ begin
     end if;
 
     p_state.seq := p_state.seq + 1;
-    insert into public.ccm_entities (user_id, kind, id, body, hlc_time, hlc_count, origin, seq, epoch, operation)
-    values (p_user, v_kind, v_id, v_body, v_time, v_count, p_device, p_state.seq, v_epoch, v_uuid)
+    insert into public.ccm_entities (user_id, kind, id, body, hlc_time, hlc_count, origin, incarnation, seq, epoch, operation)
+    values (v_user, v_kind, v_id, v_body, v_time, v_count, v_me, p_device.incarnation, p_state.seq, v_epoch, v_uuid)
     on conflict (user_id, kind, id) do update set body = excluded.body, hlc_time = excluded.hlc_time,
-        hlc_count = excluded.hlc_count, origin = excluded.origin, seq = excluded.seq, epoch = excluded.epoch,
-        operation = excluded.operation;
+        hlc_count = excluded.hlc_count, origin = excluded.origin, incarnation = excluded.incarnation, seq = excluded.seq,
+        epoch = excluded.epoch, operation = excluded.operation;
     if (v_time, v_count) > (p_state.hlc_time, p_state.hlc_count) then
         p_state.hlc_time := v_time;
         p_state.hlc_count := v_count;
@@ -537,8 +544,9 @@ begin
             lag(o.hlc_count) over entity as count_before,
             case when o.kind = 'report' then o.id when o.kind in ('run', 'ask', 'transcript') then (o.body ->> 'task_id')::uuid
                 end as task_id
-        from json_to_recordset(p_operations) as o (number bigint, uuid uuid, kind text, id uuid, body jsonb, hlc_time bigint,
-            hlc_count bigint, base bigint, epoch bigint)
+        from rows from (json_to_recordset(p_operations) as (number bigint, uuid uuid, kind text, id uuid, body jsonb,
+            hlc_time bigint, hlc_count bigint, base bigint, epoch bigint)) with ordinality as o (number, uuid, kind, id, body,
+            hlc_time, hlc_count, base, epoch, place)
         window entity as (partition by o.kind, o.id order by o.number)
     ),
     -- Who runs the tasks of this batch, as far as one answer holds from before it to its end.
@@ -546,7 +554,7 @@ begin
         select o.task_id from operations o where o.task_id is not null group by o.task_id
     ),
     runners as materialized (
-        select w.task_id, coalesce(ccm_internal.runner(d.body), t.runner) as runner,
+        select w.task_id, case when d.id is null then t.runner else ccm_internal.runner(d.body) end as runner,
             case when d.id is null then t.is_one else d.body is not null and coalesce(t.is_one, true)
                 and coalesce(t.runner = ccm_internal.runner(d.body), true) end as is_one,
             case when d.id is null then t.number end as after
@@ -578,7 +586,7 @@ begin
     ),
     judged as materialized (
         select o.kind, o.id, o.body, o.hlc_time, o.hlc_count, o.epoch, o.uuid, o.number, o.is_last,
-            o.uuid is not null and (o.kind = 'noop' or coalesce(
+            o.uuid is not null and o.number = v_last + o.place and (o.kind = 'noop' or coalesce(
                 jsonb_typeof(o.body) = 'object' and o.id is not null
                 and o.hlc_time between 0 and v_latest and o.hlc_count between 0 and 4294967295
                 and case
@@ -605,21 +613,19 @@ begin
         ) e on true
     ),
     verdict as materialized (
-        select coalesce(bool_and(j.is_plain), true)
-                and count(distinct j.number) = count(*)
-                and coalesce(min(j.number) = v_last + 1 and max(j.number) = v_last + count(*), true) as is_plain,
-            array_agg(j.uuid order by j.number) as uuids
+        select coalesce(bool_and(j.is_plain), true) as is_plain, array_agg(j.uuid order by j.number) as uuids
         from judged j
     ),
     stored as (
-        insert into public.ccm_entities as t (user_id, kind, id, body, hlc_time, hlc_count, origin, seq, epoch, operation)
-        select v_user, j.kind, j.id, j.body, j.hlc_time, j.hlc_count, v_me,
+        insert into public.ccm_entities as t (user_id, kind, id, body, hlc_time, hlc_count, origin, incarnation, seq,
+            epoch, operation)
+        select v_user, j.kind, j.id, j.body, j.hlc_time, j.hlc_count, v_me, p_device.incarnation,
             v_seq + row_number() over (order by j.number), j.epoch, j.uuid
         from judged j
         where j.is_last and j.kind <> 'noop' and (select v.is_plain from verdict v)
         on conflict (user_id, kind, id) do update set body = excluded.body, hlc_time = excluded.hlc_time,
-            hlc_count = excluded.hlc_count, origin = excluded.origin, seq = excluded.seq, epoch = excluded.epoch,
-            operation = excluded.operation
+            hlc_count = excluded.hlc_count, origin = excluded.origin, incarnation = excluded.incarnation,
+            seq = excluded.seq, epoch = excluded.epoch, operation = excluded.operation
         returning t.hlc_time, t.hlc_count, ccm_internal.row_of(t) as document
     )
     select v.is_plain, v.uuids, s.amount, s.newest[1], s.newest[2], s.documents
@@ -711,14 +717,12 @@ begin
         select coalesce(json_agg(json_build_object('number', n, 'status', 'taken', 'code', null, 'message', null)), '[]')
         into v_results from generate_series(v_first, v_device.last_number + cardinality(v_uuids)) n;
     else
-        -- Nothing is taken before all numbers are known to be good. What Postgres can't read (NUL and halves of surrogate
-        -- pairs) must not be in the way of that: only the operation that has it is refused, below.
+        -- Nothing is taken before all numbers are known to be good.
         begin
-            select coalesce(array_agg((r.o ->> 'number')::bigint order by e.place), '{}'),
-                coalesce(array_agg((r.o ->> 'uuid')::uuid order by e.place), '{}')
+            select coalesce(array_agg((o ->> 'number')::bigint order by place), '{}'),
+                coalesce(array_agg((o ->> 'uuid')::uuid order by place), '{}')
             into v_numbers, v_given
-            from json_array_elements(p_operations) with ordinality as e (o, place),
-                lateral (select regexp_replace(e.o::text, '\\u(0000|d[89a-f][0-9a-f]{2})', '\ufffd', 'gi')::json as o offset 0) r;
+            from json_array_elements(p_operations) with ordinality as e (o, place);
         exception when data_exception then
             perform ccm_internal.fail(400, 'invalid', 'each operation has a number and a uuid', 'check what was sent');
         end;
@@ -758,7 +762,7 @@ begin
             begin
                 if v_number >= v_first then
                     select t.* into v_taken
-                    from ccm_internal.take(v_user, p_device, p_mode, v_operation::jsonb, v_now, v_state) t;
+                    from ccm_internal.take(v_device, p_mode, v_operation::jsonb, v_now, v_state) t;
                     v_state := v_taken.p_state;
                     v_outcome := jsonb_build_object('status', v_taken.status, 'code', v_taken.code, 'message', v_taken.message);
                 end if;
@@ -777,7 +781,7 @@ begin
             end if;
         end loop;
         v_results := array_to_json(v_fates);
-        select coalesce(json_agg(ccm_internal.row_of(e)), '[]') into v_rows
+        select coalesce(json_agg(ccm_internal.row_of(e) order by e.seq), '[]') into v_rows
         from (select distinct * from unnest(v_kinds, v_ids) as u (kind, id)) u
         join public.ccm_entities e on e.user_id = v_user and e.kind = u.kind and e.id = u.id;
     end if;
@@ -850,7 +854,7 @@ begin
     -- One statement, so one snapshot.
     with page as (
         -- The size that is kept is known without reading; what is read is measured below.
-        select e.*, row_number() over oldest as place, sum(pg_column_size(e.body)) over oldest as kept_size
+        select e.*, row_number() over oldest as place, sum(coalesce(pg_column_size(e.body), 0)) over oldest as kept_size
         from (
             select * from public.ccm_entities
             where user_id = v_user and seq > p_after order by seq limit least(p_limit, 1000) + 1
@@ -861,7 +865,7 @@ begin
         select t.*, sum(octet_length(t.document)) over (order by t.seq) as size
         from (
             select p.seq, p.place, ccm_internal.row_of((p.user_id, p.kind, p.id, p.body, p.hlc_time, p.hlc_count, p.origin,
-                p.seq, p.epoch, p.operation)::public.ccm_entities)::text as document
+                p.incarnation, p.seq, p.epoch, p.operation)::public.ccm_entities)::text as document
             from page p
             where p.place = 1 or p.place <= least(p_limit, 1000) and p.kept_size <= 4 * 1024 * 1024
             offset 0
@@ -1033,7 +1037,9 @@ begin
             select a.hlc_time, a.hlc_count into v_state.hlc_time, v_state.hlc_count
             from ccm_internal.after(v_state.hlc_time, v_state.hlc_count) a;
         end if;
-        update public.ccm_entities set body = body || jsonb_build_object('revoked_at', ccm_internal.micros(v_now)),
+        -- As machines write times in documents.
+        update public.ccm_entities set body = body || jsonb_build_object('revoked_at',
+                to_char(v_now at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')),
             seq = v_state.seq, hlc_time = v_state.hlc_time, hlc_count = v_state.hlc_count
         where user_id = v_user and kind = 'system' and id = p_target and body is not null;
         if found then

@@ -88,8 +88,8 @@ async fn a_server_comes_back_and_can_be_put_back() {
     );
     assert_eq!(
         place.number("select count(*) from auth.sessions").await,
-        1,
-        "that of the first sign-up"
+        0,
+        "those without the second factor are ended"
     );
 }
 

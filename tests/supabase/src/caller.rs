@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Error, Row};
+use tokio_postgres::types::{Json, ToSql};
+use tokio_postgres::{Error, Row, Statement, ToStatement};
 use uuid::Uuid;
 
 use crate::sql::Sql;
@@ -17,8 +18,9 @@ pub struct Caller {
     pub claims: Value,
     /// What it is for PostgreSQL.
     pub role: &'static str,
-    /// What functions take.
-    signatures: HashMap<String, String>,
+    /// What the connection was told last of both.
+    told: Option<(&'static str, String)>,
+    calls: HashMap<String, Statement>,
 }
 
 /// An error that a function answered with.
@@ -52,7 +54,8 @@ impl Caller {
             sql,
             claims: json!({ "sub": user, "session_id": session, "aal": "aal1", "role": "authenticated" }),
             role: "authenticated",
-            signatures: HashMap::new(),
+            told: None,
+            calls: HashMap::new(),
         }
     }
 
@@ -63,7 +66,8 @@ impl Caller {
             sql,
             claims: json!({ "role": "anon" }),
             role: "anon",
-            signatures: HashMap::new(),
+            told: None,
+            calls: HashMap::new(),
         }
     }
 
@@ -78,16 +82,19 @@ impl Caller {
     /// # Errors
     /// What the function answered.
     pub async fn rpc(&mut self, function: &str, arguments: &Value) -> Result<Value, Refusal> {
-        if !self.signatures.contains_key(function) {
-            let look = "select pg_get_function_arguments(oid) from pg_proc where proname = $1 and pronamespace = 'public'::regnamespace";
-            let found = self
-                .sql
-                .query_one(look, &[&function])
-                .await
-                .expect("the function");
-            self.signatures.insert(function.to_owned(), found.get(0));
-        }
-        let signature = &self.signatures[function];
+        let call = match self.calls.get(function) {
+            Some(call) => call.clone(),
+            None => self.prepare(function).await,
+        };
+        let rows = self.query(&call, &[&Json(arguments)]).await?;
+        Ok(rows[0].get(0))
+    }
+
+    async fn prepare(&mut self, function: &str) -> Statement {
+        let look = "select pg_get_function_arguments(oid) from pg_proc
+            where proname = $1 and pronamespace = 'public'::regnamespace";
+        let found = self.sql.query_one(look, &[&function]).await;
+        let signature: String = found.expect("the function").get(0);
         let names = signature
             .split(", ")
             .filter_map(|part| part.split(' ').next());
@@ -96,37 +103,31 @@ impl Caller {
             "select to_jsonb(public.{function}({})) from json_to_record($1::json) as a ({signature})",
             passed.join(", ")
         );
-        let rows = self
-            .query(&call, &[&tokio_postgres::types::Json(arguments)])
-            .await?;
-        Ok(rows[0].get(0))
+        // Whoever may not call it may still ask for this.
+        let call = self.sql.prepare(&call).await.expect("a call");
+        self.calls.insert(function.to_owned(), call.clone());
+        call
     }
 
     /// Runs one statement as whoever this is.
     ///
     /// # Errors
     /// What PostgreSQL answered.
-    pub async fn query(
+    pub async fn query<S: ?Sized + ToStatement + Sync>(
         &mut self,
-        statement: &str,
-        parameters: &[&(dyn tokio_postgres::types::ToSql + Sync)],
+        statement: &S,
+        parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, Refusal> {
-        self.sql
-            .batch_execute("begin")
-            .await
-            .expect("a transaction");
-        let who = "select set_config('role', $1, true), set_config('request.jwt.claims', $2, true)";
-        self.sql
-            .query(who, &[&self.role, &self.claims.to_string()])
-            .await
-            .expect("claims");
+        let who = (self.role, self.claims.to_string());
+        if self.told.as_ref() != Some(&who) {
+            let tell =
+                "select set_config('role', $1, false), set_config('request.jwt.claims', $2, false)";
+            let told = self.sql.query(tell, &[&who.0, &who.1]).await;
+            told.expect("claims");
+            self.told = Some(who);
+        }
         let done = self.sql.query(statement, parameters).await;
-        // The end of a transaction can fail as well.
-        let end = if done.is_ok() { "commit" } else { "rollback" };
-        let ended = self.sql.batch_execute(end).await;
-        let rows = done.map_err(|error| Refusal::of(&error))?;
-        ended.map_err(|error| Refusal::of(&error))?;
-        Ok(rows)
+        done.map_err(|error| Refusal::of(&error))
     }
 
     /// Whether a statement is refused for want of privileges.

@@ -97,6 +97,10 @@ impl Database {
         admin
             .run(&format!("create database {to} template {from}"))
             .await;
+        // The owner of a project's database may do so; that is not copied.
+        admin
+            .run(&format!("grant create on database {to} to postgres"))
+            .await;
     }
 
     /// Puts this database back to what a copy of it has.

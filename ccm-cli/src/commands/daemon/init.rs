@@ -5,17 +5,20 @@ mod questions;
 
 use std::path::{Path, PathBuf};
 
+use ccm_core::api::SyncState;
 use ccm_daemon::machine::config::ProfileName;
-use ccm_daemon::machine::{Config, DaemonInfo, Home, setup};
+use ccm_daemon::machine::{Config, DaemonInfo, Home, setup, supabase};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::super::Outcome;
+use super::super::supabase::account::Given;
+use super::super::supabase::connect;
 use super::start::start;
 use crate::context::Context;
 use crate::exit::{Code, Failure};
 use crate::printer::Colour;
-use questions::{Answers, Supabase};
+use questions::{Answers, SignedInAs, Supabase};
 
 /// Set this machine up: write its config, make its database and API token, start the daemon
 #[derive(Debug, Args)]
@@ -25,6 +28,7 @@ Examples:
   ccm-orchestrator init --yes                                  takes the defaults
   ccm-orchestrator init --minimal --no-supabase --hostname box asks for nothing, and starts the daemon
   ccm-orchestrator init --yes --no-start                       only writes files
+  ccm-orchestrator init --supabase                             signs in to Supabase, too
 
 Running it again is harmless: what is there stays as it is, what is missing is made.")]
 pub(crate) struct Machine {
@@ -43,24 +47,8 @@ pub(crate) struct Machine {
     /// Keep everything on this machine
     #[arg(long, conflicts_with_all = ["supabase", "supabase_url", "supabase_key", "email", "password_stdin", "otp"])]
     no_supabase: bool,
-    /// The Supabase project's address, https://PROJECT.supabase.co
-    #[arg(long, value_name = "URL")]
-    supabase_url: Option<String>,
-    /// The Supabase project's publishable (anon) key, never a secret one
-    #[arg(long, value_name = "KEY")]
-    supabase_key: Option<String>,
-    /// Who signs in
-    #[arg(long)]
-    email: Option<String>,
-    /// Read the password from standard input
-    #[arg(long)]
-    password_stdin: bool,
-    /// Taken only to be refused: a command line is no place for a password.
-    #[arg(long, hide = true, value_name = "PASSWORD")]
-    password: Option<String>,
-    /// The code of the second factor
-    #[arg(long, value_name = "CODE")]
-    otp: Option<String>,
+    #[command(flatten)]
+    account: Given,
     /// What this machine is called [default: what it calls itself]
     #[arg(long, value_name = "NAME")]
     hostname: Option<String>,
@@ -94,15 +82,11 @@ struct Report {
     created: Vec<PathBuf>,
     service: Option<super::service::Report>,
     daemon: Option<DaemonInfo>,
+    sync: Option<SyncState>,
 }
 
 pub(crate) fn run(args: &Machine, context: &Context) -> Outcome {
-    if args.password.is_some() {
-        return Err(Failure::usage(
-            "a password on the command line can be seen by every user of this machine",
-        )
-        .hint("use --password-stdin, or let it be asked for"));
-    }
+    args.account.check()?;
     let service = args.service.begin(context)?;
     let home = context.home()?;
     let fresh = !home.is_set_up();
@@ -115,10 +99,17 @@ pub(crate) fn run(args: &Machine, context: &Context) -> Outcome {
     if !fresh {
         warn_of_others(args, &config, context);
     }
-    if let Supabase::Wanted { url, key } = &answers.supabase {
-        let kept = fresh && (url.is_some() || key.is_some());
-        tell_of_supabase(args, kept, context);
-    }
+    let sync = match answers.supabase {
+        Supabase::Unwanted => None,
+        Supabase::Named { why, .. } => {
+            context.printer.warning(why);
+            context.printer.hint(
+                "`ccm-orchestrator supabase connect` signs in later; until then projects and tasks stay on this machine",
+            );
+            None
+        }
+        Supabase::SignedIn(signed_in) => Some(share(home, *signed_in, context)?),
+    };
     let for_another = service.is_for_another();
     let service = service.install(answers.service, context)?;
     let daemon = match home.running_daemon() {
@@ -135,6 +126,7 @@ pub(crate) fn run(args: &Machine, context: &Context) -> Outcome {
             created,
             service,
             daemon: daemon.clone(),
+            sync,
         })?;
     }
     tell_end(daemon.as_ref(), fresh, context);
@@ -148,7 +140,8 @@ fn write(
     context: &Context,
 ) -> Result<(Vec<PathBuf>, Config), Failure> {
     let (supabase_url, supabase_key) = match &answers.supabase {
-        Supabase::Wanted { url, key } => (url.clone(), key.clone()),
+        Supabase::Named { url, key, .. } => (url.clone(), key.clone()),
+        Supabase::SignedIn(signed_in) => (Some(signed_in.url.clone()), Some(signed_in.key.clone())),
         Supabase::Unwanted => (None, None),
     };
     let made = setup::set_up(
@@ -196,6 +189,7 @@ fn warn_of_others(args: &Machine, config: &Config, context: &Context) {
     }
     let url = config.supabase.url.as_ref();
     if let Some(wanted) = args
+        .account
         .supabase_url
         .as_ref()
         .filter(|wanted| url != Some(wanted))
@@ -208,6 +202,7 @@ fn warn_of_others(args: &Machine, config: &Config, context: &Context) {
     }
     let key = config.supabase.key.as_ref();
     if args
+        .account
         .supabase_key
         .as_ref()
         .is_some_and(|wanted| key != Some(wanted))
@@ -216,21 +211,27 @@ fn warn_of_others(args: &Machine, config: &Config, context: &Context) {
     }
 }
 
-/// What this version can't do yet is said, and set-up goes on.
-fn tell_of_supabase(args: &Machine, kept: bool, context: &Context) {
-    context.printer.warning(
-        "signing in to Supabase is not available in this version yet: projects and tasks stay on this machine",
-    );
-    if kept {
-        context
-            .printer
-            .note("What was given of the address and the key is kept in the config; supabase.enabled stays false.");
+/// Keeps the sign-in and has this machine registered. What stands against that is told, and set-up goes on.
+fn share(home: &Home, signed_in: SignedInAs, context: &Context) -> Result<SyncState, Failure> {
+    let SignedInAs {
+        project,
+        url,
+        key,
+        session,
+    } = signed_in;
+    let config = Config::load(home).map_err(ccm_core::Error::from)?.config;
+    let account = supabase::keep(&config, &project, &session)?;
+    supabase::switch_on(home, &url, &key)?;
+    let joined = connect::join(home, &project, context)?;
+    let printer = context.printer;
+    printer.note(connect::told(home, &account, &joined, context));
+    if let Some(failure) = &joined.failure {
+        printer.warning(&failure.message);
+        if let Some(hint) = &failure.hint {
+            printer.hint(hint);
+        }
     }
-    if args.email.is_some() || args.password_stdin || args.otp.is_some() {
-        context
-            .printer
-            .note("--email, --password-stdin and --otp are for signing in and were not used; nothing of them is kept.");
-    }
+    Ok(joined.state)
 }
 
 fn tell_end(daemon: Option<&DaemonInfo>, fresh: bool, context: &Context) {
@@ -278,12 +279,7 @@ impl Machine {
 
     /// Whether Supabase is wanted, if that was said: naming the project or who signs in says so, too.
     fn wants_supabase(&self) -> Option<bool> {
-        let named = self.supabase
-            || self.supabase_url.is_some()
-            || self.supabase_key.is_some()
-            || self.email.is_some()
-            || self.password_stdin
-            || self.otp.is_some();
+        let named = self.supabase || self.account.any();
         (named || self.no_supabase).then_some(named)
     }
 }

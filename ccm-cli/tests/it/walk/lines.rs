@@ -207,10 +207,7 @@ impl World {
         ));
         assert_eq!(got.ok(), profile, "{line}");
         if line.contains("--supabase") {
-            assert!(
-                told.stderr.contains("not available in this version yet"),
-                "{told}"
-            );
+            assert!(told.stderr.contains("supabase connect"), "{told}");
         }
     }
 
@@ -228,14 +225,23 @@ impl World {
         assert_eq!(got, limit.to_string());
     }
 
-    /// What needs Supabase says that it is not there yet; what only shows tells that it is off.
+    /// On a machine that shares nothing what needs Supabase asks for it, and what only shows tells that it is off.
     fn is_honest_about_sync(&mut self, line: &str) {
         let told = self.types(line);
-        if line.ends_with(" status") {
-            assert!(told.ok().to_lowercase().contains("off"), "{told}");
-        } else {
-            assert_eq!(told.code, 5, "{told}");
-            assert!(told.stderr.contains("not available"), "{told}");
+        match line.rsplit(' ').next() {
+            Some("status") => assert!(told.ok().to_lowercase().contains("off"), "{told}"),
+            Some("disconnect") => {
+                assert!(told.ok().is_empty(), "{told}");
+                assert!(told.stderr.contains("not connected"), "{told}");
+            }
+            Some("connect") => {
+                assert_eq!(told.code, 2, "{told}");
+                assert!(told.stderr.contains("--supabase-url URL"), "{told}");
+            }
+            _ => {
+                assert_eq!(told.code, 5, "{told}");
+                assert!(told.stderr.contains("ccm supabase connect"), "{told}");
+            }
         }
     }
 

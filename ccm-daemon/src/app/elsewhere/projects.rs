@@ -33,7 +33,7 @@ impl App {
             None => self.projects(name).await?,
             Some(_) => Vec::new(),
         };
-        let Some(elsewhere) = self.elsewhere().await? else {
+        let Some(elsewhere) = self.elsewhere() else {
             return Ok(projects);
         };
         let machines = elsewhere.machines(&self.engine().system().hostname).await?;
@@ -55,7 +55,7 @@ impl App {
         &self,
         id: ProjectId,
     ) -> Result<Option<api::Project>> {
-        let Some(elsewhere) = self.elsewhere().await? else {
+        let Some(elsewhere) = self.elsewhere() else {
             return Ok(None);
         };
         let Some(report) = elsewhere.project(id).await? else {

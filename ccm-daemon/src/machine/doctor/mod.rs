@@ -26,6 +26,7 @@ mod projects;
 mod service;
 mod socket;
 mod surroundings;
+mod sync;
 mod tmux;
 mod token;
 
@@ -86,6 +87,7 @@ pub static CHECKS: &[Check] = &[
     limits::CHECK,
     groups::CHECK,
     clock::CHECK,
+    sync::CHECK,
     litter::CHECK,
 ];
 

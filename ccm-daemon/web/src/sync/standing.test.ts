@@ -40,6 +40,13 @@ describe("how sharing is", () => {
     expect(of({ condition: "off", enabled: false }).kind).toBe("off");
   });
 
+  test("one that was switched off is told from one that never shared", () => {
+    expect(of({ condition: "off" }).look.words).toBe("off");
+    const detail = "sync.enabled is false, so nothing is exchanged for now; what waits is kept";
+    const off = of({ condition: "off", detail, to_do: "`ccm config set sync.enabled true` goes on" });
+    expect([off.look.words, off.means]).toEqual(["switched off", `${detail}.`]);
+  });
+
   test("of what a later version says, the name is shown", () => {
     expect(of({ condition: "having_lunch" as never })).toMatchObject({
       kind: "waits",
@@ -54,13 +61,14 @@ describe("how sharing is", () => {
 });
 
 test("an exchange says what it came to and what is left", () => {
-  expect(roundWords({ sent: 0, received: 0, state: READY })).toBe("Nothing to send, nothing new.");
-  expect(roundWords({ sent: 2, received: 1, state: { ...READY, pending: 4 } })).toBe(
-    "2 changes sent, 1 change of other machines received. 4 changes wait still.",
+  expect(roundWords({ sent: 0, received: 0, complete: true, state: READY })).toBe("Nothing to send, nothing new.");
+  expect(roundWords({ sent: 2, received: 1, complete: false, state: { ...READY, pending: 4 } })).toBe(
+    "2 changes sent, 1 change of other machines received. 4 changes wait still. There is more, and it goes on by itself.",
   );
 });
 
 test("what the daemon says becomes a sentence, once", () => {
   expect(sentence("the service can't be reached")).toBe("The service can't be reached.");
   expect(sentence("Sign in again!")).toBe("Sign in again!");
+  expect(sentence("sync.enabled is false")).toBe("sync.enabled is false.");
 });

@@ -19,12 +19,13 @@ function stopped(words: string, means: string): Standing {
 
 const KEPT = "What is done here is kept and sent later.";
 
-export function standing({ condition, pending, set_aside }: SyncState): Standing {
+export function standing({ condition, pending, set_aside, detail, to_do }: SyncState): Standing {
   switch (condition) {
     case "off":
+      // One that somebody switched off keeps what it has to send, and says how it goes on.
       return {
-        look: { tone: "rest", sign: "■", words: "off" },
-        means: "This machine shares nothing. Everything is on it alone.",
+        look: { tone: "rest", sign: "■", words: to_do == null ? "off" : "switched off" },
+        means: to_do == null ? "This machine shares nothing. Everything is on it alone." : sentence(detail),
         kind: "off",
       };
     case "starting":
@@ -84,20 +85,22 @@ export function remedy({ condition }: SyncState): string | undefined {
   }
 }
 
-/** What the daemon says, as a sentence of its own. */
+/** What the daemon says, as a sentence of its own. A name that it begins with stays as it is written. */
 export function sentence(text: string): string {
-  const begun = `${text.charAt(0).toUpperCase()}${text.slice(1)}`;
+  const isWord = /^[a-z]+(?![\w.])/.test(text);
+  const begun = isWord ? `${text.charAt(0).toUpperCase()}${text.slice(1)}` : text;
   return /[.!?]$/.test(begun) ? begun : `${begun}.`;
 }
 
 /** What an exchange came to. */
-export function roundWords({ sent, received, state }: Schema["SyncRound"]): string {
+export function roundWords({ sent, received, complete, state }: Schema["SyncRound"]): string {
   const parts = [
     sent === 0 ? "nothing to send" : `${counted(sent, "change")} sent`,
     received === 0 ? "nothing new" : `${counted(received, "change")} of other machines received`,
   ];
   const left = state.pending > 0 ? ` ${counted(state.pending, "change waits", "changes wait")} still.` : "";
-  return `${sentence(parts.join(", "))}${left}`;
+  const goesOn = complete ? "" : " There is more, and it goes on by itself.";
+  return `${sentence(parts.join(", "))}${left}${goesOn}`;
 }
 
 /** What an object is that machines share, by the name of its kind. */

@@ -14,6 +14,11 @@ export function isElsewhere({ sharing }: Pick<Task, "sharing">): boolean {
   return sharing !== undefined && sharing.runs_on?.this !== true;
 }
 
+/** Whether its state is one that may have changed since its machine was heard of. */
+export function mayBeOld(task: Task): boolean {
+  return isElsewhere(task) && (task.state === "queued" || task.state === "running");
+}
+
 /** Where a task is, in a word or two; nothing for what is on this machine. */
 export function place(task: Pick<Task, "sharing">): string {
   if (!isElsewhere(task)) return "";

@@ -88,7 +88,8 @@ const cases = {
     const gap = await push([{ ...task, number: 3 }]);
     assert.deepEqual([gap.status, gap.error.details], [409, "gap"]);
     const nul = { number: 2, uuid: randomUUID(), kind: "wish", id: randomUUID(), body: { a: "\0" }, hlc_time: 1, hlc_count: 0 };
-    assert.equal(good(await push([nul])).results[0].status, "refused");
+    assert.equal((await push([nul])).status, 400);
+    assert.deepEqual(good(await push([{ ...nul, body: [] }])).results[0].code, "invalid");
     const pull = (more) => supabase.rpc("ccm_pull", { ...me, p_after: 0, p_limit: 500, p_nonces: [], p_nonce: null, ...more });
     const pulled = good(await pull({ p_nonce: randomUUID() }));
     assert.deepEqual([pulled.rows.length, pulled.cursor, pulled.more, pulled.last_number], [1, 1, false, 2]);

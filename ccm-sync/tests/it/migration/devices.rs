@@ -144,7 +144,9 @@ async fn a_revoked_machine_is_out_with_every_sign_in_it_had() {
     assert_eq!(place.seq().await, seq + 1, "the others are told, once");
     let row = keeper.get("system", lost.id).await.unwrap();
     assert_eq!(row["body"]["hostname"], "lost");
-    assert!(row["body"]["revoked_at"].as_i64().unwrap() > 0);
+    let revoked: ccm_core::time::Timestamp =
+        row["body"]["revoked_at"].as_str().unwrap().parse().unwrap();
+    assert!(revoked > ccm_core::time::Timestamp::UNIX_EPOCH);
 
     let wish = json!({ "p_mode": "manual", "p_operations": [] });
     for machine in [&mut lost, &mut renewed] {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{Machine, Place, operation, pinned, shared, with};
+use crate::support::{Machine, Place, THEN, fate, operation, pinned, shared, with};
 
 /// A machine with a project on it.
 async fn owner(place: &Place) -> (Machine, Uuid) {
@@ -104,11 +104,15 @@ async fn what_happens_to_a_pinned_task_is_its_machine_s() {
             "refused not_owner",
             "{kind}"
         );
-        // What it said later stays.
+        // What it says next counts, whatever its clock says.
+        let next = with(body, json!({ "next": true }));
+        let answer = one.push(vec![operation(kind, id, 0, next)]).await;
+        assert_eq!(fate(&answer, 0), "taken", "{kind}");
+        assert_eq!(answer["rows"][0]["body"]["next"], true);
         assert_eq!(
-            one.put(operation(kind, id, 0, body)).await,
-            "overruled",
-            "{kind}"
+            answer["rows"][0]["hlc_time"],
+            json!(THEN + 1),
+            "{kind}: moments only grow"
         );
     }
     // Also after the project is gone: its machine says what became of its tasks.
@@ -298,9 +302,7 @@ async fn what_is_of_a_batch_counts_within_it() {
         ])
         .await;
     assert_eq!(
-        (0..3)
-            .map(|n| crate::support::fate(&answer, n))
-            .collect::<Vec<_>>(),
+        (0..3).map(|n| fate(&answer, n)).collect::<Vec<_>>(),
         ["taken", "refused not_owner", "taken"]
     );
     let answer = one
@@ -312,9 +314,7 @@ async fn what_is_of_a_batch_counts_within_it() {
         ])
         .await;
     assert_eq!(
-        (0..4)
-            .map(|n| crate::support::fate(&answer, n))
-            .collect::<Vec<_>>(),
+        (0..4).map(|n| fate(&answer, n)).collect::<Vec<_>>(),
         ["taken"; 4]
     );
 }

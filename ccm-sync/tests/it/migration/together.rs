@@ -158,12 +158,16 @@ async fn eight_claimers_share_ten_thousand_tasks() {
         let tasks = Arc::clone(&tasks);
         claimers.spawn(async move {
             let mut mine = Vec::new();
-            // In pairs they go for the same ones.
-            let begin = number / 2 * TASKS / 4;
-            for place in 0..TASKS / 2 {
-                let task = tasks[(begin + place) % TASKS];
-                match machine.claim(Uuid::new_v4(), task, 600.0).await {
-                    Ok(lease) => mine.push((task, lease["token"].as_i64().unwrap())),
+            // In pairs they go for the same quarter, from both ends.
+            let quarter = &tasks[number / 2 * TASKS / 4..][..TASKS / 4];
+            for place in 0..quarter.len() {
+                let place = if number % 2 == 0 {
+                    place
+                } else {
+                    quarter.len() - 1 - place
+                };
+                match machine.claim(Uuid::new_v4(), quarter[place], 600.0).await {
+                    Ok(lease) => mine.push((quarter[place], lease["token"].as_i64().unwrap())),
                     Err(refusal) => assert_eq!(refusal.code, "lease_held"),
                 }
             }

@@ -206,7 +206,7 @@ impl Line {
                 hold: Some(Setback::new(
                     Reason::RemoteUnapproved,
                     format!(
-                        "it came from {origin}, and the project asks first (sync.remote_tasks): `ccm task approve {id}` on \
+                        "it came from {origin}, and the project asks first (`remote_tasks`): `ccm task approve {id}` on \
                          this machine lets it run"
                     ),
                 )),
@@ -217,7 +217,7 @@ impl Line {
                 cause: Setback::new(
                     Reason::RemoteDenied,
                     format!(
-                        "it came from {origin}, and the project takes no tasks of other machines (sync.remote_tasks)"
+                        "it came from {origin}, and the project takes no tasks of other machines (`remote_tasks`)"
                     ),
                 ),
             },
@@ -337,7 +337,7 @@ impl Line {
                 Err(_) => false,
             };
             if !allowed {
-                tracing::info!(task = %task.id, "another machine's change of the text is not let in (sync.remote_tasks)");
+                tracing::info!(task = %task.id, "another machine's change of the text is not let in (`remote_tasks`)");
                 self.say_again(replica, task, definition).await?;
                 return Ok(Act::Nothing);
             }

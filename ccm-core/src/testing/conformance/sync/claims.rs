@@ -14,10 +14,21 @@ async fn shared(place: &dyn SyncPlace) -> (Machine, Machine, TaskId) {
 /// "Claims hand a shared task to one machine at a time": of many at once one gets it, the others get `WrongState(Task)`.
 pub async fn one_machine_gets_a_task(place: &dyn SyncPlace) {
     let (_, _, task) = shared(place).await;
-    let mut claimers = tokio::task::JoinSet::new();
+    let mut machines = Vec::new();
     for _ in 0..8 {
-        let machine = Machine::of(place).await;
-        claimers.spawn(async move { machine.claim(task).await.map_err(|error| error.kind()) });
+        machines.push(Machine::of(place).await);
+    }
+    let mut claimers = tokio::task::JoinSet::new();
+    for machine in machines {
+        let claim = SharedClaim {
+            // Longer than all of this takes.
+            period: Duration::from_secs(600),
+            ..wish(task)
+        };
+        claimers.spawn(async move {
+            let lease = machine.backend.claim(machine.me, &claim).await;
+            lease.map_err(|error| error.kind())
+        });
     }
     let answers = soon("the claims", claimers.join_all()).await;
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1);

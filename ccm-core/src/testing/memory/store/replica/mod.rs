@@ -305,6 +305,10 @@ impl State {
 
 #[async_trait]
 impl Replica for MemoryStore {
+    fn may_share(&self) -> bool {
+        self.lock().replica.as_ref().is_some_and(|kept| kept.on)
+    }
+
     async fn sharing(&self) -> Result<Option<Sharing>> {
         let state = self.lock();
         let kept = state.replica.as_ref().filter(|kept| kept.on);
