@@ -1,4 +1,4 @@
-.PHONY: up test web fuzz bench ci wheel openapi api-fuzz
+.PHONY: up test web fuzz bench partition ci wheel openapi api-fuzz
 
 # Installs CCM, starts it and runs one task in a copy of examples/hello-project.
 up:
@@ -26,6 +26,10 @@ ci:
 # Measures the programs of both profiles. `make bench BENCH="--json"` hands options on.
 bench:
 	@scripts/bench $(BENCH)
+
+# Cuts the lines between five machines for ten seconds at a time, RUNS times (500). Needs root.
+partition:
+	@scripts/partition --long --runs $(or $(RUNS),500)
 
 # Builds the wheel for pip, into dist/.
 wheel:

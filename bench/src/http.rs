@@ -9,6 +9,8 @@ pub(crate) struct Connection {
     stream: BufReader<TcpStream>,
     pub(crate) address: SocketAddr,
     token: String,
+    /// Further headers, a line each.
+    headers: String,
 }
 
 impl Connection {
@@ -19,7 +21,14 @@ impl Connection {
             stream: BufReader::new(stream),
             address,
             token: token.to_owned(),
+            headers: String::new(),
         })
+    }
+
+    /// The same with one header more in each request that has an answer.
+    pub(crate) fn with_header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push_str(&format!("{name}: {value}\r\n"));
+        self
     }
 
     pub(crate) fn get(&mut self, path: &str) -> std::io::Result<(u16, Value)> {
@@ -28,6 +37,21 @@ impl Connection {
 
     pub(crate) fn post(&mut self, path: &str, body: &str) -> std::io::Result<(u16, Value)> {
         self.ask("POST", path, body)
+    }
+
+    /// A request of its own kind: with this header more.
+    pub(crate) fn post_with(
+        &mut self,
+        path: &str,
+        body: &str,
+        name: &str,
+        value: &str,
+    ) -> std::io::Result<(u16, Value)> {
+        let length = self.headers.len();
+        self.headers.push_str(&format!("{name}: {value}\r\n"));
+        let answer = self.ask("POST", path, body);
+        self.headers.truncate(length);
+        answer
     }
 
     /// A request without a body.
@@ -41,10 +65,11 @@ impl Connection {
 
     fn ask(&mut self, method: &str, path: &str, body: &str) -> std::io::Result<(u16, Value)> {
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n{}\
              Content-Length: {}\r\n\r\n{body}",
             self.address,
             self.token,
+            self.headers,
             body.len()
         );
         self.stream.get_mut().write_all(request.as_bytes())?;

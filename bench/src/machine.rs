@@ -1,6 +1,7 @@
 //! A machine of the measurement's own: home, tmux server, daemon; all of it ends with it.
 
 use std::ffi::OsStr;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -195,6 +196,19 @@ impl<'a> Machine<'a> {
             self.run_in(&folder, "ccm", &["config", "set", "--project", key, value]);
         }
         id
+    }
+
+    /// Runs one of the programs with something on its standard input.
+    pub(crate) fn run_with(&self, program: &str, args: &[&str], input: &str) -> String {
+        let mut command = self.command(self.build.program(program), args);
+        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(input.as_bytes()).unwrap();
+        drop(stdin);
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{command:?}: {said}");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
     /// The processes of the agents' hosts.

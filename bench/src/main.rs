@@ -15,6 +15,7 @@ mod raw;
 mod readers;
 mod rest;
 mod starts;
+mod sync;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -33,13 +34,13 @@ Options:
       --minimal DIR   Those of the build without the web UI
       --seconds N     For how long an idle daemon and a busy page are watched [default: 60]
       --folder DIR    On whose disk it is measured [default: the system's for temporary files]
-      --only PART     Only rest, starts, rates, events or page
+      --only PART     Only rest, starts, rates, events, page or sync
       --json          Print an object instead of a table
   -h, --help          Print this
 ";
 
 /// What can be measured alone.
-const PARTS: [&str; 5] = ["rest", "starts", "rates", "events", "page"];
+const PARTS: [&str; 6] = ["rest", "starts", "rates", "events", "page", "sync"];
 
 struct Wish {
     builds: [Build; 2],
@@ -142,6 +143,10 @@ fn measure(wish: &Wish) -> Report {
     if is_wanted("page") {
         say("the page");
         page::measure(full, wish.idle, &mut report);
+    }
+    if is_wanted("sync") {
+        say("machines that share");
+        sync::measure(full, &wish.folder, wish.idle, &mut report);
     }
     report
 }

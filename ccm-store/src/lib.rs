@@ -43,6 +43,7 @@ mod values;
 mod writer;
 
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
 use ccm_core::Result;
 use ccm_core::id::Seq;
@@ -67,6 +68,8 @@ pub struct SqliteStore {
     /// The pool of the writer's one connection.
     connection: DatabaseConnection,
     head: watch::Sender<Seq>,
+    /// Whether it shares with other machines.
+    shares: AtomicBool,
     migrated: Option<Migrated>,
     observer: Observer,
 }
@@ -100,14 +103,18 @@ impl SqliteStore {
         let (connection, migrated) = connect::writer(&place, options, &schema).await?;
         let observer = Observer::default();
         match Self::on(&connection, &place, options, observer.clone()).await {
-            Ok((writer, reader, head)) => Ok(Self {
-                writer,
-                reader,
-                connection,
-                head,
-                migrated,
-                observer,
-            }),
+            Ok((writer, reader, head)) => {
+                let shares = !matches!(reader.sharing().await, Ok(None));
+                Ok(Self {
+                    writer,
+                    reader,
+                    connection,
+                    head,
+                    shares: AtomicBool::new(shares),
+                    migrated,
+                    observer,
+                })
+            }
             Err(error) => {
                 // The error that led here says more than one of closing.
                 let _ = connection.close_by_ref().await;

@@ -223,6 +223,9 @@ fn ids(filter: &TaskFilter, stretch: Stretch) -> Statement {
         if let Some(from) = stretch.from {
             such("id >= ?", &[from.bytes().into()]);
         }
+        if filter.held {
+            such("hold IS NOT NULL", &[]);
+        }
         if let Some(by) = &filter.created_by {
             such("created_by = ?", &[by.as_str().into()]);
         }

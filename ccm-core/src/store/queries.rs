@@ -48,6 +48,8 @@ pub struct TaskFilter {
     pub tag: Option<String>,
     /// Only those that this one created.
     pub created_by: Option<String>,
+    /// Only those that wait for a person's leave, because they came from another machine ([`Task::hold`]).
+    pub held: bool,
 }
 
 impl TaskFilter {
@@ -56,6 +58,7 @@ impl TaskFilter {
         let spec = &task.spec;
         let found = |words: &Words| words.are_in(&[spec.title.as_str(), spec.text.as_str()]);
         self.project.is_none_or(|id| id == task.project_id)
+            && (!self.held || task.hold.is_some())
             && (self.states.is_empty() || self.states.contains(&task.state.name()))
             && self.tag.as_ref().is_none_or(|tag| spec.tags.contains(tag))
             && self

@@ -39,6 +39,7 @@ use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::sharing::Sharing;
 
+use elsewhere::LastSeen;
 use load::Load;
 pub(crate) use projects::Refusal;
 pub(crate) use sync::SyncRefusal;
@@ -100,6 +101,7 @@ pub struct App {
     access: Access,
     health: Health,
     load: Load,
+    seen: LastSeen,
     streams: Streams,
     seats: Seats,
     metrics: Metrics,
@@ -147,6 +149,7 @@ impl App {
             access,
             health,
             load: Load::default(),
+            seen: LastSeen::default(),
             streams,
             seats: Seats::default(),
             metrics,

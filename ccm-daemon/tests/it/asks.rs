@@ -31,7 +31,7 @@ async fn held(server: &Server, project: ProjectId) -> (TaskId, RunId) {
 }
 
 /// Lets a run ask, as if its program had.
-async fn asks(server: &Server, run: RunId, request: &str, question: Question) -> AskId {
+pub(crate) async fn asks(server: &Server, run: RunId, request: &str, question: Question) -> AskId {
     let store = server.app.engine().store();
     let run = store.run(run).await.unwrap();
     let asked = Observation::Asked {
@@ -46,7 +46,7 @@ async fn asks(server: &Server, run: RunId, request: &str, question: Question) ->
     id
 }
 
-fn permission(title: &str) -> Question {
+pub(crate) fn permission(title: &str) -> Question {
     Question {
         kind: AskKind::Permission,
         title: title.to_owned(),

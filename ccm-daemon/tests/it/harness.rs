@@ -1,18 +1,19 @@
 //! A daemon on a port of its own, over a store and a runtime in memory.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use ccm_core::api::{self, Problem};
 use ccm_core::engine::{Engine, EngineLimits};
 use ccm_core::id::{AgentId, ProjectId, SystemId, TaskId};
-use ccm_core::project::{AgentProfile, FixedProfile, Profile};
+use ccm_core::project::{AgentProfile, Profile, Profiles, Project, ProjectSharing};
 use ccm_core::run::Report;
 use ccm_core::store::NewProject;
 use ccm_core::system::{System, SystemKind};
+use ccm_core::task::Setback;
 use ccm_core::testing::memory::{MemoryRuntime, MemoryStore, Step};
 use ccm_core::time::{Clock, SystemClock};
-use ccm_core::{AgentRuntime, Store};
+use ccm_core::{AgentRuntime, Store, SyncBackend};
 use ccm_daemon::app::{App, AppParts, Facts};
 use ccm_daemon::http::{self, Capacity};
 use ccm_daemon::machine::{Home, WebUi};
@@ -48,8 +49,34 @@ pub(crate) struct Server {
     system: System,
     limits: EngineLimits,
     capacity: Capacity,
+    line: Line,
     client: reqwest::Client,
     serving: JoinHandle<()>,
+    telling: JoinHandle<()>,
+}
+
+/// How a daemon is connected to others, and what its projects share.
+#[derive(Clone, Default)]
+pub(crate) struct Line {
+    pub(crate) backend: Option<Arc<dyn SyncBackend>>,
+    pub(crate) sharing: Arc<Mutex<ProjectSharing>>,
+}
+
+/// The same profile for every project.
+struct TestProfiles(Arc<Mutex<ProjectSharing>>);
+
+#[async_trait::async_trait]
+impl Profiles for TestProfiles {
+    async fn profile(&self, _project: &Project) -> Result<Profile, Setback> {
+        Ok(Profile {
+            agent: AgentProfile::command(["work"]),
+            ..Profile::default()
+        })
+    }
+
+    async fn sharing(&self, _project: &Project) -> ProjectSharing {
+        self.0.lock().unwrap().clone()
+    }
 }
 
 impl Server {
@@ -61,7 +88,16 @@ impl Server {
         .await
     }
 
+    /// A daemon of a machine called `hostname` that shares its queue by `line`.
+    pub(crate) async fn sharing(hostname: &str, line: Line) -> Self {
+        Self::made(hostname, EngineLimits::default(), line).await
+    }
+
     pub(crate) async fn with_limits(limits: EngineLimits) -> Self {
+        Self::made("box", limits, Line::default()).await
+    }
+
+    async fn made(hostname: &str, limits: EngineLimits, line: Line) -> Self {
         let runtime = MemoryRuntime::new(Arc::new(SystemClock));
         // A task "hold ..." goes on until it is let go, a task "talk ..." until it was told two things; any other is answered
         // with its own text.
@@ -81,13 +117,14 @@ impl Server {
         });
         let system = System {
             id: SystemId::new(),
-            hostname: "box".to_owned(),
+            hostname: hostname.to_owned(),
             kind: SystemKind::Developer,
             tags: vec!["gpu".to_owned()],
         };
         let home = tempfile::tempdir().unwrap();
         let capacity = Capacity::of_process();
-        Self::over(MemoryStore::new(), runtime, system, home, limits, capacity).await
+        let store = MemoryStore::new();
+        Self::over(store, runtime, system, home, limits, capacity, line).await
     }
 
     /// The next daemon over the same data, with room for so many streams.
@@ -103,6 +140,7 @@ impl Server {
         home_dir: tempfile::TempDir,
         limits: EngineLimits,
         capacity: Capacity,
+        line: Line,
     ) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let home = Home::at(home_dir.path().join("ccm"));
@@ -114,21 +152,19 @@ impl Server {
             std::fs::write(home.config_file(), config).unwrap();
         }
         let (settings, _) = Settings::load(&home).unwrap();
-        let profiles = Arc::new(FixedProfile(Profile {
-            agent: AgentProfile::command(["work"]),
-            ..Profile::default()
-        }));
+        let profiles = Arc::new(TestProfiles(Arc::clone(&line.sharing)));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let engine_store: Arc<dyn Store> = Arc::new(store.another());
         let engine_runtime: Arc<dyn AgentRuntime> = Arc::new(runtime.another());
         let epoch = engine_store.begin(&system, clock.now()).await.unwrap();
-        let engine = Engine::builder(engine_store, engine_runtime, system.clone())
+        let mut engine = Engine::builder(engine_store, engine_runtime, system.clone())
             .profiles(profiles.clone())
-            .limits(limits)
-            .start()
-            .await
-            .unwrap();
+            .limits(limits);
+        if let Some(backend) = &line.backend {
+            engine = engine.sync(Arc::clone(backend));
+        }
+        let engine = engine.start().await.unwrap();
         let app = Arc::new(App::new(AppParts {
             engine,
             profiles,
@@ -156,6 +192,8 @@ impl Server {
             http::router(Arc::clone(&app)),
             app.stopping().clone(),
         ));
+        let told = Arc::clone(&app);
+        let telling = tokio::spawn(async move { told.keep_told().await });
         Self {
             app,
             address,
@@ -166,8 +204,10 @@ impl Server {
             system,
             limits,
             capacity,
+            line,
             client: reqwest::Client::new(),
             serving,
+            telling,
         }
     }
 
@@ -176,10 +216,16 @@ impl Server {
         self.app.engine().store()
     }
 
+    /// How it is connected to others, and what its projects share.
+    pub(crate) const fn line(&self) -> &Line {
+        &self.line
+    }
+
     /// The next daemon over the same data.
     pub(crate) async fn restart(self) -> Self {
         self.app.shutdown(false).await;
         ended(self.serving).await;
+        ended(self.telling).await;
         Self::over(
             self.store,
             self.runtime,
@@ -187,6 +233,7 @@ impl Server {
             self.home,
             self.limits,
             self.capacity,
+            self.line,
         )
         .await
     }

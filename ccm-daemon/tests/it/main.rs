@@ -38,5 +38,6 @@ mod stats;
 mod tasks;
 mod templates;
 mod terminal;
+mod two_machines;
 #[cfg(feature = "web-ui")]
 mod web;

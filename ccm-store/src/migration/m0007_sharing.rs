@@ -111,6 +111,8 @@ CREATE INDEX document_task ON document (task_id, kind, id) WHERE task_id IS NOT 
 CREATE INDEX document_run ON document (run_id, kind, id) WHERE run_id IS NOT NULL;
 CREATE INDEX document_open ON document (kind, id) WHERE open = 1;
 CREATE INDEX document_shared ON document (kind, id) WHERE shared = 1;
+CREATE INDEX document_elsewhere ON document (kind, id) WHERE state = 2 OR shared = 1;
+CREATE INDEX document_generation ON document (generation);
 CREATE INDEX document_unsettled ON document (place) WHERE state = 0;
 
 CREATE TABLE beside (
@@ -134,6 +136,7 @@ CREATE TABLE lease (
 
 ALTER TABLE task ADD COLUMN hold TEXT;
 ALTER TABLE task ADD COLUMN yielded INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX task_held ON task (id) WHERE hold IS NOT NULL;
 CREATE INDEX task_yielded ON task (id) WHERE yielded = 1;
 
 -- A blocker may be a task of another machine.

@@ -6,6 +6,8 @@ mod reading;
 mod settling;
 mod sharing;
 
+use std::sync::atomic::Ordering;
+
 use async_trait::async_trait;
 use ccm_core::id::{SystemId, TaskId};
 use ccm_core::store::{
@@ -31,8 +33,10 @@ use outgoing::{Dismiss, Pushed, Put, Seal, SetOperationAside, Written};
 use settling::{Approve, KeepLease, SettleDocument, grows};
 use sharing::{LeaveMark, Resync, SeeClock, Share, Unshare};
 
+pub(crate) use sharing::live_anew;
+
 #[cfg(test)]
-pub(crate) use reading::{document_page, marks, unsettled};
+pub(crate) use reading::{OUTBOX, OUTBOX_SIZES, document_page, marks, unsettled};
 
 /// The name of a document.
 pub(crate) type Key = (Kind, Uuid);
@@ -206,17 +210,25 @@ pub(crate) fn is_off() -> Error {
 
 #[async_trait]
 impl Replica for SqliteStore {
+    fn may_share(&self) -> bool {
+        self.shares.load(Ordering::Acquire)
+    }
+
     async fn sharing(&self) -> Result<Option<Sharing>> {
         self.reader.sharing().await
     }
 
     async fn share(&self, identity: Identity, now: Timestamp) -> Result<Sharing> {
+        // Before it is so: whoever looks too early finds nothing, which is true.
+        self.shares.store(true, Ordering::Release);
         self.writer.write(Share { identity, now }).await?;
         self.reader.sharing().await?.ok_or_else(is_off)
     }
 
     async fn unshare(&self, now: Timestamp) -> Result<()> {
-        self.writer.write(Unshare { now }).await
+        self.writer.write(Unshare { now }).await?;
+        self.shares.store(false, Ordering::Release);
+        Ok(())
     }
 
     async fn resync(&self, last_number: Option<u64>, now: Timestamp) -> Result<()> {
@@ -271,7 +283,11 @@ impl Replica for SqliteStore {
     }
 
     async fn dismiss_set_aside(&self, number: u64, again: bool, now: Timestamp) -> Result<()> {
-        let aside = self.reader.set_aside_of(number).await?;
+        let aside = match self.reader.set_aside_of(number).await? {
+            Some(aside) => aside,
+            None if self.reader.sharing().await?.is_none() => return Err(is_off()),
+            None => return Err(reading::no_aside(number)),
+        };
         let dismiss = Dismiss { aside, again, now };
         self.writer.write(dismiss).await
     }
@@ -316,6 +332,10 @@ impl Replica for SqliteStore {
 
     async fn document(&self, kind: &Kind, id: Uuid) -> Result<Option<Document>> {
         self.reader.document(kind, id).await
+    }
+
+    async fn documents_of(&self, kind: &Kind, ids: &[Uuid]) -> Result<Vec<Document>> {
+        self.reader.documents_of(kind, ids).await
     }
 
     async fn documents(&self, query: &DocumentQuery) -> Result<Vec<Document>> {

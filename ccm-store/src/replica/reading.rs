@@ -20,6 +20,9 @@ use crate::tasks::{self, TaskRecord};
 use crate::values::{Id, column, count, date, id_list, optional_id, required_date, small};
 use crate::writer::{document_key, whole};
 
+/// How many documents are looked up by one statement.
+const MOST_IDS: usize = 200;
+
 /// What the reader of a document needs.
 const DOCUMENT: &str = "SELECT document.*, \
      EXISTS (SELECT 1 FROM mark WHERE mark.kind = document.kind AND mark.id = document.id) \
@@ -128,6 +131,10 @@ fn conditions(query: &DocumentQuery) -> (String, Vec<Value>) {
             narrowed = true;
         }
     }
+    if query.elsewhere {
+        let hidden = if narrowed { "+" } else { "" };
+        sql.push_str(&format!(" AND {hidden}(state = 2 OR shared = 1)"));
+    }
     for (sign, origin) in [("=", query.origin), ("<>", query.not_origin)] {
         if let Some(origin) = origin {
             sql.push_str(&format!(" AND origin {sign} ?"));
@@ -224,13 +231,10 @@ impl Reader {
     }
 
     /// What was set aside of one number.
-    pub(crate) async fn set_aside_of(&self, number: u64) -> Result<SetAside> {
+    pub(crate) async fn set_aside_of(&self, number: u64) -> Result<Option<SetAside>> {
         let sql = "SELECT * FROM set_aside WHERE number = ?";
         let row = self.first(sql, vec![column(number).into()]).await?;
-        row.as_ref()
-            .map(aside)
-            .transpose()?
-            .ok_or_else(|| no_aside(number))
+        row.as_ref().map(aside).transpose()
     }
 
     pub(crate) async fn unsettled(&self, after: u64, limit: u32) -> Result<Vec<Unsettled>> {
@@ -261,6 +265,21 @@ impl Reader {
         let values = vec![kind.as_str().into(), id.bytes().into()];
         let row = self.first(&sql, values).await?;
         row.as_ref().map(document).transpose()
+    }
+
+    /// The documents of one kind with these ids.
+    pub(crate) async fn documents_of(&self, kind: &Kind, ids: &[Uuid]) -> Result<Vec<Document>> {
+        let mut found = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(MOST_IDS) {
+            let places = vec!["?"; ids.len()].join(", ");
+            let sql = format!("{DOCUMENT} kind = ? AND id IN ({places})");
+            let mut values = vec![Value::from(kind.as_str())];
+            values.extend(ids.iter().map(|id| Value::from(id.bytes())));
+            for row in &self.all(&sql, values).await? {
+                found.push(document(row)?);
+            }
+        }
+        Ok(found)
     }
 
     pub(crate) async fn documents(&self, query: &DocumentQuery) -> Result<Vec<Document>> {

@@ -146,7 +146,7 @@ async fn end(project: &Project, file: &AuthFile, loaded: &Loaded) -> Result<()> 
     let ended = async {
         let token = tokens.get().await?;
         if auth::sign_out(&http, &token.access).await? {
-            return Ok(());
+            return Ok::<(), Error>(());
         }
         // One that is too old to end its sign-in is renewed for it.
         let token = tokens.after(&token).await?;

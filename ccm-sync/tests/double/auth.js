@@ -10,6 +10,17 @@ import { isGood, newSecret } from "./totp.js";
 /** How long a challenge can be answered, in seconds. */
 const CHALLENGE_SECONDS = 300;
 
+// @supabase/lite writes moments as PostgreSQL does; Auth writes them by RFC 3339.
+function inTime(value) {
+  if (Array.isArray(value)) return value.map(inTime);
+  if (value === null || typeof value !== "object" || value instanceof Date) return value;
+  const entries = Object.entries(value).map(([key, kept]) => {
+    const moment = key.endsWith("_at") && typeof kept === "string";
+    return [key, moment ? new Date(kept.replace(/([+-]\d\d)$/, "$1:00")).toISOString() : inTime(kept)];
+  });
+  return Object.fromEntries(entries);
+}
+
 export class Auth {
   #sql;
   #lite;
@@ -91,7 +102,7 @@ export class Auth {
     const factors = await this.#sql`
       select id, friendly_name, factor_type, status, created_at, updated_at from auth.mfa_factors
       where user_id = ${user.id} order by created_at, id`;
-    return factors.length ? { ...user, factors } : user;
+    return inTime(factors.length ? { ...user, factors } : user);
   }
 
   async #withLevel(request, answer) {

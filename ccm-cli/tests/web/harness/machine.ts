@@ -14,6 +14,7 @@ import type { components, paths } from "../generated/ccm.d.ts";
 import { endProcessesOf } from "./processes.ts";
 import { CLAUDE, PROGRAMS } from "./programs.ts";
 import { Stub } from "./stub.ts";
+import type { Supabase } from "./supabase.ts";
 
 // Claude Code takes any key that begins like one, if its home approves of the last 20 characters.
 const KEY = "sk-ant-dummy-00000000000000000000";
@@ -144,6 +145,13 @@ export class Machine {
     return this.run("ccm", args, cwd);
   }
 
+  /** Shares its queue with the other machines of a Supabase project. */
+  async connect(place: Supabase): Promise<void> {
+    const given = ["--supabase-url", place.url, "--supabase-key", place.key, "--email", place.email];
+    const args = ["supabase", "connect", ...given, "--password-stdin"];
+    await this.run("ccm-orchestrator", args, this.path("work"), `${place.password}\n`);
+  }
+
   /** Runs a command of tmux at the server of the agents. */
   async tmux(args: string[]): Promise<string> {
     const command = ["-N", "-L", "ccm-test", ...args];
@@ -156,7 +164,7 @@ export class Machine {
     await writeFile(this.path(name), content);
   }
 
-  private async run(program: string, args: string[], cwd = this.path("work")): Promise<string> {
+  private async run(program: string, args: string[], cwd = this.path("work"), input = ""): Promise<string> {
     const ran = promisify(execFile)(path.join(PROGRAMS, program), args, {
       cwd,
       env: this.environment,
@@ -164,7 +172,7 @@ export class Machine {
       maxBuffer: 64 * 1024 * 1024,
     });
     // The pipe would keep a program waiting that reads what it is given.
-    ran.child.stdin?.end();
+    ran.child.stdin?.end(input);
     return (await ran).stdout.trim();
   }
 

@@ -16,6 +16,11 @@ export const STUB = path.resolve(
   process.env["CCM_STUB"] ?? path.join(PROGRAMS, "examples/messages-stub"),
 );
 
+/** A Supabase project for a test. */
+export const SUPABASE = path.resolve(
+  process.env["CCM_SUPABASE_PLACE"] ?? path.join(PROGRAMS, "examples/place"),
+);
+
 /** The folder with the pinned Claude Code. */
 export const CLAUDE = path.resolve(
   process.env["CCM_CLAUDE"] ?? path.join(ROOT, "ccm-cli/tests/claude-code/node_modules/.bin"),

@@ -3,6 +3,7 @@
 import type { Machine, Project } from "./machine.ts";
 import { until } from "./machine.ts";
 import { bash, choices, say, script, stall, tool } from "./scripts.ts";
+import type { Supabase } from "./supabase.ts";
 
 const README = "# Shop\n\nSells things.\n\nRun it with `make`.\n";
 
@@ -79,11 +80,75 @@ export async function state(machine: Machine, task: string, wanted: string): Pro
 export async function asks(machine: Machine, count: number): Promise<void> {
   const api = await machine.api();
   await until(`${count} questions are open`, async () => {
-    const { data } = await api.GET("/api/v1/asks", { params: { query: { state: "open" } } });
+    const query = { state: "open", machine: "all" } as const;
+    const { data } = await api.GET("/api/v1/asks", { params: { query } });
     return data?.items.length === count;
   });
 }
 
 async function transcript(machine: Machine, task: string): Promise<string> {
   return machine.ccm(["task", "logs", "--json", task]).catch(() => "");
+}
+
+// --- several machines ---
+
+/** Waits until a machine has heard of a project of another one. */
+export async function knows(machine: Machine, project: Project): Promise<void> {
+  const api = await machine.api();
+  await until(`${project.name} is known`, async () => {
+    const { data } = await api.GET("/api/v1/projects", { params: { query: { machine: "all" } } });
+    return data?.items.some(({ id }) => id === project.id);
+  });
+}
+
+/** Lets a task of another machine run, once it waits for that. */
+export async function approve(machine: Machine, id: string): Promise<void> {
+  const api = await machine.api();
+  await until("the task waits for leave", async () => {
+    const { data } = await api.GET("/api/v1/tasks/{id}", { params: { path: { id } } });
+    return data?.reason === "remote_unapproved";
+  });
+  const { error } = await api.POST("/api/v1/tasks/{id}/approve", { params: { path: { id } } });
+  if (error !== undefined) throw new Error(JSON.stringify(error));
+}
+
+interface Edit {
+  text?: string;
+  title?: string;
+  priority?: number;
+}
+
+/** A task of the other machine that both changed, `first` and the other one, while they could not reach each other. */
+export async function conflict(
+  first: Machine,
+  other: Machine,
+  place: Supabase,
+  project: Project,
+  [mine, theirs]: readonly [Edit, Edit],
+): Promise<string> {
+  await project.pause();
+  await knows(first, project);
+  const id = await project.task("Sort the shelves.\nThen dust them.", { title: "Sort the shelves" });
+  await until("the task is known", async () => {
+    const { data } = await (await first.api()).GET("/api/v1/tasks/{id}", { params: { path: { id } } });
+    return data !== undefined;
+  });
+  await place.cut();
+  await edit(first, id, mine);
+  await edit(other, id, theirs);
+  await place.mend();
+  await exchange(other);
+  await exchange(first);
+  return id;
+}
+
+async function edit(machine: Machine, id: string, body: Edit): Promise<void> {
+  const params = { path: { id }, header: { "If-Match": "*" } };
+  const { error } = await (await machine.api()).PATCH("/api/v1/tasks/{id}", { params, body });
+  if (error !== undefined) throw new Error(JSON.stringify(error));
+}
+
+async function exchange(machine: Machine): Promise<void> {
+  const { error } = await (await machine.api()).POST("/api/v1/sync/now");
+  if (error !== undefined) throw new Error(JSON.stringify(error));
 }

@@ -4,6 +4,7 @@ import { type BrowserContext, type BrowserContextOptions, type Page, test as bas
 
 import { openAgainFromFolder, takePageFromFolder } from "./files.ts";
 import { Machine, type MachineOptions } from "./machine.ts";
+import { Supabase } from "./supabase.ts";
 
 export { expect } from "@playwright/test";
 
@@ -15,6 +16,11 @@ interface Fixtures {
   stranger: (options?: BrowserContextOptions) => Promise<Page>;
   /** The page, signed in, at the board. */
   signedIn: Page;
+  /** A Supabase project that machines can share by. */
+  place: Supabase;
+  /** Another machine, which shares with the first by the project; what it is like. */
+  otherKind: MachineOptions;
+  other: Machine;
   /** Another browser that is signed in: another person, or the same one elsewhere. */
   elsewhere: Page;
 }
@@ -32,6 +38,22 @@ export const test = base.extend<Fixtures>({
     const machine = await Machine.start(kind);
     await use(machine);
     await machine.end();
+  },
+
+  place: async ({}, use) => {
+    const place = await Supabase.start();
+    await use(place);
+    await place.end();
+  },
+
+  otherKind: [{}, { option: true }],
+
+  other: async ({ machine, place, otherKind }, use) => {
+    const other = await Machine.start({ hostname: "server", ...otherKind });
+    await machine.connect(place);
+    await other.connect(place);
+    await use(other);
+    await other.end();
   },
 
   baseURL: async ({ machine }, use) => {

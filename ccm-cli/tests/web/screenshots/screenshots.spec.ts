@@ -6,7 +6,7 @@ import type { Page } from "@playwright/test";
 
 import type { Machine } from "../harness/machine.ts";
 import { TARGET } from "../harness/programs.ts";
-import { asks, busy, state } from "../harness/scenes.ts";
+import { approve, asks, busy, conflict, knows, state } from "../harness/scenes.ts";
 import { bash, say, script } from "../harness/scripts.ts";
 import { expect, test } from "../harness/test.ts";
 
@@ -90,6 +90,43 @@ async function agentOf(machine: Machine, project: string): Promise<string> {
   if (agent === undefined) throw new Error("the project has no agent");
   return agent.id;
 }
+
+test("two machines, one queue", async ({ machine, other, place, signedIn: page }) => {
+  for (const one of [machine, other]) await one.set("sync.conflict_resolution", "manual");
+  const [shop, own] = [await other.project("shop"), await machine.project("website")];
+  await knows(machine, shop);
+  await knows(other, own);
+  const api = await machine.api();
+  const create = async (title: string, ...text: string[]): Promise<string> => {
+    const body = { project_id: shop.id, text: script(...text), title };
+    const { data } = await api.POST("/api/v1/tasks", { body });
+    return data?.id ?? "";
+  };
+  const done = await create("Say what the shop sells", say("Hammers, saws and glue."));
+  await approve(other, done);
+  await state(machine, done, "succeeded");
+  const asking = await create("Publish the prices", bash("rsync public/ www@example.org:/srv/www/"), say("It is out."));
+  await approve(other, asking);
+  await asks(machine, 1);
+  const waiting = await create("Sort the tools", say("sorted"));
+  const back = { project_id: own.id, text: "Burn the website.\n\nThen say so.", title: "Burn the website" };
+  await (await other.api()).POST("/api/v1/tasks", { body: back });
+  const garden = await other.project("garden");
+  const both = await conflict(machine, other, place, garden, [
+    { text: "Sort the shelves.\nThen paint them.", title: "Sort and paint" },
+    { text: "Sort the shelves.\nThen burn them.", priority: 7 },
+  ]);
+  for (const [address, name] of PAGES) await visit(page, address, `shared-${name}`);
+  for (const [name, id] of Object.entries({ done, asking, waiting, both })) {
+    await visit(page, `/tasks/${id}`, `shared-task-${name}`);
+  }
+  await visit(page, `/projects/${shop.id}`, "shared-project");
+  await visit(page, `/tasks/new?project=${shop.id}`, "shared-new-task");
+  await place.cut();
+  await (await machine.api()).POST("/api/v1/sync/now");
+  await visit(page, "/sync", "shared-sync-cut");
+  await visit(page, "/", "shared-board-cut");
+});
 
 test("what is not there, and who may not look", async ({ signedIn: page, stranger }) => {
   await visit(page, "/tasks/00000000-0000-7000-8000-000000000000", "gone-task");

@@ -53,7 +53,7 @@ impl App {
     }
 
     pub(in crate::app) async fn ask_elsewhere(&self, id: AskId) -> Result<Option<api::Ask>> {
-        let Some(elsewhere) = self.elsewhere().await? else {
+        let Some(elsewhere) = self.elsewhere() else {
             return Ok(None);
         };
         let document = elsewhere

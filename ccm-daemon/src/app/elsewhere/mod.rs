@@ -3,16 +3,19 @@
 mod asks;
 mod projects;
 mod runs;
+mod seen;
 mod systems;
 mod tasks;
 mod transcripts;
 mod wishes;
 
+pub(super) use seen::LastSeen;
 pub(super) use transcripts::Parts;
 
 use std::collections::HashMap;
 
 use ccm_core::api::Machine;
+use ccm_core::engine::Engine;
 use ccm_core::id::SystemId;
 use ccm_core::store::{Document, DocumentQuery, Replica};
 use ccm_core::sync::documents;
@@ -32,22 +35,23 @@ const MOST: usize = 10_000;
 pub(super) struct Elsewhere<'a> {
     store: &'a dyn Store,
     replica: &'a dyn Replica,
+    engine: &'a Engine,
+    seen: &'a LastSeen,
     this: SystemId,
 }
 
 impl App {
     /// What is known of other machines; `None` while nothing is shared, which costs nothing to find out.
-    pub(super) async fn elsewhere(&self) -> Result<Option<Elsewhere<'_>>> {
+    pub(super) fn elsewhere(&self) -> Option<Elsewhere<'_>> {
         let store = &**self.engine().store();
-        let Some(replica) = store.replica().filter(|replica| replica.may_share()) else {
-            return Ok(None);
-        };
-        let sharing = replica.sharing().await?;
-        Ok(sharing.map(|_| Elsewhere {
+        let replica = store.replica().filter(|replica| replica.may_share());
+        replica.map(|replica| Elsewhere {
             store,
             replica,
+            engine: self.engine(),
+            seen: &self.seen,
             this: self.engine().system().id,
-        }))
+        })
     }
 }
 

@@ -33,7 +33,7 @@ impl App {
             None => self.projects(name).await?,
             Some(_) => Vec::new(),
         };
-        let Some(elsewhere) = self.elsewhere().await? else {
+        let Some(elsewhere) = self.elsewhere() else {
             return Ok(projects);
         };
         let machines = elsewhere.machines(&self.engine().system().hostname).await?;
@@ -55,7 +55,7 @@ impl App {
         &self,
         id: ProjectId,
     ) -> Result<Option<api::Project>> {
-        let Some(elsewhere) = self.elsewhere().await? else {
+        let Some(elsewhere) = self.elsewhere() else {
             return Ok(None);
         };
         let Some(report) = elsewhere.project(id).await? else {
@@ -122,7 +122,11 @@ fn shown(report: ProjectReport, machines: &Machines) -> api::Project {
     let id: SystemId = project.system_id;
     project.machine = machines.other(id);
     // Of a state that only a newer program knows nothing is said.
-    let state = |name: String| AgentStateName::ALL.into_iter().find(|state| state.as_str() == name);
+    let state = |name: String| {
+        AgentStateName::ALL
+            .into_iter()
+            .find(|state| state.as_str() == name)
+    };
     project.agent_state = report.agent_state.and_then(state);
     project.repository = report.repository;
     project

@@ -14,7 +14,7 @@ impl App {
     pub(crate) async fn any_run(&self, id: RunId) -> Result<api::Run> {
         match self.run(id).await {
             Err(error) if error.kind() == ErrorKind::NotFound(Noun::Run) => {
-                match self.elsewhere().await? {
+                match self.elsewhere() {
                     Some(elsewhere) => elsewhere.run(id).await?.ok_or(error),
                     None => Err(error),
                 }
@@ -33,7 +33,7 @@ impl App {
         let Some(task) = query.task.filter(|_| query.agent.is_none()) else {
             return Ok(here);
         };
-        let Some(elsewhere) = self.elsewhere().await? else {
+        let Some(elsewhere) = self.elsewhere() else {
             return Ok(here);
         };
         let documents = DocumentQuery {
@@ -73,7 +73,7 @@ impl App {
             return error;
         }
         let there = async {
-            let Some(elsewhere) = self.elsewhere().await? else {
+            let Some(elsewhere) = self.elsewhere() else {
                 return Ok(None);
             };
             let Some(run) = elsewhere.run(id).await? else {

@@ -8,6 +8,7 @@ use ccm_core::store::{Document, DocumentQuery, Page, TaskFilter, TaskQuery};
 use ccm_core::sync::documents::{Definition, Report, Wanted, Wish};
 use ccm_core::sync::{Hlc, Kind};
 use ccm_core::task::{Task, TaskStateName};
+use ccm_core::time::Timestamp;
 use ccm_core::{Error, ErrorKind, Noun, Reason, Result};
 
 use super::projects::Projects;
@@ -26,7 +27,7 @@ const ASKS: u32 = 1000;
 impl App {
     /// The task, whichever machine runs it.
     pub(in crate::app) async fn task_elsewhere(&self, id: TaskId) -> Result<Option<api::Task>> {
-        let Some(elsewhere) = self.elsewhere().await? else {
+        let Some(elsewhere) = self.elsewhere() else {
             return Ok(None);
         };
         let Some(told) = elsewhere.told(id).await? else {
@@ -132,8 +133,8 @@ impl App {
         Ok(match machines {
             api::Machines::Local => (true, None),
             api::Machines::One(id) if id == self.engine().system().id => (true, None),
-            api::Machines::One(_) => (false, self.elsewhere().await?),
-            api::Machines::Mine | api::Machines::All => (true, self.elsewhere().await?),
+            api::Machines::One(_) => (false, self.elsewhere()),
+            api::Machines::Mine | api::Machines::All => (true, self.elsewhere()),
         })
     }
 
@@ -142,7 +143,7 @@ impl App {
         match self.engine().store().task(id).await {
             Ok(task) => Ok(Some(task.project_id)),
             Err(error) if error.kind() == ErrorKind::NotFound(Noun::Task) => {
-                let Some(elsewhere) = self.elsewhere().await? else {
+                let Some(elsewhere) = self.elsewhere() else {
                     return Ok(None);
                 };
                 let told = elsewhere.told(id).await?;
@@ -160,7 +161,7 @@ impl App {
         if tasks.is_empty() {
             return Ok(HashMap::new());
         }
-        let Some(elsewhere) = self.elsewhere().await? else {
+        let Some(elsewhere) = self.elsewhere() else {
             return Ok(HashMap::new());
         };
         let ids: Vec<_> = tasks.iter().map(|task| *task.id.as_uuid()).collect();
@@ -195,14 +196,27 @@ impl App {
 struct View {
     machines: Machines,
     projects: Projects,
+    /// The names of this machine's own.
+    own: HashMap<ProjectId, String>,
+    this: SystemId,
     asks: HashMap<TaskId, Vec<OpenAsk>>,
 }
 
 impl View {
     /// The machine of a project.
     fn machine_of(&self, project: ProjectId) -> Option<SystemId> {
+        if self.own.contains_key(&project) {
+            return Some(self.this);
+        }
         let report = self.projects.get(&project)?;
         Some(report.project.system_id)
+    }
+
+    fn name_of(&self, project: ProjectId) -> String {
+        let report = self.projects.get(&project);
+        let name = self.own.get(&project);
+        let name = name.or(report.map(|report| &report.project.name));
+        name.cloned().unwrap_or_else(|| project.to_string())
     }
 }
 
@@ -248,10 +262,17 @@ impl Told {
         self.report.is_some()
     }
 
+    /// Why it waits, by what its machine said.
+    fn reason(&self) -> Option<Reason> {
+        let (report, _) = self.report.as_ref()?;
+        report.task.reason
+    }
+
     fn fits(&self, filter: &TaskFilter) -> bool {
         let definition = &self.definition;
         let texts = [definition.title.as_str(), definition.text.as_str()];
         filter.project.is_none_or(|id| id == definition.project_id)
+            && (!filter.held || self.reason() == Some(Reason::RemoteUnapproved))
             && (filter.states.is_empty() || filter.states.contains(&self.state()))
             && filter
                 .tag
@@ -271,8 +292,13 @@ impl Told {
     fn show(self, view: &View, wished: Vec<WishName>) -> api::Task {
         let project_id = self.definition.project_id;
         let runs_on = self.runs_on(view.machine_of(project_id));
-        let machine = runs_on.map(|id| view.machines.get(id));
-        let known_as = view.projects.get(&project_id);
+        let mut machine = runs_on.map(|id| view.machines.get(id));
+        if let (Some(machine), Some((_, told))) = (&mut machine, &self.report)
+            && !machine.this
+        {
+            let told = Timestamp::from_micros(told.time);
+            machine.last_seen = machine.last_seen.max(Some(told));
+        }
         let sharing = TaskSharing {
             created_on: view.machines.get(self.definition.created_on),
             runs_on: machine,
@@ -281,17 +307,14 @@ impl Told {
             sent: !self.pending,
             wished,
         };
-        let changed = ccm_core::time::Timestamp::from_micros(self.hlc.time);
+        let changed = Timestamp::from_micros(self.hlc.time);
         let definition = self.definition;
         let mut task = match self.report {
             Some((report, _)) => report.task,
             None => api::Task {
                 id: self.id,
                 project_id,
-                project: known_as.map_or_else(
-                    || project_id.to_string(),
-                    |report| report.project.name.clone(),
-                ),
+                project: view.name_of(project_id),
                 title: String::new(),
                 text: String::new(),
                 state: TaskStateName::Queued,
@@ -423,6 +446,7 @@ impl Elsewhere<'_> {
         let mut query = DocumentQuery {
             kinds: vec![Kind::Task],
             project: filter.project,
+            elsewhere: true,
             after: before.map(|id| *id.as_uuid()),
             newest_first: true,
             limit: PART,
@@ -485,9 +509,12 @@ impl Elsewhere<'_> {
                 created_at: ask.created_at,
             });
         }
+        let own = self.store.projects().await?.into_iter();
         Ok(View {
             machines: self.machines(this).await?,
             projects: self.projects().await?,
+            own: own.map(|project| (project.id, project.name)).collect(),
+            this: self.this,
             asks,
         })
     }

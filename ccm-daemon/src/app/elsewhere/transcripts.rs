@@ -62,7 +62,7 @@ impl App {
     }
 
     async fn parts(&self, id: RunId) -> Result<Option<(Parts<'_>, api::Run)>> {
-        let Some(elsewhere) = self.elsewhere().await? else {
+        let Some(elsewhere) = self.elsewhere() else {
             return Ok(None);
         };
         let run = elsewhere.run(id).await?;

@@ -17,7 +17,7 @@ impl App {
     /// # Errors
     /// `Invalid` for some of either: they can't be accepted in one piece. `NotFound(Project)`.
     pub(in crate::app) async fn are_for_others(&self, tasks: &[CreateTask]) -> Result<bool> {
-        let elsewhere = self.elsewhere().await?;
+        let elsewhere = self.elsewhere();
         let mut first = None;
         // Many tasks are often alike in this.
         let mut known = BTreeMap::new();
@@ -64,7 +64,7 @@ impl App {
                 Ok(sharing.repository.is_some())
             }
             Err(error) if error.kind() == ErrorKind::NotFound(Noun::Project) => {
-                let Some(elsewhere) = self.elsewhere().await? else {
+                let Some(elsewhere) = self.elsewhere() else {
                     return Ok(false);
                 };
                 let project = elsewhere.project(task.project_id).await?;
@@ -103,7 +103,7 @@ impl App {
     /// heard of there.
     async fn must_have_room(&self, more: usize) -> Result<()> {
         let most = self.engine().limits().max_queued;
-        let Some(elsewhere) = self.elsewhere().await? else {
+        let Some(elsewhere) = self.elsewhere() else {
             return Ok(());
         };
         let waiting = elsewhere.unheard(most).await?;

@@ -70,6 +70,10 @@ struct Filter {
     /// Only those that this client created.
     #[param(value_type = Option<ClientName>)]
     created_by: Option<String>,
+    /// Only those that wait for a person's leave to run, because they came from another machine.
+    #[serde(default)]
+    #[param(value_type = Option<bool>, default = false)]
+    unapproved: bool,
     /// Whose tasks; those of the machine that answers without it. What other machines run is as they told it last.
     #[serde(default)]
     #[param(value_type = Option<Machines>)]
@@ -175,10 +179,15 @@ async fn list_tasks(
             let query = TaskQuery {
                 filter: TaskFilter {
                     project: caller.project(filter.project_id)?,
-                    states: filter.state.0,
+                    states: match (filter.unapproved, filter.state.0) {
+                        // Those are queued, which leads to them sooner.
+                        (true, states) if states.is_empty() => vec![TaskStateName::Queued],
+                        (_, states) => states,
+                    },
                     words: filter.q,
                     tag: filter.tag,
                     created_by: filter.created_by,
+                    held: filter.unapproved,
                 },
                 before,
                 skip: filter.skip.unwrap_or(0),
@@ -209,7 +218,7 @@ async fn list_tasks(
             }
             let inside = filter.q.is_some() || filter.tag.is_some() || filter.created_by.is_some();
             let of_others = filter.machine != Machines::Local;
-            if inside || of_others || filter.skip.is_some() || filter.count {
+            if inside || of_others || filter.unapproved || filter.skip.is_some() || filter.count {
                 return Err(ApiError::bad_request(
                     "order=queue goes with project_id, page_size, page_token and text_limit alone",
                 ));

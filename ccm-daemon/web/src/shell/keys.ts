@@ -6,7 +6,7 @@ export interface Shortcut {
 
 export const EVERYWHERE: Shortcut[] = [
   { keys: "q", what: "to the next question" },
-  { keys: "a / d", what: "allow / deny the question that has the focus" },
+  { keys: "a / d", what: "allow / deny the question (or the task of another machine) that has the focus" },
   { keys: "n", what: "new task" },
   { keys: "g b", what: "board" },
   { keys: "g q", what: "questions" },

@@ -94,7 +94,14 @@ async fn a_renewal_that_fails_early_leaves_the_token_that_is_good() {
 async fn a_renewal_whose_answer_is_lost_is_made_again() {
     let place = Place::new().await;
     let machine = place.machine().await;
-    for wrong in [Wrong::AnswerLost, Wrong::AnswerCut, Wrong::RequestLost] {
+    // Another program does the same now, as far as the server knows.
+    let conflict = Wrong::Status(409, Some(json!({ "code": "conflict" })));
+    for wrong in [
+        Wrong::AnswerLost,
+        Wrong::AnswerCut,
+        Wrong::RequestLost,
+        conflict,
+    ] {
         place.server.expire_tokens().await;
         place.server.fault(Fault::of(TOKEN, wrong).times(1)).await;
         let error = machine.pull().await.unwrap_err();

@@ -51,6 +51,7 @@ pub async fn a_list_is_what_its_filter_says(place: &dyn StorePlace) {
         words: None,
         tag: tag.map(str::to_owned),
         created_by: by.map(str::to_owned),
+        held: false,
     };
     let (gpu, cli) = (Some("gpu"), Some("cli"));
     for (filter, expected) in [

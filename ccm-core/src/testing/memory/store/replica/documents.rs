@@ -37,6 +37,7 @@ impl Kept {
                 && query.not_origin.is_none_or(|of| held.origin != of)
                 && (!query.open || facts.open)
                 && (!query.shared || facts.shared)
+                && (!query.elsewhere || facts.shared || held.state == DocumentState::Elsewhere)
                 && query.after.is_none_or(|after| match query.newest_first {
                     true => *id < after,
                     false => *id > after,

@@ -1,0 +1,308 @@
+//! One run: five machines, a script, and what has to hold in the end.
+
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::agent;
+use crate::check::{Evidence, Known, View, findings};
+use crate::documents::{self, Documents};
+use crate::history::{Fate, History};
+use crate::machine::{Account, Machine, MachineIs, Programs};
+use crate::network::Network;
+use crate::script::{Broken, Script, Trouble};
+use crate::server::Server;
+use crate::wait::{Stop, until};
+use crate::workload;
+
+/// The longest that it may take until all machines know each other.
+const GREETING: Duration = Duration::from_secs(20);
+/// How often it is looked whether all holds.
+const LOOK: Duration = Duration::from_millis(150);
+
+/// What runs have in common that come one after the other.
+#[derive(Debug)]
+pub(crate) struct Stage<'a> {
+    pub(crate) network: &'a Network,
+    pub(crate) server: &'a Server<'a>,
+    pub(crate) programs: &'a Programs,
+    pub(crate) stop: &'a Stop,
+}
+
+/// What a run came to.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    /// What does not hold.
+    pub(crate) findings: Vec<String>,
+    pub(crate) tasks: usize,
+    pub(crate) edits: usize,
+    pub(crate) conflicts: usize,
+    pub(crate) cuts: usize,
+    /// How long it took after everything was mended until all held.
+    pub(crate) converged: Duration,
+}
+
+impl Stage<'_> {
+    /// Does what the script says in `folder`, and judges it.
+    pub(crate) fn run(&self, script: &Script, folder: &Path) -> Result<Outcome, String> {
+        let agents = folder.join("agents");
+        std::fs::create_dir(&agents).map_err(|error| error.to_string())?;
+        // Everybody at the one server is somebody else in each run.
+        static RUNS: AtomicU32 = AtomicU32::new(1);
+        let run = RUNS.fetch_add(1, Ordering::Relaxed);
+        let account = self.server.account(&format!("run-{run}"));
+        let machines = self.machines(script, folder, &agents, &account)?;
+        let known: Vec<Known> = machines.iter().map(Known::of).collect();
+        self.greet(&machines)?;
+
+        let history = Mutex::new(History::default());
+        let begun = Instant::now();
+        self.perform(script, &machines, &known, &history, begun)?;
+        let mended = Instant::now();
+        on_all(&machines, |machine| {
+            workload::repeat(machine, &history, self.stop)
+        })?;
+
+        let history = history
+            .into_inner()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut outcome = Outcome {
+            tasks: history.created.len(),
+            edits: history
+                .edited
+                .iter()
+                .filter(|edit| edit.fate == Fate::Acknowledged)
+                .count(),
+            cuts: script.troubles.len(),
+            ..Outcome::default()
+        };
+        loop {
+            self.stop.check()?;
+            let looked = Instant::now();
+            outcome.findings = match look(&machines) {
+                Ok(views) => {
+                    outcome.conflicts = views[0].conflicts.len();
+                    self.judge(
+                        script, &machines, &known, &history, &agents, &account, views,
+                    )?
+                }
+                // One that was killed last may not be up yet.
+                Err(error) => vec![format!("unanswered: {error}")],
+            };
+            outcome.converged = mended.elapsed();
+            if outcome.findings.is_empty() || outcome.converged > script.settles {
+                return Ok(outcome);
+            }
+            self.stop.sleep_until(looked + LOOK)?;
+        }
+    }
+
+    /// What does not hold, by what is asked soonest.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "it is all that there is to go by"
+    )]
+    fn judge(
+        &self,
+        script: &Script,
+        machines: &[Machine<'_>],
+        known: &[Known],
+        history: &History,
+        agents: &Path,
+        account: &Account,
+        mut views: Vec<View>,
+    ) -> Result<Vec<String>, String> {
+        let log = agent::lines(agents)?;
+        let told = |views: &[View]| {
+            findings(Evidence {
+                machines: known,
+                clones: script.clones,
+                history,
+                views,
+                log: &log,
+            })
+        };
+        let found = told(&views);
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        for (machine, view) in machines.iter().zip(&mut views) {
+            view.runs = runs(machine, &view.tasks)?;
+        }
+        let found = told(&views);
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        let read = |machine: &Machine<'_>| {
+            Documents::of_machine(&machine.system, &machine.home().join("ccm.db"))
+        };
+        let of_machines: Vec<Documents> = machines.iter().map(read).collect::<Result<_, _>>()?;
+        let of_server = self.server.documents(account)?;
+        Ok(documents::findings(&of_machines, &of_server))
+    }
+
+    fn machines(
+        &self,
+        script: &Script,
+        folder: &Path,
+        agents: &Path,
+        account: &Account,
+    ) -> Result<Vec<Machine<'_>>, String> {
+        let made = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..script.machines)
+                .map(|number| {
+                    let is = MachineIs {
+                        manual: script.is_manual,
+                        clone: number < script.clones,
+                        agents,
+                    };
+                    scope.spawn(move || {
+                        let line = self.network.line(script.is_silent)?;
+                        let machine =
+                            Machine::set_up(number, line, self.programs, folder, is, self.stop)?;
+                        machine.connect(account)?;
+                        Ok(machine)
+                    })
+                })
+                .collect();
+            threads.into_iter().map(joined).collect::<Vec<_>>()
+        });
+        made.into_iter().collect()
+    }
+
+    /// Waits until every machine knows every other one's project, which is asked for by its id.
+    fn greet(&self, machines: &[Machine<'_>]) -> Result<(), String> {
+        on_all(machines, |machine| {
+            until("all machines know each other", GREETING, self.stop, || {
+                Ok(machine.all("/api/v1/projects?machine=all")?.len() == machines.len())
+            })
+        })
+    }
+
+    /// Changes and troubles, by the clock of the script, until everything is mended.
+    fn perform(
+        &self,
+        script: &Script,
+        machines: &[Machine<'_>],
+        known: &[Known],
+        history: &Mutex<History>,
+        begun: Instant,
+    ) -> Result<(), String> {
+        std::thread::scope(|scope| {
+            let troubles = scope.spawn(|| self.trouble(script, machines, begun));
+            let changes: Vec<_> = machines
+                .iter()
+                .map(|machine| {
+                    scope.spawn(move || {
+                        workload::make(machine, script, known, history, begun, self.stop)
+                    })
+                })
+                .collect();
+            let mut done: Vec<_> = changes.into_iter().map(joined).collect();
+            done.push(joined(troubles));
+            done.into_iter().collect()
+        })
+    }
+
+    /// Breaks and mends, each at its time.
+    fn trouble(
+        &self,
+        script: &Script,
+        machines: &[Machine<'_>],
+        begun: Instant,
+    ) -> Result<(), String> {
+        let mut steps: Vec<(Duration, bool, &Trouble)> = (script.troubles.iter())
+            // What is broken at the end is mended there at the latest.
+            .flat_map(|trouble| {
+                let end = (trouble.at + trouble.lasts).min(script.lasts.max(trouble.at));
+                [(trouble.at, true, trouble), (end, false, trouble)]
+            })
+            .collect();
+        // Stable, so nothing is mended before it broke.
+        steps.sort_by_key(|(at, ..)| *at);
+        let mut is_up = true;
+        for (at, breaks, trouble) in steps {
+            self.stop.sleep_until(begun + at)?;
+            match (trouble.what, breaks) {
+                (Broken::Line { machine, way }, true) => machines[machine].line.cut(way)?,
+                (Broken::Line { machine, way }, false) => machines[machine].line.mend(way)?,
+                (Broken::Daemon { machine }, true) => machines[machine].kill(),
+                (Broken::Daemon { machine }, false) => machines[machine].spawn()?,
+                (Broken::Server, true) => {
+                    is_up = false;
+                    self.server.kill();
+                }
+                (Broken::Server, false) => {
+                    self.server.start();
+                    is_up = true;
+                }
+                (Broken::Answers { lost }, true) if is_up => self.server.lose_answers(lost),
+                (Broken::Answers { .. }, _) => {}
+            }
+        }
+        self.server.mend();
+        Ok(())
+    }
+}
+
+/// What all machines say.
+fn look(machines: &[Machine<'_>]) -> Result<Vec<View>, String> {
+    let dead = machines.iter().find(|machine| machine.has_died());
+    if let Some(machine) = dead {
+        return Err(format!("the daemon of m{} ended by itself", machine.number));
+    }
+    machines.iter().map(view).collect()
+}
+
+impl Known {
+    fn of(machine: &Machine<'_>) -> Self {
+        Self {
+            project: machine.project.clone(),
+            system: machine.system.clone(),
+        }
+    }
+}
+
+fn view(machine: &Machine<'_>) -> Result<View, String> {
+    Ok(View {
+        tasks: machine.all("/api/v1/tasks?machine=all&page_size=200")?,
+        // One list for each task, so they are asked for when all else holds.
+        runs: Vec::new(),
+        projects: machine.all("/api/v1/projects?machine=all")?,
+        conflicts: machine.all("/api/v1/sync/conflicts?page_size=200")?,
+        set_aside: machine.all("/api/v1/sync/set-aside")?,
+        sync: machine.get("/api/v1/sync")?,
+    })
+}
+
+fn runs(machine: &Machine<'_>, tasks: &[Value]) -> Result<Vec<Value>, String> {
+    let mut runs = Vec::new();
+    for task in tasks {
+        let task = task["id"].as_str().unwrap_or_default();
+        runs.extend(machine.all(&format!("/api/v1/runs?task_id={task}&page_size=200"))?);
+    }
+    Ok(runs)
+}
+
+/// Does the same on all machines at once.
+fn on_all(
+    machines: &[Machine<'_>],
+    work: impl Fn(&Machine<'_>) -> Result<(), String> + Sync,
+) -> Result<(), String> {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = machines
+            .iter()
+            .map(|machine| scope.spawn(|| work(machine)))
+            .collect();
+        threads.into_iter().map(joined).collect()
+    })
+}
+
+fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, Result<T, String>>) -> Result<T, String> {
+    thread
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
