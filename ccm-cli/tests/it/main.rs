@@ -41,6 +41,7 @@ mod stub;
 mod support;
 mod templates;
 mod terminal;
+mod two_machines;
 mod uninstall;
 mod upgrade;
 mod walk;

@@ -86,6 +86,16 @@ impl SupabaseSync {
     /// Calls a function, with a new token if the server does not accept this one, and registers again when somebody has
     /// signed in anew meanwhile.
     async fn call<T: DeserializeOwned>(&self, function: &str, body: Bytes) -> Result<T> {
+        let (answer, _) = self.call_as(function, body).await?;
+        Ok(answer)
+    }
+
+    /// The same, with the token that it was answered for.
+    async fn call_as<T: DeserializeOwned>(
+        &self,
+        function: &str,
+        body: Bytes,
+    ) -> Result<(T, Token)> {
         let mut token = self.tokens.get().await?;
         let (mut renewed, mut registered) = (false, false);
         loop {
@@ -93,7 +103,7 @@ impl SupabaseSync {
             let failure = match answer {
                 Ok(answer) => {
                     self.pokes.reached();
-                    return Ok(answer);
+                    return Ok((answer, token));
                 }
                 Err(failure) => failure,
             };
@@ -184,9 +194,10 @@ impl SyncBackend for SupabaseSync {
 
     async fn register(&self, registration: &Registration) -> Result<Welcome> {
         let body = rest::arguments(&wire::Register::of(registration))?;
-        let answer: wire::Registered = self.call("ccm_register", body).await?;
+        let (answer, token) = self
+            .call_as::<wire::Registered>("ccm_register", body)
+            .await?;
         let welcome = Welcome::from(answer);
-        let token = self.tokens.get().await?;
         self.remember(registration.clone(), &token, welcome.last_number);
         self.listen();
         Ok(welcome)

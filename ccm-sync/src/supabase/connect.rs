@@ -48,6 +48,16 @@ impl Connector {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn with_roots(roots: RootCertStore) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                proxies: Matcher::builder().build(),
+                tls: OnceCell::new_with(trusting(roots).ok()),
+            }),
+        }
+    }
+
     /// A line to the host of `uri`: encrypted for `https` and `wss`.
     pub(super) async fn connect(&self, uri: &Uri) -> io::Result<Stream> {
         let line = self.make(uri);
@@ -82,6 +92,10 @@ impl Connector {
 
 /// What encrypts, with the roots that this machine trusts (`SSL_CERT_FILE` names others).
 async fn tls() -> io::Result<TlsConnector> {
+    trusting(roots().await?)
+}
+
+async fn roots() -> io::Result<RootCertStore> {
     let read = tokio::task::spawn_blocking(|| {
         let found = rustls_native_certs::load_native_certs();
         let mut roots = RootCertStore::empty();
@@ -94,6 +108,10 @@ async fn tls() -> io::Result<TlsConnector> {
             "this machine has no certificates of authorities; install ca-certificates",
         ));
     }
+    Ok(roots)
+}
+
+fn trusting(roots: RootCertStore) -> io::Result<TlsConnector> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -263,6 +281,53 @@ mod tests {
         assert!(line.unwrap_err().to_string().contains("password"));
         let (_, line) = asked(b"HTTP/1.1 502 No\r\n\r\n").await;
         assert!(line.is_err());
+    }
+
+    /// A server with a certificate for `localhost` of an authority of its own, which takes one line and greets it.
+    async fn encrypted() -> (u16, RootCertStore, tokio::task::JoinHandle<io::Result<()>>) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(made.cert.der().clone()).unwrap();
+        let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key.unwrap())
+            .unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let served = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await?;
+            let mut stream = acceptor.accept(stream).await?;
+            stream.write_all(b"hello").await?;
+            stream.shutdown().await
+        });
+        (port, roots, served)
+    }
+
+    #[tokio::test]
+    async fn a_line_is_encrypted_to_the_host_that_was_meant_alone() {
+        let (port, roots, served) = encrypted().await;
+        let uri = format!("https://localhost:{port}/").parse().unwrap();
+        let mut line = Connector::with_roots(roots).connect(&uri).await.unwrap();
+        let mut greeting = String::new();
+        line.read_to_string(&mut greeting).await.unwrap();
+        assert_eq!(greeting, "hello");
+        served.await.unwrap().unwrap();
+        // Another name, and an authority that nobody trusts.
+        let (port, roots, served) = encrypted().await;
+        let uri = format!("https://127.0.0.1:{port}/").parse().unwrap();
+        assert!(Connector::with_roots(roots).connect(&uri).await.is_err());
+        assert!(served.await.unwrap().is_err());
+        let (port, _, served) = encrypted().await;
+        let (_, others, unused) = encrypted().await;
+        let uri = format!("https://localhost:{port}/").parse().unwrap();
+        assert!(Connector::with_roots(others).connect(&uri).await.is_err());
+        assert!(served.await.unwrap().is_err());
+        unused.abort();
     }
 
     #[tokio::test]

@@ -80,8 +80,9 @@ impl AuthFile {
 
     pub(super) fn keep(&self, session: &Session) -> Result<KeyStorage> {
         let _lock = self.lock()?;
-        let (storage, key) = self.keys.make()?;
+        let (storage, key) = self.keys.find_or_make()?;
         self.write(session, storage, &key)?;
+        self.keys.forget_others(storage);
         Ok(storage)
     }
 
@@ -186,7 +187,8 @@ impl AuthFile {
             .truncate(false)
             .mode(0o600)
             .open(&path);
-        let mut file = open.map_err(|error| self.failed("can't be locked", error))?;
+        let opened = open.and_then(|file| keep_owner(&path, &self.path).map(|()| file));
+        let mut file = opened.map_err(|error| self.failed("can't be locked", error))?;
         let end = Instant::now() + LOCK_PATIENCE;
         loop {
             match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
@@ -318,11 +320,19 @@ mod tests {
         assert_eq!(kept(&file), Some(session("2")));
         assert_eq!(fs::read(folder.path().join("auth.key")).unwrap(), key);
         file.keep(&session("3")).unwrap();
-        assert_ne!(
-            fs::read(folder.path().join("auth.key")).unwrap(),
-            key,
-            "a new sign-in, a new key"
-        );
+        assert_eq!(kept(&file), Some(session("3")));
+        assert_eq!(fs::read(folder.path().join("auth.key")).unwrap(), key);
+    }
+
+    #[test]
+    fn what_can_t_be_written_leaves_what_was_there() {
+        let (folder, file) = place();
+        file.keep(&session("1")).unwrap();
+        // In the way of what is written first; it can't be removed as a file.
+        fs::create_dir(folder.path().join("auth.json.new")).unwrap();
+        let error = file.keep(&session("2")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert_eq!(kept(&file), Some(session("1")));
     }
 
     #[test]

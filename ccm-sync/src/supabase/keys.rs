@@ -98,23 +98,28 @@ impl Keys {
         }
     }
 
-    /// A new key, kept in the keyring if that takes it, else in the file.
-    pub(super) fn make(&self) -> Result<(KeyStorage, Key)> {
-        let key = Key::random()?;
+    /// The key that is there, else a new one: in the keyring if that takes it, else in the file.
+    pub(super) fn find_or_make(&self) -> Result<(KeyStorage, Key)> {
         if let Some(keyring) = &self.keyring {
-            let kept = keyring.set(&key.text()).and_then(|()| keyring.get());
-            match kept {
-                Ok(Some(text)) if Key::read(&text).as_ref() == Some(&key) => {
-                    // One of an earlier sign-in.
-                    let _ = fs::remove_file(&self.file);
-                    return Ok((KeyStorage::Keyring, key));
-                }
-                Ok(_) => tracing::debug!("the keyring does not keep what it is given"),
+            match in_keyring(keyring) {
+                Ok(Some(key)) => return Ok((KeyStorage::Keyring, key)),
+                Ok(None) => tracing::debug!("the keyring does not keep what it is given"),
                 Err(error) => tracing::debug!("the keyring can't be used: {error}"),
             }
         }
+        if let Some(key) = self.in_key_file()? {
+            return Ok((KeyStorage::File, key));
+        }
+        let key = Key::random()?;
         replace(&self.file, key.text().as_bytes())?;
         Ok((KeyStorage::File, key))
+    }
+
+    /// Forgets a key that nothing is encrypted with any more, now that `used` is where the current one is.
+    pub(super) fn forget_others(&self, used: KeyStorage) {
+        if used == KeyStorage::Keyring {
+            let _ = fs::remove_file(&self.file);
+        }
     }
 
     /// Forgets the key wherever it is, as far as that can be reached.
@@ -124,6 +129,17 @@ impl Keys {
             keyring.clear();
         }
     }
+}
+
+/// The key of the keyring, put there if there was none; `None` if it does not stay there.
+fn in_keyring(keyring: &keyring::Keyring) -> Result<Option<Key>> {
+    if let Some(key) = keyring.get()?.and_then(|text| Key::read(&text)) {
+        return Ok(Some(key));
+    }
+    let key = Key::random()?;
+    keyring.set(&key.text())?;
+    let kept = keyring.get()?.and_then(|text| Key::read(&text));
+    Ok(kept.filter(|kept| *kept == key))
 }
 
 fn no_keyring() -> Error {

@@ -1,5 +1,7 @@
 //! Who may read and write what.
 
+use std::path::{Path, PathBuf};
+
 use serde_json::json;
 use supabase_double::Caller;
 use uuid::Uuid;
@@ -247,19 +249,44 @@ async fn applying_it_again_changes_nothing() {
         .push(vec![operation("wish", Uuid::new_v4(), 0, json!({}))])
         .await;
     let owner = place.database.owner().await;
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("supabase/migrations");
-    let mut scripts: Vec<_> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    scripts.sort();
-    assert!(!scripts.is_empty());
-    for script in scripts {
-        owner.run(&std::fs::read_to_string(script).unwrap()).await;
-    }
+    owner.run(&migration()).await;
     assert_eq!(machine.all().await.len(), 1);
     assert!(machine.caller.may_not("select * from ccm_entities").await);
     let published =
         "select count(*) from pg_publication_tables where pubname = 'supabase_realtime'";
     assert_eq!(owner.number(published).await, 1);
+}
+
+/// Everything that has to be applied, in order.
+fn migration() -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("supabase/migrations");
+    let scripts = std::fs::read_dir(folder).unwrap();
+    let mut scripts: Vec<_> = scripts.map(|entry| entry.unwrap().path()).collect();
+    scripts.sort();
+    assert!(!scripts.is_empty());
+    let read = |script: PathBuf| std::fs::read_to_string(script).unwrap();
+    scripts.into_iter().map(read).collect()
+}
+
+#[tokio::test]
+async fn it_can_be_taken_out_as_the_page_says() {
+    let place = Place::new().await;
+    let mut machine = place.machine().await;
+    machine
+        .push(vec![operation("wish", Uuid::new_v4(), 0, json!({}))])
+        .await;
+    let owner = place.database.owner().await;
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/supabase.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let (_, rest) = page.split_once("```sql\n").unwrap();
+    owner.run(rest.split_once("```").unwrap().0).await;
+    let left = "select (select count(*) from pg_class where relname like 'ccm%')
+        + (select count(*) from pg_proc where proname like 'ccm%')
+        + (select count(*) from pg_namespace where nspname like 'ccm%')
+        + (select count(*) from pg_publication_tables where pubname = 'supabase_realtime')";
+    assert_eq!(owner.number(left).await, 0);
+    // And put in again.
+    owner.run(&migration()).await;
+    let mut machine = place.stranger().await;
+    machine.register().await.unwrap();
 }
