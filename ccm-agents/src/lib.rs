@@ -6,6 +6,7 @@
 
 mod cgroup;
 mod clock;
+mod deadline;
 pub mod descriptors;
 mod driver;
 #[cfg(feature = "fuzzing")]

@@ -130,6 +130,10 @@ impl AgentRuntime for ProcessRuntime {
         self.hosts.resources(agent).await
     }
 
+    async fn set_deadline(&self, run: RunId, deadline: Duration) -> Result<()> {
+        self.hosts.set_deadline(run, deadline).await
+    }
+
     async fn discard(&self, run: RunId) -> Result<()> {
         self.hosts.discard(run).await
     }

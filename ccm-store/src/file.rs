@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ccm_core::id::{AgentId, Epoch, LogId, ProjectId, RunId, Seq, SystemId};
+use ccm_core::sync::Hlc;
 use ccm_core::time::Timestamp;
 use ccm_core::{Error, ErrorKind, Result};
 use sea_orm::sqlx::sqlite::SqliteConnectOptions;
@@ -14,9 +15,11 @@ use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, QueryResult,
     Statement,
 };
+use uuid::Uuid;
 
 use crate::error::{corrupt_file, from_open};
 use crate::migration::{APPLICATION_ID, VERSION};
+use crate::replica;
 use crate::values::{Id, count};
 
 /// How long to wait for another program that has the database locked.
@@ -51,6 +54,9 @@ pub struct DatabaseFacts {
     pub projects: Vec<ProjectPlace>,
     /// Their agents.
     pub agents: Vec<AgentId>,
+    /// The incarnation that the server of a shared queue knows this machine by, as far as is known in it; `None` if it never
+    /// shared.
+    pub incarnation: Option<Uuid>,
 }
 
 /// Where a project is.
@@ -153,9 +159,17 @@ impl DatabaseFile {
     /// log beyond the copy's end begins anew, and the next daemon's epoch will be above `highest`. With `paused` nothing
     /// is started until projects are resumed.
     ///
+    /// A queue that is shared gets a new incarnation, and takes the place of `known`, the one that the server knows, or of
+    /// its own old one: everything is numbered, sent and fetched anew.
+    ///
     /// # Errors
     /// As those of [`facts`](Self::facts).
-    pub async fn begin_anew(&self, highest: Epoch, paused: bool) -> Result<()> {
+    pub async fn begin_anew(
+        &self,
+        highest: Epoch,
+        paused: bool,
+        known: Option<Uuid>,
+    ) -> Result<()> {
         self.known()?;
         let epoch = i64::try_from(highest.0)
             .map_err(|_| Error::invalid(format!("{highest} is no epoch")))?;
@@ -166,6 +180,7 @@ impl DatabaseFile {
                 db.execute_unprepared("UPDATE project SET paused = 1")
                     .await?;
             }
+            live_anew(&db, known).await?;
             db.execute_raw(Statement::from_sql_and_values(
                 DbBackend::Sqlite,
                 "UPDATE meta SET log_id = ?, epoch = max(epoch, ?)",
@@ -252,6 +267,57 @@ impl DatabaseFile {
             .await
             .map_err(|error| from_open(&self.0, error))
     }
+}
+
+/// Whether the database is of a schema that can share.
+async fn can_share(db: &DatabaseConnection) -> Result<bool, DbErr> {
+    let sql = "SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table' AND name = 'sharing'";
+    Ok(number(db, sql).await? > 0)
+}
+
+/// Gives a queue that is shared another incarnation.
+async fn live_anew(db: &DatabaseConnection, known: Option<Uuid>) -> Result<(), DbErr> {
+    if !can_share(db).await? {
+        return Ok(());
+    }
+    if let Some(known) = known {
+        // The copy may be from before the machine began to share; the server knows it all the same.
+        let sql = "INSERT OR IGNORE INTO sharing (id, system_id, incarnation, acknowledged, sealed, cursor, complete, generation, \
+             last_place, left_marks) SELECT 1, id, ?, 0, 0, 0, 0, 0, 0, x'' FROM system LIMIT 1";
+        db.execute_raw(Statement::from_sql_and_values(
+            DbBackend::Sqlite,
+            sql,
+            [known.bytes().into()],
+        ))
+        .await?;
+    }
+    let kept = rows(
+        db,
+        "SELECT COALESCE(sharing.previous, sharing.incarnation), meta.sharing, meta.hlc_time, meta.hlc_count \
+         FROM sharing CROSS JOIN meta",
+    )
+    .await?;
+    let Some(kept) = kept.first() else {
+        return Ok(());
+    };
+    let before = match known {
+        Some(known) => known,
+        None => id(kept, 0)?,
+    };
+    let (time, count): (i64, i64) = (kept.try_get_by_index(2)?, kept.try_get_by_index(3)?);
+    let clock = Hlc {
+        time: time.saturating_add(1),
+        count: u32::try_from(count).unwrap_or_default(),
+    };
+    for (sql, values) in replica::live_anew(before, kept.try_get_by_index(1)?, clock) {
+        db.execute_raw(Statement::from_sql_and_values(
+            DbBackend::Sqlite,
+            sql,
+            values,
+        ))
+        .await?;
+    }
+    Ok(())
 }
 
 /// A new file for its owner alone.
@@ -402,6 +468,10 @@ async fn facts(db: &DatabaseConnection) -> Result<DatabaseFacts, DbErr> {
     )
     .await?;
     let open_runs = rows(db, crate::lists::OPEN_RUN_IDS).await?;
+    let incarnation = match can_share(db).await? {
+        true => rows(db, "SELECT COALESCE(previous, incarnation) FROM sharing").await?,
+        false => Vec::new(),
+    };
     Ok(DatabaseFacts {
         schema,
         system: system.first().map(|row| id(row, 0)).transpose()?,
@@ -420,6 +490,7 @@ async fn facts(db: &DatabaseConnection) -> Result<DatabaseFacts, DbErr> {
             .iter()
             .map(|row| id(row, 0))
             .collect::<Result<_, _>>()?,
+        incarnation: incarnation.first().map(|row| id(row, 0)).transpose()?,
     })
 }
 

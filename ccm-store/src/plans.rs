@@ -1,9 +1,12 @@
 //! Tests that the statements people wait for walk along indexes and look at nothing else.
 
 use ccm_core::ask::AskStateKind;
-use ccm_core::id::{AgentId, AskId, ProjectId, RunId, TaskId};
+use ccm_core::id::{AgentId, AskId, ProjectId, RunId, SystemId, TaskId};
 use ccm_core::stats::{Span, StatsQuery};
-use ccm_core::store::{AskQuery, EventQuery, QueueQuery, RunQuery, TaskFilter, TaskQuery};
+use ccm_core::store::{
+    AskQuery, DocumentQuery, EventQuery, QueueQuery, RunQuery, TaskFilter, TaskQuery,
+};
+use ccm_core::sync::Kind;
 use ccm_core::task::{Rank, Spot, TaskStateName, Words};
 use ccm_core::time::Timestamp;
 use sea_orm::sea_query::Value;
@@ -11,10 +14,10 @@ use sea_orm::sea_query::Value;
 use crate::reader::Reader;
 use crate::task_lists::Stretch;
 use crate::writer::{
-    Look, OPEN_ASKS_OF, OPEN_INPUTS_OF, OPEN_RUNS_OF, PROMOTE, along_queue, asks_of_requests,
-    circles, oldest, run_of, shift, unblock,
+    Look, OPEN_ASKS_OF, OPEN_INPUTS_OF, OPEN_RUNS_OF, OPERATIONS, PROMOTE, STALE, along_queue,
+    asks_of_requests, circles, kept, known_tasks, leave, oldest, run_of, shift, unblock,
 };
-use crate::{SqliteStore, events, lists, queue, ready, stats, task_lists, tasks};
+use crate::{SqliteStore, events, lists, queue, ready, replica, stats, task_lists, tasks};
 
 /// The steps of a statement.
 async fn steps(reader: &Reader, (sql, values): (String, Vec<Value>)) -> Vec<String> {
@@ -32,9 +35,11 @@ async fn check(reader: &Reader, statement: (String, Vec<Value>), expected: &[&st
     let sql = statement.0.clone();
     let steps = steps(reader, statement).await;
     for step in &steps {
-        let walks = ["task", "run", "event", "ready", "ask", "input"]
-            .iter()
-            .any(|table| *step == format!("SCAN {table}"));
+        let walks = [
+            "task", "run", "event", "ready", "ask", "input", "document", "known", "sent",
+        ]
+        .iter()
+        .any(|table| *step == format!("SCAN {table}"));
         assert!(!walks, "{sql}\n{steps:#?}");
     }
     for wanted in expected {
@@ -364,4 +369,132 @@ async fn asks_and_inputs_walk_along_indexes() {
     let values = vec![vec![0_u8].into(), "a".into(), vec![1_u8].into(), "b".into()];
     let known = ["SEARCH ask USING INDEX ask_request (run_id=? AND request_id=?)"];
     check(reader, (asks_of_requests(2), values), &known).await;
+}
+
+#[tokio::test]
+async fn marks_and_operations_walk_along_indexes() {
+    let store = SqliteStore::in_memory().await.unwrap();
+    let reader = &store.reader;
+    let one = || Value::from(1_i64);
+    let blob = || Value::from(vec![0_u8]);
+    let values = vec!["task".into(), blob(), one(), one(), blob(), one()];
+    let steps_of_leave = [
+        "SEARCH known USING INDEX document_object (kind=? AND id=?)",
+        "SEARCH sent USING INTEGER PRIMARY KEY (rowid=?)",
+        "SEARCH outbox USING COVERING INDEX outbox_object (kind=? AND id=?)",
+        "SEARCH given USING",
+    ];
+    check(reader, (leave(1), values), &steps_of_leave).await;
+    let of_kind = ["SEARCH mark USING COVERING INDEX mark_kind (kind=?)"];
+    let kinds = [Kind::Task, Kind::Report];
+    check(reader, replica::marks(&kinds, 9), &of_kind).await;
+    let sorted = steps(reader, replica::marks(&[], 9)).await;
+    assert_eq!(sorted, ["SCAN mark"], "in the order of the table itself");
+    let sorted = steps(reader, (replica::OUTBOX_SIZES.to_owned(), vec![one()])).await;
+    assert_eq!(sorted, ["SCAN outbox"]);
+    let by_number = ["SEARCH outbox USING INTEGER PRIMARY KEY (rowid<?)"];
+    check(
+        reader,
+        (replica::OUTBOX.to_owned(), vec![one()]),
+        &by_number,
+    )
+    .await;
+    let between = ["SEARCH outbox USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"];
+    check(
+        reader,
+        (OPERATIONS.to_owned(), vec![one(), one()]),
+        &between,
+    )
+    .await;
+    for sql in kept("VALUES (?, ?), (?, ?)") {
+        let values = vec!["task".into(), blob(), "run".into(), blob()];
+        let steps = steps(reader, (sql.clone(), values)).await;
+        let searched = steps
+            .iter()
+            .any(|step| step.contains("_object (kind=? AND id=?)") || step.contains("_1 (id=?)"));
+        assert!(searched, "{sql}\n{steps:#?}");
+    }
+}
+
+#[tokio::test]
+async fn documents_walk_along_indexes() {
+    let store = SqliteStore::in_memory().await.unwrap();
+    let reader = &store.reader;
+    let none = DocumentQuery::default;
+    let after = Some(uuid::Uuid::now_v7());
+    let of = |kinds: &[Kind]| DocumentQuery {
+        kinds: kinds.to_vec(),
+        after,
+        limit: 50,
+        ..none()
+    };
+    let (project, task, run) = (
+        Some(ProjectId::new()),
+        Some(TaskId::new()),
+        Some(RunId::new()),
+    );
+    let kinds = [Kind::Task, Kind::Report];
+    for (query, step) in [
+        (of(&[]), "document_id (id>?)"),
+        (of(&kinds), "document_object (kind=? AND id>?)"),
+        (
+            DocumentQuery {
+                newest_first: true,
+                not_origin: Some(SystemId::new()),
+                ..of(&kinds)
+            },
+            "document_object (kind=? AND id<?)",
+        ),
+        (
+            DocumentQuery {
+                project,
+                ..of(&kinds)
+            },
+            "document_project (project_id=? AND kind=? AND id>?)",
+        ),
+        (
+            DocumentQuery {
+                project,
+                task,
+                ..of(&kinds)
+            },
+            "document_task (task_id=? AND kind=? AND id>?)",
+        ),
+        (
+            DocumentQuery {
+                project,
+                task,
+                run,
+                ..of(&kinds)
+            },
+            "document_run (run_id=? AND kind=? AND id>?)",
+        ),
+        (
+            DocumentQuery {
+                open: true,
+                ..of(&kinds)
+            },
+            "document_open (kind=? AND id>?)",
+        ),
+        (
+            DocumentQuery {
+                shared: true,
+                ..of(&[Kind::Task])
+            },
+            "document_shared (kind=? AND id>?)",
+        ),
+    ] {
+        check(reader, replica::document_page(&query), &[step]).await;
+    }
+    let open = ["SEARCH document USING INDEX document_unsettled (place>?)"];
+    check(reader, replica::unsettled(3, 50), &open).await;
+    let stale = ["SEARCH document USING INDEX document_generation (generation<?)"];
+    check(reader, (STALE.to_owned(), vec![]), &stale).await;
+    let values = vec![vec![0_u8].into(), vec![1_u8].into()];
+    let known = [
+        "SEARCH task USING INDEX sqlite_autoindex_task_1 (id=?)",
+        "SEARCH document USING INDEX document_object (kind=? AND id=?)",
+        "task_yielded",
+    ];
+    check(reader, (known_tasks(2), values), &known).await;
 }

@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 
 use ccm_core::id::RunId;
 use ccm_core::runtime::{Exit, MemoryCut};
+use ccm_core::task::Setback;
 use ccm_core::time::Timestamp;
-use ccm_core::{Error, Result, barrier};
+use ccm_core::{Error, Reason, Result, barrier};
 use nix::sys::stat::Mode;
 
 use super::child::{Failure, Program};
@@ -26,6 +27,7 @@ use super::stdin::{Offer, Stdin};
 use super::tail::Tail;
 use crate::cgroup::{Group, Groups};
 use crate::clock;
+use crate::deadline::{self, Deadline};
 use crate::driver::{Driver, Plan};
 use crate::record::{self, ExitRecord, FORMAT, Folder, Gate, LaunchFile, Noted, Passage, RunDir};
 use crate::stopset::{Emptier, GRACE, Step, StopSet};
@@ -61,6 +63,8 @@ pub(crate) struct Run {
     limit: u64,
     /// What bounds its memory, if something does.
     memory: Option<Memory>,
+    /// When it is over, if it is a shared task's.
+    deadline: Option<Deadline>,
     /// Held for as long as the run is in hand.
     _lock: File,
     spool: [File; 2],
@@ -78,6 +82,7 @@ pub(crate) struct Run {
     stopped: bool,
     output_cut: bool,
     memory_cut: Option<MemoryCut>,
+    deadline_cut: bool,
     /// What of it can't be ended.
     pub(crate) unstoppable: Vec<u32>,
     /// The host itself is being ended: no record is true then but its absence.
@@ -122,6 +127,15 @@ impl Run {
             Err(cause) => return dir.void(cause).map(|_| None),
         };
         let failed = |error: io::Error| durable::error("prepare", dir.path(), error);
+        let deadline = order
+            .deadline
+            .map(|at| Deadline::new(&dir, &me.machine, at));
+        if deadline.as_ref().is_some_and(Deadline::has_come) {
+            let why = "the lease of the shared task ended before its program was started";
+            return dir
+                .void(Setback::new(Reason::NotStarted, why))
+                .map(|_| None);
+        }
         let Some(lock) = record::take_lock(&dir.file("lock")).map_err(failed)? else {
             return Ok(None);
         };
@@ -210,6 +224,7 @@ impl Run {
             started_at,
             limit: launch.output_limit,
             memory,
+            deadline,
             _lock: lock,
             spool,
             report,
@@ -223,6 +238,7 @@ impl Run {
             step_at: Instant::now(),
             stopped: false,
             output_cut: false,
+            deadline_cut: false,
             memory_cut: None,
             unstoppable: Vec::new(),
             abandoned: false,
@@ -378,7 +394,8 @@ impl Run {
         let step = self.ending.as_ref().map(|_| self.step_at);
         let interrupted = self.interrupted.map(|(until, _)| until);
         let memory = self.bounded_memory().and_then(Memory::due);
-        [step, interrupted, memory, self.tail.due()]
+        let deadline = self.kept_deadline().map(Deadline::due);
+        [step, interrupted, memory, deadline, self.tail.due()]
             .into_iter()
             .flatten()
             .min()
@@ -389,10 +406,30 @@ impl Run {
         self.memory.as_ref().filter(|_| self.ending.is_none())
     }
 
-    /// Shows new output, and ends a run that takes or wrote too much.
+    /// When it is over, while that is to be looked after.
+    fn kept_deadline(&self) -> Option<&Deadline> {
+        self.deadline.as_ref().filter(|_| self.ending.is_none())
+    }
+
+    /// Shows new output, and ends a run that takes or wrote too much, or whose time has come.
     pub(crate) fn look(&mut self, log: &mut Log) {
+        self.look_at_deadline();
         self.look_at_memory();
         self.look_at_output(log);
+    }
+
+    fn look_at_deadline(&mut self) {
+        let going = self.ending.is_none();
+        let deadline = self.deadline.as_mut().filter(|_| going);
+        if !deadline.is_some_and(Deadline::look) {
+            return;
+        }
+        self.look_for_end();
+        if self.ended.is_none() && self.ending.is_none() {
+            tracing::warn!("the lease of its task has ended");
+            self.deadline_cut = true;
+            self.end_all(deadline::GRACE);
+        }
     }
 
     fn look_at_memory(&mut self) {
@@ -498,10 +535,10 @@ impl Run {
             signal: ended.signal,
             stopped: self.stopped,
             output_cut: self.output_cut,
-            deadline_cut: false,
             memory_cut: self
                 .memory_cut
                 .or_else(|| self.memory.as_ref().and_then(Memory::at_end)),
+            deadline_cut: self.deadline_cut,
             out_bytes,
             err_bytes,
             ended_at,
@@ -566,6 +603,7 @@ fn describe(exit: &Exit, took: Duration) -> String {
         _ if exit.memory_cut.is_some() => {
             "ended because it took more memory than it may".to_owned()
         }
+        _ if exit.deadline_cut => "ended because the lease of its task has ended".to_owned(),
         _ if exit.output_cut => "ended because it wrote more output than it may".to_owned(),
         _ if exit.stopped => "stopped".to_owned(),
         (Some(code), _) => format!("exit code {code}"),

@@ -3,12 +3,14 @@
 use std::path::Path;
 use std::time::Duration;
 
+use ccm_core::id::RunId;
 use ccm_core::runtime::{LaunchOrder, RunStatus};
 use ccm_core::task::Setback;
 use ccm_core::{Error, ErrorKind, Noun, Reason, Result, barrier, chain};
 
 use super::agents::{busy, no_answer};
 use super::{Hosts, blocking};
+use crate::deadline;
 use crate::driver::Driver;
 use crate::record::{self, FORMAT, LaunchFile, RunDir, socket_path};
 use crate::sys::durable;
@@ -57,6 +59,12 @@ impl Hosts {
             Answer::Refused { message, .. } => self.give_up(dir, not_started(message)).await,
             _ => self.inspect(order.run).await,
         }
+    }
+
+    /// See [`AgentRuntime::set_deadline`](ccm_core::AgentRuntime::set_deadline).
+    pub async fn set_deadline(&self, run: RunId, at: Duration) -> Result<()> {
+        let dir = self.run(run);
+        blocking(move || deadline::set(&dir, at)).await
     }
 
     async fn write_launch(&self, dir: &RunDir, order: &LaunchOrder) -> Result<()> {

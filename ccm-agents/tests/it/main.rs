@@ -5,6 +5,7 @@
 mod barriers;
 mod bench;
 mod conformance;
+mod deadline;
 mod ends;
 mod groups;
 mod hosts;

@@ -34,6 +34,7 @@ mod server;
 #[cfg(target_os = "linux")]
 mod service;
 mod set_up;
+mod sharing;
 mod shells;
 mod storm;
 #[path = "../stub/mod.rs"]
@@ -41,6 +42,7 @@ mod stub;
 mod support;
 mod templates;
 mod terminal;
+mod two_machines;
 mod uninstall;
 mod upgrade;
 mod walk;

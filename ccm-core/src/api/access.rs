@@ -38,17 +38,19 @@ pub struct Session {
 pub struct AuditEntry {
     /// When; no two entries have the same time.
     pub time: Timestamp,
-    /// Who: `token`, `socket:uid=UID,pid=PID`, `browser:SESSION`, `run:RUN`, or `nobody` for what was refused to all.
+    /// Who: `token`, `socket:uid=UID,pid=PID`, `browser:SESSION`, `run:RUN`, `machine:ID,host=NAME,account=WHO` for what came
+    /// from another machine, or `nobody` for what was refused to all.
     pub principal: String,
     /// What the client calls itself.
     pub client: String,
-    /// What was asked for: a method, and a path with the names of its parameters.
+    /// What was asked for: a method, and a path with the names of its parameters. `SYNC /tasks/{id}` is a task that came from
+    /// another machine.
     pub operation: String,
     /// The path itself.
     pub path: String,
     /// The path of the object that it made, if it made one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
-    /// The status of the answer.
+    /// The status of the answer; of what came from another machine 201, 202 if it waits for leave, or 403.
     pub status: u16,
 }

@@ -125,7 +125,7 @@ impl<'de> Deserialize<'de> for Machines {
 
 #[cfg(feature = "openapi")]
 mod described {
-    use utoipa::openapi::schema::{AnyOfBuilder, ObjectBuilder, SchemaFormat, Type};
+    use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, SchemaFormat, Type};
     use utoipa::openapi::{KnownFormat, RefOr, Schema};
     use utoipa::{PartialSchema, ToSchema};
 
@@ -138,8 +138,9 @@ mod described {
                 .enum_values(Some(["local", "mine", "all"]));
             let id = ObjectBuilder::new()
                 .schema_type(Type::String)
-                .format(Some(SchemaFormat::KnownFormat(KnownFormat::Uuid)));
-            let schema = AnyOfBuilder::new()
+                .format(Some(SchemaFormat::KnownFormat(KnownFormat::Uuid)))
+                .max_length(Some(36));
+            let schema = OneOfBuilder::new()
                 .description(Some(
                     "Whose objects a list has: `local` for those of the machine that answers, `mine` for those and what \
                      was created there for other machines, `all`, or a machine's id.",
@@ -147,7 +148,7 @@ mod described {
                 .item(word)
                 .item(id)
                 .build();
-            RefOr::T(Schema::AnyOf(schema))
+            RefOr::T(Schema::OneOf(schema))
         }
     }
 

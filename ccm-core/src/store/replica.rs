@@ -32,9 +32,14 @@ use crate::time::Timestamp;
 ///   until that is answered. Rows and cursor are one commit. A row that is not newer than the one that is there
 ///   (by `seq`) changes nothing.
 /// - **Settling** changes a task and notes that the document was dealt with in one commit, so it is done once.
+/// - A **task of another machine** can be waited for: creating and editing know it by its definition, and a report that
+///   says `succeeded` lifts it, whenever it comes.
+/// - Everything but reading, [`share`](Self::share) and [`unshare`](Self::unshare) is refused with `WrongState(System)`
+///   while sharing is off.
 /// - Every write obeys the rules of [`Store`](super::Store), events included: an adopted document writes
 ///   `document.changed` with its project, task and run where its content has `project_id`, `task_id`, `run_id`
-///   (a task's definition and report: its own id as the task).
+///   (a task's definition and report: its own id as the task; a project's and a run's likewise). So does one that is put here
+///   or removed, and not what this machine itself sent and gets again.
 #[async_trait]
 pub trait Replica: Send + Sync {
     /// Whether [`sharing`](Self::sharing) may be on. While it is off, this is all that most callers ask, so it should cost
@@ -49,15 +54,17 @@ pub trait Replica: Send + Sync {
     /// Switches sharing on, as `identity`, and marks everything there is. Already on with the same identity: unchanged.
     ///
     /// With another identity everything that was known of the server is forgotten: numbers begin at 1, the cursor at 0,
-    /// documents of this machine that the server may not have are marked again. [`Sharing::previous`] is the old incarnation.
+    /// documents of this machine that the server may not have are marked again. [`Sharing::previous`] is the old incarnation;
+    /// the one before that, if the server has not taken the old one as far as is known.
     async fn share(&self, identity: Identity, now: Timestamp) -> Result<Sharing>;
 
     /// Switches sharing off. Documents of other machines, marks and the outbox are removed; tasks of this machine stay.
     async fn unshare(&self, now: Timestamp) -> Result<()>;
 
-    /// Begins again with what the server has: the cursor goes to 0, everything of this machine is marked, and documents of
-    /// others that the server does not send again until the end ([`Adoption::complete`]) are removed then. With
-    /// `last_number` the next operation gets the number after it, and what is in the outbox becomes marks again.
+    /// Begins again with what the server has: the cursor goes to 0, and everything of this machine's own rows is marked. At
+    /// the end ([`Adoption::complete`]) documents of others that the server did not send again are removed, and documents
+    /// that this machine wrote are marked if the server did not send them, or sent an older version. With `last_number` the
+    /// next operation gets the number after it, and what is in the outbox becomes marks again.
     async fn resync(&self, last_number: Option<u64>, now: Timestamp) -> Result<()>;
 
     /// Raises the clock to what was seen elsewhere, no further than the server's time allows.
@@ -108,10 +115,12 @@ pub trait Replica: Send + Sync {
     async fn adopt(&self, adoption: Adoption, now: Timestamp) -> Result<Adopted>;
 
     /// Documents of kinds [`Kind::Task`] and [`Kind::Wish`] that were not settled since they changed, oldest first, after
-    /// the place `after`.
+    /// the place `after`. Only those that are this machine's to deal with: definitions of its projects and of tasks that it
+    /// runs, and wishes for these. Its own edit of a task that it has does not come back.
     async fn unsettled(&self, after: u64, limit: u32) -> Result<Vec<Unsettled>>;
 
-    /// Does what a document asks for and notes that it was dealt with.
+    /// Does what a document asks for and notes that it was dealt with. Of one that was dealt with already, what must not be
+    /// done twice is not done again: an edit, a cancel, a retry, an answer.
     ///
     /// # Errors
     /// Those of what it does; it is not settled then. `Superseded` when the document changed since it was read.
@@ -146,20 +155,6 @@ pub trait Replica: Send + Sync {
             found.extend(self.document(kind, *id).await?);
         }
         Ok(found)
-    }
-
-    /// The moment of the last change that is known of each machine.
-    async fn heard(&self) -> Result<Vec<(SystemId, Hlc)>> {
-        let systems = DocumentQuery {
-            kinds: vec![Kind::System],
-            limit: u32::MAX,
-            ..DocumentQuery::default()
-        };
-        let systems = self.documents(&systems).await?;
-        Ok(systems
-            .into_iter()
-            .map(|one| (one.origin, one.hlc))
-            .collect())
     }
 
     /// How many documents there are of such a query, whatever its limit.
@@ -199,10 +194,25 @@ pub struct Sharing {
     pub complete: bool,
     /// The clock.
     pub clock: Hlc,
-    /// The marks that may be on the server: the last one that was answered, and one that was not.
+    /// The marks that may be on the server: the last one that was answered, and those since then that were not.
     pub left_marks: Vec<Uuid>,
     /// What waits.
     pub pending: Pending,
+}
+
+/// How many marks are remembered that the server may have.
+const MAX_LEFT: usize = 64;
+
+/// Adds a mark that may be on the server soon to those that may be there: the last one that was answered comes first.
+pub fn keep_left(left: &mut Vec<Uuid>, mark: Uuid) {
+    if left.contains(&mark) {
+        return;
+    }
+    left.push(mark);
+    if left.len() > MAX_LEFT {
+        // Of those that were not answered the oldest is the least likely.
+        left.remove(1);
+    }
 }
 
 /// How much waits to go out or to be dealt with.
@@ -418,8 +428,8 @@ pub enum Act {
         /// The answer.
         reply: Box<Reply>,
     },
-    /// Gives a shared task up whose lease is another machine's now: it is no longer reported, and its run is to be
-    /// stopped as `lease_lost`.
+    /// Gives a shared task up whose lease is another machine's now: it is no longer reported, its marks are gone, and its run
+    /// is to be stopped as `lease_lost`. One that waits fails so. [`Act::Create`] takes it up again, once its run has ended.
     Yield {
         /// The task.
         task: TaskId,

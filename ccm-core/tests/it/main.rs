@@ -11,6 +11,11 @@ mod schedule;
 mod states;
 mod store;
 mod sync;
+mod sync_faults;
+mod sync_home;
+mod sync_leases;
+mod sync_simulation;
+mod sync_tasks;
 mod values;
 
 /// The names of the cases in a suite's sources.

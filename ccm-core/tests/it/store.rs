@@ -47,3 +47,22 @@ mod suite {
         assert_eq!(crate::cases(&sources), STORE_CASES);
     }
 }
+
+mod replica {
+    ccm_core::replica_conformance!(super::place);
+
+    /// A case that is written but not in the macro's list would never run.
+    #[test]
+    fn no_case_is_forgotten() {
+        let sources = [
+            include_str!("../../src/testing/conformance/replica/sharing.rs"),
+            include_str!("../../src/testing/conformance/replica/marks.rs"),
+            include_str!("../../src/testing/conformance/replica/outgoing.rs"),
+            include_str!("../../src/testing/conformance/replica/incoming.rs"),
+            include_str!("../../src/testing/conformance/replica/documents.rs"),
+            include_str!("../../src/testing/conformance/replica/settling.rs"),
+            include_str!("../../src/testing/conformance/replica/like_memory.rs"),
+        ];
+        assert_eq!(crate::cases(&sources), REPLICA_CASES);
+    }
+}

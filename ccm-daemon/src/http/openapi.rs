@@ -40,7 +40,7 @@ pub const OPENAPI_PATH: &str = "/api/v1/openapi.json";
     servers((url = "http://127.0.0.1:8765", description = "The local daemon of this machine, at its usual address")),
     components(schemas(
         api::Problem, api::Event, api::EventKind, api::Stream, api::TaskStateName, api::TerminalMessage,
-        api::TerminalInput, shapes::ClientName, shapes::EventId, shapes::IdempotencyKey, shapes::PageToken,
+        api::TerminalInput, api::Machines, shapes::ClientName, shapes::EventId, shapes::IdempotencyKey, shapes::PageToken,
     )),
     modifiers(&Bearer),
     tags(

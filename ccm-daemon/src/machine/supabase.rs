@@ -16,7 +16,7 @@ use super::home::Home;
 use super::{setup, yaml_of};
 
 pub use ccm_sync::supabase::{
-    Project, SecondFactor, Secret, Server, SignIn, SignedIn, check_server, sign_in,
+    MIGRATIONS, Project, SecondFactor, Secret, Server, SignIn, SignedIn, check_server, sign_in,
 };
 
 /// Who is signed in, as far as it can be told.

@@ -406,7 +406,7 @@ pub static PROJECT: Schema = Schema {
             "remote_tasks",
             Choice(&["allow", "ask", "deny"]),
             "ask",
-            NotYet,
+            NextTask,
             "tasks from your other machines: allow | ask | deny",
         ),
     ],

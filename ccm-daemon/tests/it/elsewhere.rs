@@ -75,6 +75,8 @@ impl Other {
                 running: 1,
                 created_at: SystemClock.now(),
                 machine: None,
+                agent_state: None,
+                repository: None,
             },
             repository: repository.map(str::to_owned),
             remote_tasks: "ask".to_owned(),

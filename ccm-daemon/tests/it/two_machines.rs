@@ -122,10 +122,10 @@ async fn a_task_runs_on_the_other_machine_and_its_result_comes_back() {
     assert_eq!(systems.items[1].hostname, "server");
     assert!(systems.items[1].last_seen.is_some());
     let projects: Page<Project> = two.laptop.get("/api/v1/projects?machine=all").await.ok(200);
-    assert_eq!(
-        projects.items[0].machine.as_ref().unwrap().hostname,
-        "server"
-    );
+    let known = &projects.items[0];
+    assert_eq!(known.machine.as_ref().unwrap().hostname, "server");
+    assert_eq!(known.repository.as_deref(), Some(REPOSITORY));
+    assert!(known.agent_state.is_some());
 
     // What it said comes, too, to its end.
     let run = task.run_id.unwrap();
@@ -175,11 +175,18 @@ async fn a_task_that_asks_first_waits_for_leave_on_its_machine() {
         here.detail.unwrap(),
         format!("waits for somebody to let it run on server: `ccm task approve {id}` there")
     );
+    let waiting = || async {
+        let path = "/api/v1/tasks?unapproved=true";
+        let tasks: Page<Task> = two.server.get(path).await.ok(200);
+        tasks.items.into_iter().map(|task| task.id).collect::<Vec<_>>()
+    };
+    assert_eq!(waiting().await, [id]);
     let approve = format!("/api/v1/tasks/{id}/approve");
     let problem = two.laptop.poke(&approve).await.problem("wrong_state");
     assert!(!problem.detail.is_empty());
     two.server.poke(&approve).await.ok::<Task>(200);
     two.on_laptop(id, is(TaskStateName::Succeeded)).await;
+    assert!(waiting().await.is_empty());
     two.server.poke(&approve).await.problem("wrong_state");
 
     // Refusing it is calling it off.

@@ -112,6 +112,7 @@ CREATE INDEX document_run ON document (run_id, kind, id) WHERE run_id IS NOT NUL
 CREATE INDEX document_open ON document (kind, id) WHERE open = 1;
 CREATE INDEX document_shared ON document (kind, id) WHERE shared = 1;
 CREATE INDEX document_elsewhere ON document (kind, id) WHERE state = 2 OR shared = 1;
+CREATE INDEX document_generation ON document (generation);
 CREATE INDEX document_unsettled ON document (place) WHERE state = 0;
 
 CREATE TABLE beside (

@@ -242,12 +242,25 @@ pub(super) fn state_of(work: &Work, key: &Key, body: Option<&Json>) -> State {
     }
 }
 
-/// Wishes that were nothing to this machine before it had their task.
+/// Wishes that were nothing to this machine before it had their task: those in the table, and those that came just now.
 pub(super) fn reopen_wishes(work: &mut Work, task: TaskId) {
-    work.shared.after(
+    work.shared.before(
         "UPDATE document SET state = 0 WHERE kind = 'wish' AND task_id = ? AND state = 2",
         vec![task.bytes().into()],
     );
+    for ((kind, id), entry) in &mut work.shared.entries {
+        let Some(held) = entry.document.as_ref().filter(|_| *kind == Kind::Wish) else {
+            continue;
+        };
+        let of = Facts::of(kind, *id, held.body.as_ref()).task;
+        if of == Some(task) && held.state == State::Elsewhere {
+            let held = Held {
+                state: State::Open,
+                ..held.clone()
+            };
+            entry.set_document(Some(held));
+        }
+    }
 }
 
 /// Makes what the server has of a document what it is, unless something of it is still to be sent or answered. What is

@@ -33,8 +33,10 @@ use outgoing::{Dismiss, Pushed, Put, Seal, SetOperationAside, Written};
 use settling::{Approve, KeepLease, SettleDocument, grows};
 use sharing::{LeaveMark, Resync, SeeClock, Share, Unshare};
 
+pub(crate) use sharing::live_anew;
+
 #[cfg(test)]
-pub(crate) use reading::{document_page, marks, unsettled};
+pub(crate) use reading::{OUTBOX, OUTBOX_SIZES, document_page, marks, unsettled};
 
 /// The name of a document.
 pub(crate) type Key = (Kind, Uuid);
@@ -281,7 +283,11 @@ impl Replica for SqliteStore {
     }
 
     async fn dismiss_set_aside(&self, number: u64, again: bool, now: Timestamp) -> Result<()> {
-        let aside = self.reader.set_aside_of(number).await?;
+        let aside = match self.reader.set_aside_of(number).await? {
+            Some(aside) => aside,
+            None if self.reader.sharing().await?.is_none() => return Err(is_off()),
+            None => return Err(reading::no_aside(number)),
+        };
         let dismiss = Dismiss { aside, again, now };
         self.writer.write(dismiss).await
     }

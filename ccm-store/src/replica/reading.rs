@@ -231,13 +231,10 @@ impl Reader {
     }
 
     /// What was set aside of one number.
-    pub(crate) async fn set_aside_of(&self, number: u64) -> Result<SetAside> {
+    pub(crate) async fn set_aside_of(&self, number: u64) -> Result<Option<SetAside>> {
         let sql = "SELECT * FROM set_aside WHERE number = ?";
         let row = self.first(sql, vec![column(number).into()]).await?;
-        row.as_ref()
-            .map(aside)
-            .transpose()?
-            .ok_or_else(|| no_aside(number))
+        row.as_ref().map(aside).transpose()
     }
 
     pub(crate) async fn unsettled(&self, after: u64, limit: u32) -> Result<Vec<Unsettled>> {

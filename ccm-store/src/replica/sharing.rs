@@ -3,7 +3,7 @@
 use ccm_core::Result;
 use ccm_core::event::EventKind;
 use ccm_core::id::SystemId;
-use ccm_core::sync::local::system_document;
+use ccm_core::store::keep_left;
 use ccm_core::sync::{Hlc, Identity};
 use ccm_core::time::Timestamp;
 use sea_orm::sea_query::Value;
@@ -24,7 +24,8 @@ const FORGET_SUCCESSES: &str = "UPDATE task SET open_blockers = open_blockers + 
 
 /// Marks of what this machine's own rows say, and of definitions that there is no document of. Each has the clock's time
 /// and count as its parameters.
-const MARK_ALL: [&str; 5] = [
+const MARK_ALL: [&str; 6] = [
+    "INSERT INTO mark (kind, id, hlc_time, hlc_count) SELECT 'system', id, ?, ? FROM system WHERE 1 ORDER BY id",
     "INSERT INTO mark (kind, id, hlc_time, hlc_count) SELECT 'project', id, ?, ? FROM project WHERE 1 ORDER BY id",
     "INSERT INTO mark (kind, id, hlc_time, hlc_count) SELECT 'task', id, ?, ? FROM task WHERE yielded = 0 AND NOT EXISTS \
      (SELECT 1 FROM document WHERE document.kind = 'task' AND document.id = task.id) ORDER BY id",
@@ -41,11 +42,16 @@ const MARK_DOCUMENTS: &str = "INSERT INTO mark (kind, id, hlc_time, hlc_count) S
      FROM document WHERE kind NOT IN ('project', 'report', 'run', 'ask') ORDER BY place \
      ON CONFLICT (kind, id) DO NOTHING";
 
-/// Marks of what was on its way.
-const MARK_OUTBOX: &str = "INSERT INTO mark (kind, id, hlc_time, hlc_count) \
+/// Forgets which versions the server has, and makes marks of what was on its way.
+const RENUMBER: [&str; 4] = [
+    "UPDATE mark SET base = NULL, base_body = NULL",
+    "UPDATE document SET seq = NULL",
+    "INSERT INTO mark (kind, id, hlc_time, hlc_count) \
      SELECT sent.kind, sent.id, sent.hlc_time, sent.hlc_count FROM (SELECT MIN(number) AS first, MAX(number) AS last \
      FROM outbox WHERE kind IS NOT NULL GROUP BY kind, id) AS ends CROSS JOIN outbox AS sent ON sent.number = ends.last \
-     ORDER BY ends.first ON CONFLICT (kind, id) DO NOTHING";
+     ORDER BY ends.first ON CONFLICT (kind, id) DO NOTHING",
+    "DELETE FROM outbox",
+];
 
 /// Switches sharing on.
 pub(crate) struct Share {
@@ -60,7 +66,6 @@ impl Change for Share {
 
     fn needs(&self, needs: &mut Needs) {
         needs.sharing();
-        needs.system();
     }
 
     fn apply(&self, work: &mut Work) -> Result<()> {
@@ -97,7 +102,7 @@ impl Change for Share {
         work.shared.switched = true;
         work.meta.sharing = true;
         forget(work, system);
-        mark_all(work, self.now)?;
+        mark_all(work, self.now);
         work.shared.before(MARK_DOCUMENTS, vec![]);
         tell(work, true, self.now);
         Ok(())
@@ -117,23 +122,12 @@ fn forget(work: &mut Work, me: SystemId) {
         .before("UPDATE document SET seq = NULL, generation = 0", vec![]);
 }
 
-fn mark_all(work: &mut Work, now: Timestamp) -> Result<()> {
+fn mark_all(work: &mut Work, now: Timestamp) {
     let clock = work.tick(now);
     let moment = || vec![clock.time.into(), i64::from(clock.count).into()];
-    if let Some(system) = &work.system {
-        let id = SystemId::read(&system.get().id)?;
-        let document = system_document(id);
-        let sql = format!(
-            "INSERT INTO mark (hlc_time, hlc_count, kind, id) VALUES (?, ?, ?, ?){OR_LATER}"
-        );
-        let name = [document.kind.as_str().into(), document.id.bytes().into()];
-        let values = moment().into_iter().chain(name).collect();
-        work.shared.before(sql, values);
-    }
     for sql in MARK_ALL {
         work.shared.before(format!("{sql}{OR_LATER}"), moment());
     }
-    Ok(())
 }
 
 fn tell(work: &mut Work, on: bool, now: Timestamp) {
@@ -184,7 +178,6 @@ impl Change for Resync {
 
     fn needs(&self, needs: &mut Needs) {
         needs.sharing();
-        needs.system();
     }
 
     fn apply(&self, work: &mut Work) -> Result<()> {
@@ -196,17 +189,42 @@ impl Change for Resync {
             (row.sealed, row.acknowledged) = (column(last), column(last));
             row.acknowledged_uuid = None;
             row.left_marks.clear();
-            let mut before = |sql: &str| work.shared.before(sql, vec![]);
-            before("UPDATE mark SET base = NULL, base_body = NULL");
-            before("UPDATE document SET seq = NULL");
-            before(MARK_OUTBOX);
-            before("DELETE FROM outbox");
+            for sql in RENUMBER {
+                work.shared.before(sql, vec![]);
+            }
         }
         work.shared.before("DELETE FROM beside", vec![]);
-        mark_all(work, self.now)?;
+        mark_all(work, self.now);
         tell(work, true, self.now);
         Ok(())
     }
+}
+
+/// The statements that make a database that was put back another life of its machine, of which the server knew the life
+/// `before` last. `clock` is after everything in it.
+pub(crate) fn live_anew(before: Uuid, is_on: bool, clock: Hlc) -> Vec<(String, Vec<Value>)> {
+    let before = Value::from(before.bytes());
+    if !is_on {
+        let sql = "UPDATE sharing SET incarnation = ?, previous = NULL";
+        return vec![(sql.to_owned(), vec![before])];
+    }
+    let moment = || vec![clock.time.into(), i64::from(clock.count).into()];
+    let mut statements = vec![
+        (
+            "UPDATE sharing SET incarnation = ?, previous = ?, acknowledged = 0, acknowledged_uuid = NULL, sealed = 0, \
+             cursor = 0, complete = 0, generation = generation + 1, left_marks = x''"
+                .to_owned(),
+            vec![Uuid::now_v7().bytes().into(), before],
+        ),
+        (
+            "UPDATE meta SET hlc_time = ?, hlc_count = ?".to_owned(),
+            moment(),
+        ),
+        ("DELETE FROM beside".to_owned(), vec![]),
+    ];
+    statements.extend(RENUMBER.map(|sql| (sql.to_owned(), vec![])));
+    statements.extend(MARK_ALL.map(|sql| (format!("{sql}{OR_LATER}"), moment())));
+    statements
 }
 
 /// What is kept of sharing, to be changed, while it is on.
@@ -256,10 +274,8 @@ impl Change for LeaveMark {
     fn apply(&self, work: &mut Work) -> Result<()> {
         let row = kept(work)?;
         let mut left: Vec<Uuid> = id_list(&row.left_marks)?;
-        if !left.contains(&self.0) {
-            left.push(self.0);
-            row.left_marks = id_list_bytes(&left);
-        }
+        keep_left(&mut left, self.0);
+        row.left_marks = id_list_bytes(&left);
         Ok(())
     }
 }

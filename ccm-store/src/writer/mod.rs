@@ -35,15 +35,15 @@ pub(crate) use gap::{Look, oldest, statement as along_queue};
 pub(crate) use load::Needs;
 #[cfg(test)]
 pub(crate) use load::{
-    OPEN_ASKS_OF, OPEN_INPUTS_OF, OPEN_RUNS_OF, asks_of_requests, circles, run_of,
+    OPEN_ASKS_OF, OPEN_INPUTS_OF, OPEN_RUNS_OF, asks_of_requests, circles, known_tasks, run_of,
 };
 pub use observer::Commit;
 pub(crate) use observer::Observer;
 pub(crate) use reserve::Reserve;
 pub(crate) use script::Script;
-pub(crate) use shared::{Entry, key as document_key, whole};
 #[cfg(test)]
-pub(crate) use shared::{OPERATIONS, kept, leave};
+pub(crate) use shared::{OPERATIONS, STALE, kept, leave};
+pub(crate) use shared::{key as document_key, whole};
 pub(crate) use work::{About, KeyName, Tracked, Work};
 
 /// Changes that may wait before callers have to.

@@ -85,7 +85,7 @@ const OF_OPERATIONS: &str = "SELECT DISTINCT kind AS column1, id AS column2 FROM
      WHERE number BETWEEN ? AND ? AND kind IS NOT NULL";
 
 /// What the server did not send since everything was asked of it anew, if that is not over.
-const STALE: &str = "SELECT 'stale' AS kind_, kind, id, place, hlc_time, hlc_count, origin, project_id, task_id, run_id, \
+pub(crate) const STALE: &str = "SELECT 'stale' AS kind_, kind, id, place, hlc_time, hlc_count, origin, project_id, task_id, run_id, \
      succeeded, EXISTS (SELECT 1 FROM mark WHERE mark.kind = document.kind AND mark.id = document.id) \
      OR EXISTS (SELECT 1 FROM outbox WHERE outbox.kind = document.kind AND outbox.id = document.id) AS pending \
      FROM document WHERE (SELECT complete FROM sharing) = 0 \

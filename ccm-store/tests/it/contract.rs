@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use ccm_core::Store;
-use ccm_core::store_conformance;
 use ccm_core::testing::conformance::store::StorePlace;
+use ccm_core::{replica_conformance, store_conformance};
 use ccm_store::SqliteStore;
 
 use crate::support::Place;
@@ -33,3 +33,9 @@ async fn disk() -> Disk {
 }
 
 store_conformance!(disk, flavor = "multi_thread", worker_threads = 2);
+
+mod replica {
+    use super::disk;
+
+    super::replica_conformance!(disk, flavor = "multi_thread", worker_threads = 2);
+}

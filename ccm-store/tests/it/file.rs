@@ -6,7 +6,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use ccm_core::id::Epoch;
+use ccm_core::id::{Epoch, SystemId};
+use ccm_core::store::{Adoption, NewDocument, SealedOperation};
+use ccm_core::sync::{Identity, Kind, Row, SyncCursor};
 use ccm_core::{ErrorKind, Store};
 use ccm_store::{DatabaseFile, Depth, SqliteOptions, SqliteStore};
 
@@ -85,12 +87,12 @@ async fn a_copy_that_begins_anew_has_another_log_and_a_higher_epoch() {
     let to = place.folder().join("copy");
     let old = DatabaseFile::at(place.path()).copy_to(&to).await.unwrap();
     let copy = DatabaseFile::at(&to);
-    copy.begin_anew(Epoch(41), false).await.unwrap();
+    copy.begin_anew(Epoch(41), false, None).await.unwrap();
     let new = copy.check(Depth::Full).await.unwrap();
     assert_ne!(new.log, old.log);
     assert_eq!((new.head, new.epoch), (old.head, Epoch(41)));
     // A lower one than its own changes nothing.
-    copy.begin_anew(Epoch(7), true).await.unwrap();
+    copy.begin_anew(Epoch(7), true, None).await.unwrap();
     let restored = SqliteStore::open(&to, SqliteOptions::default())
         .await
         .unwrap();
@@ -100,6 +102,119 @@ async fn a_copy_that_begins_anew_has_another_log_and_a_higher_epoch() {
     assert!(restored.project(home).await.unwrap().paused);
     let paused = restored.ready(at(10), 9).await.unwrap();
     assert!(paused.projects.is_empty());
+}
+
+#[tokio::test]
+async fn a_copy_that_begins_anew_is_another_life_of_a_machine_that_shares() {
+    let place = Place::new();
+    let store = place.begin().await;
+    let home = project(&store, "home").await.project.id;
+    let old = create(&store, home, "one").await;
+    let life = uuid::Uuid::now_v7;
+    let (first, theirs, wish) = (life(), life(), life());
+    let identity = Identity {
+        system: place.system.id,
+        incarnation: first,
+    };
+    let replica = store.replica().unwrap();
+    let sharing = replica.share(identity, at(3)).await.unwrap();
+    let row = |kind, id, origin| Row {
+        kind,
+        id,
+        body: Some(serde_json::json!({})),
+        hlc: sharing.clock,
+        origin,
+        seq: 7,
+        epoch: None,
+    };
+    let adoption = Adoption {
+        rows: vec![row(Kind::Project, theirs, SystemId::new())],
+        cursor: SyncCursor(7),
+        mark: None,
+        complete: true,
+    };
+    replica.adopt(adoption, at(4)).await.unwrap();
+    let new = NewDocument {
+        kind: Kind::Wish,
+        id: wish,
+        body: None,
+        settled: false,
+    };
+    let put = replica.put(vec![new], None, at(5)).await.unwrap();
+    let sealed = replica.marks(&[], 100).await.unwrap().into_iter();
+    let sealed = sealed.map(|mark| SealedOperation {
+        mark,
+        uuid: life(),
+        body: None,
+        epoch: None,
+    });
+    let sealed: Vec<_> = sealed.collect();
+    replica.seal(sealed, at(6)).await.unwrap();
+    let to = place.folder().join("copy");
+    let file = DatabaseFile::at(place.path());
+    let facts = file.copy_to(&to).await.unwrap();
+    assert_eq!(facts.incarnation, Some(first));
+
+    // Of another one that the server knows by now, and of none.
+    let newer = life();
+    for known in [Some(newer), None] {
+        let copy = DatabaseFile::at(&to);
+        copy.begin_anew(Epoch(9), false, known).await.unwrap();
+        let facts = copy.check(Depth::Full).await.unwrap();
+        assert_eq!(
+            facts.incarnation,
+            Some(newer),
+            "the server has not taken it yet"
+        );
+        let restored = SqliteStore::open(&to, SqliteOptions::default())
+            .await
+            .unwrap();
+        restored.begin(&place.system, at(9)).await.unwrap();
+        let replica = restored.replica().unwrap();
+        let now = replica.sharing().await.unwrap().unwrap();
+        assert!(![first, newer].contains(&now.identity.incarnation));
+        assert_eq!(now.previous, Some(newer));
+        assert_eq!((now.sealed, now.acknowledged), (0, 0));
+        assert_eq!((now.cursor, now.complete), (SyncCursor(0), false));
+        assert!(now.clock > sharing.clock);
+        assert!(replica.outbox(9, u64::MAX).await.unwrap().is_empty());
+        let marks = replica.marks(&[], 100).await.unwrap();
+        let mut kinds: Vec<String> = marks.iter().map(|mark| mark.kind.to_string()).collect();
+        kinds.sort_unstable();
+        assert_eq!(kinds, ["project", "report", "system", "task", "wish"]);
+        let again = marks.iter().find(|mark| mark.id == wish).unwrap();
+        assert_eq!(again.hlc, put[0].hlc);
+        // What others wrote is there until it is known that the server has it no more.
+        let known = replica.document(&Kind::Project, theirs).await.unwrap();
+        assert!(known.is_some());
+        assert_eq!(restored.task(old.id).await.unwrap(), old);
+        restored.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_copy_from_before_sharing_knows_the_life_that_the_server_knows() {
+    let place = Place::new();
+    let store = place.begin().await;
+    let to = place.folder().join("copy");
+    let file = DatabaseFile::at(place.path());
+    assert_eq!(file.copy_to(&to).await.unwrap().incarnation, None);
+    store.close().await;
+    let known = uuid::Uuid::now_v7();
+    let copy = DatabaseFile::at(&to);
+    copy.begin_anew(Epoch(9), false, Some(known)).await.unwrap();
+    let restored = SqliteStore::open(&to, SqliteOptions::default())
+        .await
+        .unwrap();
+    restored.begin(&place.system, at(9)).await.unwrap();
+    let replica = restored.replica().unwrap();
+    assert_eq!(replica.sharing().await.unwrap(), None);
+    let identity = Identity {
+        system: place.system.id,
+        incarnation: uuid::Uuid::now_v7(),
+    };
+    let sharing = replica.share(identity, at(10)).await.unwrap();
+    assert_eq!(sharing.previous, Some(known));
 }
 
 #[tokio::test]

@@ -3,10 +3,14 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
+use ccm_core::id::SystemId;
 use ccm_core::run::Verdict;
+use ccm_core::store::{Act, Adoption, NewDocument, SealedOperation, Settle};
+use ccm_core::sync::{Hlc, Identity, Kind, Row, SyncCursor};
 use ccm_core::task::TaskStateName;
 use ccm_core::{ErrorKind, Store};
 use ccm_store::{SqliteOptions, SqliteStore};
+use serde_json::json;
 
 use crate::support::{Place, at, claim, create, done, project, request, spec};
 
@@ -136,5 +140,138 @@ async fn on_a_full_disk_runs_can_still_be_ended() {
     store.create_tasks(small).await.unwrap();
     store.create_tasks(big).await.unwrap();
     assert_eq!(store.counts().await.unwrap().queued, 2);
+    store.close().await;
+}
+
+async fn share(store: &SqliteStore, place: &Place) {
+    let identity = Identity {
+        system: place.system.id,
+        incarnation: uuid::Uuid::now_v7(),
+    };
+    let replica = store.replica().unwrap();
+    replica.share(identity, at(1)).await.unwrap();
+}
+
+fn row(kind: Kind, seq: u64, body: serde_json::Value) -> Row {
+    Row {
+        kind,
+        id: uuid::Uuid::now_v7(),
+        body: Some(body),
+        hlc: Hlc {
+            time: at(5).as_micros(),
+            count: 0,
+        },
+        origin: SystemId::new(),
+        seq,
+        epoch: None,
+    }
+}
+
+fn adoption(rows: Vec<Row>) -> Adoption {
+    Adoption {
+        cursor: SyncCursor(rows.iter().map(|row| row.seq).max().unwrap_or_default()),
+        rows,
+        mark: None,
+        complete: true,
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_fit_is_not_adopted_in_part() {
+    let place = Place::new();
+    let options = SqliteOptions {
+        max_bytes: Some(2 * 1024 * 1024),
+        ..SqliteOptions::default()
+    };
+    let store = SqliteStore::open(place.path(), options).await.unwrap();
+    store.begin(&place.system, at(0)).await.unwrap();
+    share(&store, &place).await;
+    let replica = store.replica().unwrap();
+    let (small, large) = (json!({ "v": 1 }), json!("x".repeat(3 * 1024 * 1024)));
+    let rows = vec![
+        row(Kind::Project, 3, small.clone()),
+        row(Kind::Project, 4, large.clone()),
+    ];
+    let before = (replica.sharing().await.unwrap(), store.log().await.unwrap());
+    let refused = replica.adopt(adoption(rows.clone()), at(6)).await;
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::DiskFull);
+    let new = NewDocument {
+        kind: Kind::Task,
+        id: uuid::Uuid::now_v7(),
+        body: Some(large),
+        settled: false,
+    };
+    let refused = replica.put(vec![new], None, at(6)).await;
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::DiskFull);
+    let after = (replica.sharing().await.unwrap(), store.log().await.unwrap());
+    assert_eq!(after, before);
+    let known = replica.document(&Kind::Project, rows[0].id).await.unwrap();
+    assert!(known.is_none());
+    let done = replica.adopt(adoption(vec![rows[0].clone()]), at(7)).await;
+    assert_eq!(done.unwrap().changed, 1);
+}
+
+#[tokio::test]
+async fn on_a_full_disk_tasks_can_still_be_called_off_from_afar() {
+    let Some(disk) = SmallDisk::new() else {
+        eprintln!("left out: this user can't mount a small disk");
+        return;
+    };
+    let place = Place::new();
+    let path = disk.0.path().join("ccm.db");
+    let store = SqliteStore::open(&path, SqliteOptions::default())
+        .await
+        .unwrap();
+    store.begin(&place.system, at(0)).await.unwrap();
+    share(&store, &place).await;
+    let home = project(&store, "home").await;
+    let waiting = create(&store, home.project.id, "waiting").await;
+    let replica = store.replica().unwrap();
+    let wish = row(Kind::Wish, 3, json!({ "task_id": waiting.id }));
+    replica
+        .adopt(adoption(vec![wish.clone()]), at(5))
+        .await
+        .unwrap();
+    let marks = replica.marks(&[], 100).await.unwrap().into_iter();
+    let sealed = marks.map(|mark| SealedOperation {
+        mark,
+        uuid: uuid::Uuid::now_v7(),
+        body: Some(json!({})),
+        epoch: None,
+    });
+    replica.seal(sealed.collect(), at(5)).await.unwrap();
+    let filler = disk.0.path().join("filler");
+    let mut file = fs::File::create(&filler).unwrap();
+    std::io::copy(&mut std::io::repeat(0), &mut file).unwrap_err();
+    drop(file);
+
+    let large = row(Kind::Project, 9, json!("x".repeat(1024 * 1024)));
+    let refused = replica.adopt(adoption(vec![large.clone()]), at(6)).await;
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::DiskFull);
+    let document = replica.unsettled(0, 1).await.unwrap().remove(0).document;
+    assert_eq!(document.id, wish.id);
+    let settle = Settle {
+        kind: Kind::Wish,
+        id: document.id,
+        place: document.place,
+        act: Act::Cancel {
+            task: waiting.id,
+            by: "them".to_owned(),
+        },
+        now: at(7),
+    };
+    let last = replica.sharing().await.unwrap().unwrap().sealed;
+    let (settled, pushed) = tokio::join!(
+        replica.settle(settle),
+        replica.pushed(last, &[], Vec::new(), at(8))
+    );
+    settled.unwrap();
+    pushed.unwrap();
+    let now = store.task(waiting.id).await.unwrap();
+    assert_eq!(now.state.name(), TaskStateName::Cancelled);
+    assert_eq!(replica.outbox(9, u64::MAX).await.unwrap(), []);
+    assert_eq!(replica.unsettled(0, 9).await.unwrap(), []);
+    fs::remove_file(&filler).unwrap();
+    replica.adopt(adoption(vec![large]), at(9)).await.unwrap();
     store.close().await;
 }

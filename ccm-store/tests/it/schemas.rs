@@ -9,13 +9,15 @@ use std::time::Duration;
 
 use ccm_core::agent::{AgentState, Evidence, Want, Wanted, Wish};
 use ccm_core::ask::{Answer, AskKind, Question};
-use ccm_core::id::{AgentId, AskId, InputId, ProjectId, RunId, SystemId, TaskId};
+use ccm_core::id::{AgentId, AskId, FencingToken, InputId, ProjectId, RunId, SystemId, TaskId};
 use ccm_core::input::InputState;
 use ccm_core::run::{Checkpoint, Observation, Parking, ParserState, Stream, Usage, Verdict};
 use ccm_core::store::{
-    AskQuery, Claim, EventQuery, Finish, Intake, Interrupt, NewProject, QueueQuery, Reply,
-    RunQuery, TaskEdit, TaskMove, TaskQuery,
+    Act, Adoption, AskQuery, Claim, DocumentQuery, EventQuery, Finish, IdempotencyKey, Intake,
+    Interrupt, LeaseRecord, NewDocument, NewProject, QueueQuery, Replica, Reply, RunQuery,
+    SealedOperation, Settle, TaskEdit, TaskMove, TaskQuery,
 };
+use ccm_core::sync::{Fate, Hlc, Identity, Kind, PushResult, Row, SyncCursor};
 use ccm_core::system::{System, SystemKind};
 use ccm_core::task::{
     Place as QueuePlace, SessionMode, Setback, SpecEdit, StopIntent, TaskText, Title,
@@ -23,12 +25,13 @@ use ccm_core::task::{
 use ccm_core::{ErrorKind, Reason, Store};
 use ccm_store::{SqliteOptions, SqliteStore};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::support::{Place, at, done, key, request, spec};
 
 /// The present schema. Every one up to it has a file.
-const SCHEMA: u32 = 6;
+const SCHEMA: u32 = 7;
 
 const fn uuid(number: u128) -> Uuid {
     Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0000 + number)
@@ -62,6 +65,150 @@ pub(crate) async fn seed(store: &dyn Store, version: u32) {
     if version >= 5 {
         seed_5(store).await;
     }
+    if version >= 7 {
+        seed_7(store).await;
+    }
+}
+
+/// What is shared, on its way, refused, waited for and given up.
+async fn seed_7(store: &dyn Store) {
+    let replica = store.replica().unwrap();
+    for life in [7001, 7002] {
+        let identity = Identity {
+            system: seed_system().id,
+            incarnation: uuid(life),
+        };
+        replica.share(identity, at(70)).await.unwrap();
+    }
+    replica.leave_mark(uuid(7003)).await.unwrap();
+    let seal = async |number: u128| {
+        let marks = replica.marks(&[], 1000).await.unwrap();
+        let operation = |(mark, number)| SealedOperation {
+            mark,
+            uuid: uuid(number),
+            body: Some(json!({ "number": number })),
+            epoch: Some(FencingToken(3)),
+        };
+        let sealed = marks.into_iter().zip(number..).map(operation);
+        replica.seal(sealed.collect(), at(71)).await.unwrap();
+        replica.outbox(1000, u64::MAX).await.unwrap()
+    };
+    let first = seal(7100).await;
+    let refused = |number| PushResult {
+        number,
+        fate: Fate::Refused {
+            code: "invalid".to_owned(),
+            message: "'no'".to_owned(),
+        },
+    };
+    let last = first.last().unwrap().number - 1;
+    replica
+        .pushed(last, &[refused(1)], Vec::new(), at(72))
+        .await
+        .unwrap();
+    let row = |kind, id, seq, body| Row {
+        kind,
+        id,
+        body: Some(body),
+        hlc: Hlc {
+            time: at(80).as_micros(),
+            count: 3,
+        },
+        origin: SystemId::from_uuid(uuid(2)),
+        seq,
+        epoch: Some(FencingToken(4)),
+    };
+    let project = ProjectId::from_uuid(uuid(10));
+    let definition = |number, seq| {
+        let body = json!({ "project_id": project, "title": "äöü", "n": number });
+        row(Kind::Task, *task_id(number).as_uuid(), seq, body)
+    };
+    let elsewhere = json!({ "task_id": uuid(9001), "run_id": uuid(9002), "state": "open" });
+    let shared = json!({ "any_machine": true, "repository": "host/path" });
+    let succeeded = json!({ "state": "succeeded" });
+    let rows = vec![
+        definition(40, 11),
+        definition(41, 12),
+        definition(42, 13),
+        row(Kind::Ask, uuid(7200), 14, elsewhere),
+        row(Kind::Task, uuid(7201), 15, shared),
+        row(Kind::Report, uuid(7201), 16, succeeded),
+    ];
+    let adoption = |rows, cursor, mark| Adoption {
+        rows,
+        cursor: SyncCursor(cursor),
+        mark,
+        complete: true,
+    };
+    let first = adoption(rows, 16, Some(uuid(7004)));
+    replica.adopt(first, at(73)).await.unwrap();
+    for (number, hold) in [(40, true), (41, false)] {
+        let id = task_id(number);
+        let held = Setback::new(Reason::RemoteUnapproved, "from 'afar'");
+        let mut wish = request(project, vec![spec("from afar")]);
+        wish.tasks[0].id = id;
+        wish.tasks[0].spec.blocked_by = vec![TaskId::from_uuid(uuid(7201))];
+        let act = Act::Create {
+            request: Box::new(wish),
+            hold: hold.then_some(held),
+            lease: None,
+        };
+        settle(replica, id, act).await;
+        let lease = LeaseRecord {
+            claim: uuid(7300 + number),
+            token: Some(FencingToken(5)),
+            until: Some(at(900)),
+        };
+        replica.keep_lease(id, Some(lease)).await.unwrap();
+    }
+    settle(replica, task_id(41), Act::Yield { task: task_id(41) }).await;
+    let key = IdempotencyKey {
+        route: "documents".to_owned(),
+        ..key("seed", "print").unwrap()
+    };
+    for (number, key) in [(42, Some(key)), (43, None)] {
+        let new = NewDocument {
+            kind: Kind::Task,
+            id: *task_id(number).as_uuid(),
+            body: Some(json!({ "v": number })),
+            settled: false,
+        };
+        replica.put(vec![new], key, at(74)).await.unwrap();
+    }
+    let waits = adoption(vec![definition(42, 17)], 17, None);
+    replica.adopt(waits, at(75)).await.unwrap();
+    replica.leave_mark(uuid(7005)).await.unwrap();
+}
+
+async fn settle(replica: &dyn Replica, task: TaskId, act: Act) {
+    let document = replica.document(&Kind::Task, *task.as_uuid()).await;
+    let settle = Settle {
+        kind: Kind::Task,
+        id: *task.as_uuid(),
+        place: document.unwrap().unwrap().place,
+        act,
+        now: at(74),
+    };
+    replica.settle(settle).await.unwrap();
+}
+
+/// All that there is to read of sharing.
+async fn everything_shared(store: &dyn Store) -> String {
+    let replica = store.replica().unwrap();
+    let query = DocumentQuery {
+        limit: 1000,
+        ..DocumentQuery::default()
+    };
+    format!(
+        "{:#?}\n{:#?}\n{:#?}\n{:#?}\n{:#?}\n{:#?}\n{:#?}",
+        replica.sharing().await.unwrap(),
+        replica.marks(&[], 1000).await.unwrap(),
+        replica.outbox(1000, u64::MAX).await.unwrap(),
+        replica.set_aside(1000).await.unwrap(),
+        replica.documents(&query).await.unwrap(),
+        replica.unsettled(0, 1000).await.unwrap(),
+        replica.leases().await.unwrap(),
+    )
 }
 
 /// A run that a person interrupted.
@@ -381,8 +528,9 @@ async fn everything(store: &dyn Store) -> String {
         queues.extend(store.queue(&query).await.unwrap().items);
     }
     let texts: Vec<&str> = tasks.iter().map(|task| task.spec.text.as_str()).collect();
+    let shared = everything_shared(store).await;
     format!(
-        "{:#?}\n{:#?}\n{texts:#?}\n{tasks:#?}\n{runs:#?}\n{:#?}\n{inputs:#?}\n{queues:#?}\n{:#?}\n{:#?}\n{:#?}",
+        "{shared}\n{:#?}\n{:#?}\n{texts:#?}\n{tasks:#?}\n{runs:#?}\n{:#?}\n{inputs:#?}\n{queues:#?}\n{:#?}\n{:#?}\n{:#?}",
         store.projects().await.unwrap(),
         store.agents().await.unwrap(),
         store.asks(&asks).await.unwrap().items,

@@ -175,9 +175,16 @@ pub(crate) fn differences(names: &[String], told: &[Option<Value>]) -> String {
 fn shared_part(what: &str, thing: &Value) -> Value {
     let mut part = thing.clone();
     let own: &[&str] = match what {
-        // `updated_at` and `revision` are of the machine's own copy.
-        "task" => &["revision", "updated_at", "sharing"],
-        "project" => &["machine"],
+        // Who runs it has a copy of its own, which was accepted there, for somebody there.
+        "task" => &[
+            "revision",
+            "updated_at",
+            "created_at",
+            "created_by",
+            "sharing",
+        ],
+        // Which machine it is, and what is only said of those of others.
+        "project" => &["machine", "agent_state", "repository", "queued", "running"],
         "conflict" => &["local", "remote", "counts", "fields"],
         _ => &["machine"],
     };

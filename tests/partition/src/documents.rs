@@ -12,6 +12,8 @@ use crate::check::differences;
 /// What somebody has.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Documents {
+    /// The machine, if it is one's. Of what it tells others about itself it has the thing itself and no document.
+    pub(crate) system: String,
     /// By kind and id: the content, with who wrote it and when, and the server's number of it.
     pub(crate) all: BTreeMap<(String, String), Value>,
     /// Tables that are to be empty when nothing is to be done, and are not.
@@ -55,8 +57,12 @@ impl Documents {
     }
 
     /// Those of a machine, from its database, while its daemon goes on.
-    pub(crate) fn of_machine(path: &Path) -> Result<Self, String> {
-        Self::read(path).map_err(|error| format!("{}: {error}", path.display()))
+    pub(crate) fn of_machine(system: &str, path: &Path) -> Result<Self, String> {
+        let read = Self::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(Self {
+            system: system.to_owned(),
+            ..read
+        })
     }
 
     fn read(path: &Path) -> Result<Self, String> {
@@ -88,7 +94,7 @@ impl Documents {
             found.add(text(0)?, uuid(&text(1)?), body.as_deref(), version)?;
         }
         for (what, query) in TO_BE_EMPTY {
-            let count: u64 = database
+            let count: i64 = database
                 .query_row(query, [], |row| row.get(0))
                 .map_err(told)?;
             if count > 0 {
@@ -134,8 +140,16 @@ pub(crate) fn findings(machines: &[Documents], server: &Documents) -> Vec<String
         let has: Vec<Option<Value>> = (everybody.iter())
             .map(|documents| documents.all.get(key).cloned())
             .collect();
+        let (kind, id) = key;
+        let has: Vec<Option<Value>> = (everybody.iter().zip(has))
+            .map(|(documents, one)| match one {
+                None if is_told_by(kind, &documents.system, server.all.get(key)) => {
+                    server.all.get(key).cloned()
+                }
+                one => one,
+            })
+            .collect();
         if has.iter().any(|one| *one != has[0]) {
-            let (kind, id) = key;
             findings.push(format!(
                 "diverging: document {kind} {id}: {}",
                 differences(&names, &has)
@@ -143,6 +157,12 @@ pub(crate) fn findings(machines: &[Documents], server: &Documents) -> Vec<String
         }
     }
     findings
+}
+
+/// Whether the document is what this machine tells of its own things, which need not be kept beside the things.
+fn is_told_by(kind: &str, system: &str, document: Option<&Value>) -> bool {
+    const OF_ONE_MACHINE: [&str; 5] = ["project", "report", "run", "ask", "transcript"];
+    OF_ONE_MACHINE.contains(&kind) && document.is_some_and(|document| document["origin"] == system)
 }
 
 #[cfg(test)]
@@ -199,6 +219,28 @@ mod tests {
                 "{told:?}"
             );
         }
+    }
+
+    #[test]
+    fn what_a_machine_tells_of_itself_need_not_be_kept_there() {
+        let mut server = some();
+        let version = ("machine".to_owned(), Some(9), 5, 0);
+        let report = server.add("report".to_owned(), "c".to_owned(), Some("{}"), version);
+        report.unwrap();
+        let mut itself = some();
+        itself.system = "machine".to_owned();
+        assert_eq!(
+            findings(&[server.clone(), itself.clone()], &server),
+            Vec::<String>::new()
+        );
+        itself.system = "another".to_owned();
+        let told = findings(&[server.clone(), itself], &server);
+        assert_eq!(told, ["diverging: document report c: not on m1"]);
+        // A task is everybody's.
+        let mut without = server.clone();
+        without.system = "machine".to_owned();
+        without.all.remove(&("task".to_owned(), "a".to_owned()));
+        assert_eq!(findings(&[server.clone(), without], &server).len(), 1);
     }
 
     #[test]

@@ -38,6 +38,15 @@ pub(crate) enum Unanswered {
     Unknown(String),
 }
 
+impl std::fmt::Display for Unanswered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NobodyThere => f.write_str("nobody is there"),
+            Self::Unknown(why) => write!(f, "no answer: {why}"),
+        }
+    }
+}
+
 /// Asks a daemon.
 pub(crate) fn ask(
     socket: &Path,
@@ -107,7 +116,7 @@ pub(crate) fn all(socket: &Path, path: &str) -> Result<Vec<Value>, String> {
     loop {
         let page = format!("{path}{token}");
         let answer =
-            ask(socket, "GET", &page, &[], None).map_err(|error| format!("{path}: {error:?}"))?;
+            ask(socket, "GET", &page, &[], None).map_err(|error| format!("{path}: {error}"))?;
         if !answer.is_good() {
             return Err(format!("{path}: {} {}", answer.status, answer.body));
         }

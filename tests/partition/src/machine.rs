@@ -26,10 +26,12 @@ impl Programs {
     }
 }
 
-/// What a machine's project is.
+/// What a machine is like.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct ProjectIs<'a> {
-    /// Whether other machines have the same repository.
+pub(crate) struct MachineIs<'a> {
+    /// Whether people are to decide conflicts.
+    pub(crate) manual: bool,
+    /// Whether other machines have the repository of its project.
     pub(crate) clone: bool,
     /// The folder that its agent writes to.
     pub(crate) agents: &'a Path,
@@ -66,7 +68,7 @@ impl<'a> Machine<'a> {
         line: Line<'a>,
         programs: &'a Programs,
         folder: &Path,
-        project: ProjectIs<'_>,
+        is: MachineIs<'_>,
         stop: &Stop,
     ) -> Result<Self, String> {
         let dir = folder.join(format!("m{number}"));
@@ -87,18 +89,24 @@ impl<'a> Machine<'a> {
             &["init", "--yes", "--no-service", "--no-start"],
         )?;
         let name = format!("m{number}");
+        let rule = if is.manual {
+            "manual"
+        } else {
+            "last_write_wins"
+        };
         for (key, value) in [
             ("system.hostname", &*name),
             ("web_ui.port", "0"),
             ("web_ui.socket", "s"),
             ("agents.runtime", "process"),
             ("sync.interval_seconds", "1"),
+            ("sync.conflict_resolution", rule),
             ("daemon.log_level", "debug"),
         ] {
             machine.run("ccm", &["config", "set", key, value])?;
         }
         machine.start(stop)?;
-        machine.make_project(project)?;
+        machine.make_project(is)?;
         let status = machine.get("/api/v1/status")?;
         status["system"]["id"]
             .as_str()
@@ -107,7 +115,7 @@ impl<'a> Machine<'a> {
         Ok(machine)
     }
 
-    fn make_project(&mut self, is: ProjectIs<'_>) -> Result<(), String> {
+    fn make_project(&mut self, is: MachineIs<'_>) -> Result<(), String> {
         let name = format!("p{}", self.number);
         let folder = self.dir.join("work").join(&name);
         std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
@@ -246,7 +254,7 @@ impl<'a> Machine<'a> {
     pub(crate) fn get(&self, path: &str) -> Result<Value, String> {
         let answer = self
             .ask("GET", path, &[], None)
-            .map_err(|error| format!("m{}: {path}: {error:?}", self.number))?;
+            .map_err(|error| format!("m{}: {path}: {error}", self.number))?;
         match answer.is_good() {
             true => Ok(answer.body),
             false => Err(format!(

@@ -288,12 +288,14 @@ impl Line<'_> {
         let hub: std::io::Result<UdpSocket> = self.network.place.within(socket(Network::ADDRESS));
         let machine: std::io::Result<UdpSocket> = self.place.within(socket(self.address));
         let (hub, machine) = (hub.map_err(failed)?, machine.map_err(failed)?);
+        let mut number = 0;
         for way in [None].into_iter().chain(Way::ALL.map(Some)).chain([None]) {
             way.map_or(Ok(()), |way| self.cut(way))?;
-            let (comes_in, goes_out) = (reaches(&hub, &machine), reaches(&machine, &hub));
-            way.map_or(Ok(()), |way| self.mend(way))?;
             let wanted_in = way.is_none_or(|way| !way.cuts_in());
             let wanted_out = way.is_none_or(|way| !way.cuts_out());
+            let comes_in = reaches(&hub, &machine, wanted_in, &mut number);
+            let goes_out = reaches(&machine, &hub, wanted_out, &mut number);
+            way.map_or(Ok(()), |way| self.mend(way))?;
             if (comes_in, goes_out) != (wanted_in, wanted_out) {
                 return Err(format!(
                     "a line cut {way:?} lets through in: {comes_in}, out: {goes_out}; there is nothing to be tested with it"
@@ -314,11 +316,22 @@ impl Drop for Line<'_> {
     }
 }
 
-/// Whether something that is sent at one comes to the other.
-fn reaches(from: &UdpSocket, to: &UdpSocket) -> bool {
+/// Whether something that is sent at one comes to the other. It gets more time if it should: a line that is new may
+/// not be up at once.
+fn reaches(from: &UdpSocket, to: &UdpSocket, should: bool, number: &mut u32) -> bool {
     let Ok(address) = to.local_addr() else {
         return false;
     };
-    let _ = from.send_to(b"?", address);
-    to.recv_from(&mut [0; 1]).is_ok()
+    for _ in 0..if should { 50 } else { 1 } {
+        *number += 1;
+        let _ = from.send_to(&number.to_be_bytes(), address);
+        let mut said = [0; 4];
+        while to.recv_from(&mut said).is_ok() {
+            // Not one of those before that comes late.
+            if said == number.to_be_bytes() {
+                return true;
+            }
+        }
+    }
+    false
 }

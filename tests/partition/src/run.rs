@@ -5,11 +5,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::agent;
 use crate::check::{Evidence, Known, View, findings};
 use crate::documents::{self, Documents};
-use crate::history::History;
-use crate::machine::{Account, Machine, Programs, ProjectIs};
+use crate::history::{Fate, History};
+use crate::machine::{Account, Machine, MachineIs, Programs};
 use crate::network::Network;
 use crate::script::{Broken, Script, Trouble};
 use crate::server::Server;
@@ -69,28 +71,23 @@ impl Stage<'_> {
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut outcome = Outcome {
             tasks: history.created.len(),
-            edits: history.edited.len(),
+            edits: history
+                .edited
+                .iter()
+                .filter(|edit| edit.fate == Fate::Acknowledged)
+                .count(),
             cuts: script.troubles.len(),
             ..Outcome::default()
         };
         loop {
             self.stop.check()?;
             let looked = Instant::now();
-            let views = look(&machines);
-            outcome.findings = match &views {
+            outcome.findings = match look(&machines) {
                 Ok(views) => {
                     outcome.conflicts = views[0].conflicts.len();
-                    let told = findings(Evidence {
-                        machines: &known,
-                        clones: script.clones,
-                        history: &history,
-                        views,
-                        log: &agent::lines(&agents)?,
-                    });
-                    match told.is_empty() {
-                        true => self.in_databases(&machines, &account)?,
-                        false => told,
-                    }
+                    self.judge(
+                        script, &machines, &known, &history, &agents, &account, views,
+                    )?
                 }
                 // One that was killed last may not be up yet.
                 Err(error) => vec![format!("unanswered: {error}")],
@@ -103,13 +100,45 @@ impl Stage<'_> {
         }
     }
 
-    /// The same question to the databases.
-    fn in_databases(
+    /// What does not hold, by what is asked soonest.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "it is all that there is to go by"
+    )]
+    fn judge(
         &self,
+        script: &Script,
         machines: &[Machine<'_>],
+        known: &[Known],
+        history: &History,
+        agents: &Path,
         account: &Account,
+        mut views: Vec<View>,
     ) -> Result<Vec<String>, String> {
-        let read = |machine: &Machine<'_>| Documents::of_machine(&machine.home().join("ccm.db"));
+        let log = agent::lines(agents)?;
+        let told = |views: &[View]| {
+            findings(Evidence {
+                machines: known,
+                clones: script.clones,
+                history,
+                views,
+                log: &log,
+            })
+        };
+        let found = told(&views);
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        for (machine, view) in machines.iter().zip(&mut views) {
+            view.runs = runs(machine, &view.tasks)?;
+        }
+        let found = told(&views);
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        let read = |machine: &Machine<'_>| {
+            Documents::of_machine(&machine.system, &machine.home().join("ccm.db"))
+        };
         let of_machines: Vec<Documents> = machines.iter().map(read).collect::<Result<_, _>>()?;
         let of_server = self.server.documents(account)?;
         Ok(documents::findings(&of_machines, &of_server))
@@ -125,20 +154,15 @@ impl Stage<'_> {
         let made = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..script.machines)
                 .map(|number| {
-                    let project = ProjectIs {
+                    let is = MachineIs {
+                        manual: script.is_manual,
                         clone: number < script.clones,
                         agents,
                     };
                     scope.spawn(move || {
                         let line = self.network.line(script.is_silent)?;
-                        let machine = Machine::set_up(
-                            number,
-                            line,
-                            self.programs,
-                            folder,
-                            project,
-                            self.stop,
-                        )?;
+                        let machine =
+                            Machine::set_up(number, line, self.programs, folder, is, self.stop)?;
                         machine.connect(account)?;
                         Ok(machine)
                     })
@@ -245,12 +269,22 @@ impl Known {
 fn view(machine: &Machine<'_>) -> Result<View, String> {
     Ok(View {
         tasks: machine.all("/api/v1/tasks?machine=all&page_size=200")?,
-        runs: machine.all("/api/v1/runs?machine=all&page_size=200")?,
+        // One list for each task, so they are asked for when all else holds.
+        runs: Vec::new(),
         projects: machine.all("/api/v1/projects?machine=all")?,
         conflicts: machine.all("/api/v1/sync/conflicts?page_size=200")?,
         set_aside: machine.all("/api/v1/sync/set-aside")?,
         sync: machine.get("/api/v1/sync")?,
     })
+}
+
+fn runs(machine: &Machine<'_>, tasks: &[Value]) -> Result<Vec<Value>, String> {
+    let mut runs = Vec::new();
+    for task in tasks {
+        let task = task["id"].as_str().unwrap_or_default();
+        runs.extend(machine.all(&format!("/api/v1/runs?task_id={task}&page_size=200"))?);
+    }
+    Ok(runs)
 }
 
 /// Does the same on all machines at once.

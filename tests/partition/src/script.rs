@@ -53,6 +53,8 @@ pub(crate) struct Script {
     pub(crate) settles: Duration,
     /// Whether a cut line is only silent, or neighbours are found to be gone as well.
     pub(crate) is_silent: bool,
+    /// Whether people are to decide conflicts. Nobody does here, so both edits of each are kept.
+    pub(crate) is_manual: bool,
     /// By time.
     pub(crate) changes: Vec<Change>,
     /// By time.
@@ -108,13 +110,13 @@ pub(crate) enum Target {
     Shared,
 }
 
-/// Which task a change is about.
+/// Which task a change is about. Numbers above what there is begin again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Pick {
-    /// The number among those that there are, from the newest; more than there are begin again.
-    pub(crate) number: u64,
-    /// Only of those that were told to wait.
-    pub(crate) of_waiting: bool,
+pub(crate) enum Pick {
+    /// Counted from the newest.
+    Newest(u64),
+    /// Counted from the oldest of those that were told to wait.
+    Waiting(u64),
 }
 
 /// Something that breaks, and is mended later.
@@ -183,6 +185,7 @@ impl Script {
             lasts: Duration::from_millis(measure.lasts),
             settles: Duration::from_secs(30),
             is_silent: Random::part(seed, 1).percent(70),
+            is_manual: Random::part(seed, 3).percent(25),
             changes,
             troubles,
         }
@@ -212,6 +215,7 @@ impl Script {
             lasts: Duration::ZERO,
             settles: Duration::from_secs(120),
             is_silent: true,
+            is_manual: false,
             changes: changes.collect(),
             troubles: Vec::new(),
         }
@@ -224,13 +228,32 @@ fn changes(seed: u64, measure: Measure) -> Vec<Change> {
     let rate = random.between(10, 40);
     let count = measure.lasts * rate / 1000;
     (0..count)
-        .map(|number| Change {
-            at: Duration::from_millis(random.below(measure.lasts)),
-            machine: random.below(MACHINES as u64) as usize,
-            number: number as usize,
-            what: what(&mut random, measure),
+        .map(|number| {
+            let is_early = number < EDITED;
+            let (at, what) = match is_early {
+                true => (measure.lasts / 20, edited(&mut random, measure)),
+                false => (measure.lasts, what(&mut random, measure)),
+            };
+            Change {
+                at: Duration::from_millis(random.below(at)),
+                machine: random.below(MACHINES as u64) as usize,
+                number: number as usize,
+                what,
+            }
         })
         .collect()
+}
+
+/// How many tasks there are that wait until the end, and that everybody edits.
+const EDITED: u64 = 5;
+
+fn edited(random: &mut Random, measure: Measure) -> What {
+    let waits = measure.lasts + random.below(500);
+    What::Create(Create {
+        retries: 0,
+        waits: Some(Duration::from_millis(waits)),
+        ..create(random, measure)
+    })
 }
 
 fn what(random: &mut Random, measure: Measure) -> What {
@@ -241,7 +264,7 @@ fn what(random: &mut Random, measure: Measure) -> What {
             priority: random.percent(30).then(|| random.below(7) as i32 - 3),
         },
         80..90 => What::Cancel {
-            of: pick(random, 50),
+            of: pick(random, 15),
         },
         _ => What::Retry {
             of: pick(random, 30),
@@ -273,9 +296,9 @@ fn create(random: &mut Random, measure: Measure) -> Create {
 
 fn pick(random: &mut Random, of_waiting: u64) -> Pick {
     // Few, so that several machines take the same one.
-    Pick {
-        number: random.below(6),
-        of_waiting: random.percent(of_waiting),
+    match random.percent(of_waiting) {
+        true => Pick::Waiting(random.below(EDITED)),
+        false => Pick::Newest(random.below(6)),
     }
 }
 
@@ -408,5 +431,7 @@ mod tests {
         assert!(changes.any(elsewhere));
         assert!(scripts.iter().any(|script| script.is_silent));
         assert!(scripts.iter().any(|script| !script.is_silent));
+        assert!(scripts.iter().any(|script| script.is_manual));
+        assert!(scripts.iter().any(|script| !script.is_manual));
     }
 }

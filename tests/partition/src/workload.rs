@@ -147,13 +147,15 @@ fn edit(
     priority: Option<i32>,
     history: &Mutex<History>,
 ) {
-    let Some(task) = picked(of, history) else {
+    // The first one of those from there on that has come here and still waits.
+    let found = picked(of, history).into_iter().find_map(|task| {
+        let (before, etag) = seen(machine, &format!("/api/v1/tasks/{task}"))?;
+        Some((task, before, etag))
+    });
+    let Some((task, before, etag)) = found else {
         return;
     };
     let path = format!("/api/v1/tasks/{task}");
-    let Some((before, etag)) = seen(machine, &path) else {
-        return;
-    };
     let title = format!("e{}", change.number);
     let mut body = json!({ "title": title });
     if let Some(priority) = priority {
@@ -170,15 +172,18 @@ fn edit(
     with(history, |history| history.edited.push(edited));
 }
 
-/// The title that a task has here, if it is known here, and its ETag.
+/// The title that a task has here, if it is known here and waits, and its ETag.
 fn seen(machine: &Machine<'_>, path: &str) -> Option<(String, String)> {
     let answer = machine.ask("GET", path, &[], None).ok()?;
+    if answer.body["state"] != "queued" {
+        return None;
+    }
     let title = answer.body["title"].as_str()?.to_owned();
     Some((title, answer.etag?))
 }
 
 fn wish(machine: &Machine<'_>, of: Pick, is_retry: bool, history: &Mutex<History>) {
-    let Some(task) = picked(of, history) else {
+    let Some(task) = picked(of, history).into_iter().next() else {
         return;
     };
     let what = if is_retry { "retry" } else { "cancel" };
@@ -191,12 +196,20 @@ fn wish(machine: &Machine<'_>, of: Pick, is_retry: bool, history: &Mutex<History
     with(history, |history| history.wished.push(wished));
 }
 
-fn picked(of: Pick, history: &Mutex<History>) -> Option<String> {
+/// The task that is meant, and then the others in order.
+fn picked(of: Pick, history: &Mutex<History>) -> Vec<String> {
     with(history, |history| {
-        let known = history.known(of.of_waiting);
-        let from_newest = of.number.checked_rem(known.len() as u64)?;
-        let at = known.len() - 1 - from_newest as usize;
-        Some(known[at].to_owned())
+        let (mut known, number) = match of {
+            Pick::Waiting(number) => (history.known(true), number),
+            Pick::Newest(number) => {
+                let mut known = history.known(false);
+                known.reverse();
+                (known, number)
+            }
+        };
+        let meant = number.checked_rem(known.len() as u64).unwrap_or(0) as usize;
+        known.rotate_left(meant);
+        known.into_iter().map(str::to_owned).collect()
     })
 }
 

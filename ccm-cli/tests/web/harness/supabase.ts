@@ -1,21 +1,23 @@
-// A Supabase project of a test's own (tests/supabase/examples/supabase-place.rs): a real PostgreSQL with the real migration,
-// and the double of what is in front of it.
+// A Supabase project of a test's own (tests/supabase/examples/place.rs): a real PostgreSQL with the real migration, and the
+// double of what is in front of it.
 
 import { type ChildProcess, spawn } from "node:child_process";
-import { createInterface, type Interface } from "node:readline";
+import { createInterface } from "node:readline";
 
 import { SUPABASE } from "./programs.ts";
 
 export class Supabase {
+  /** Whose project it is. */
+  readonly email = "ada@example.org";
+  readonly password = "correct horse battery staple";
+
   private constructor(
     private readonly child: ChildProcess,
-    private readonly lines: Interface,
     readonly url: string,
     readonly key: string,
-    readonly email: string,
-    readonly password: string,
   ) {}
 
+  /** One with a user in it. */
   static async start(): Promise<Supabase> {
     const child = spawn(SUPABASE, [], { stdio: ["pipe", "pipe", "inherit"] });
     const failed = new Promise<never>((_, reject) => {
@@ -23,25 +25,31 @@ export class Supabase {
       child.once("exit", () => reject(new Error("the Supabase project of the test did not start")));
     });
     const lines = createInterface({ input: child.stdout });
-    const first = await Promise.race([next(lines), failed]);
-    const { url, key, email, password } = JSON.parse(first) as Record<"url" | "key" | "email" | "password", string>;
-    return new Supabase(child, lines, url, key, email, password);
+    const first = new Promise<string>((resolve) => lines.once("line", resolve));
+    const { url, anon_key } = JSON.parse(await Promise.race([first, failed])) as { url: string; anon_key: string };
+    const place = new Supabase(child, url, anon_key);
+    await place.post("/auth/v1/signup", { email: place.email, password: place.password });
+    return place;
   }
 
   /** Nobody can reach it any more. */
-  cut(): Promise<void> {
-    return this.tell("cut");
+  async cut(): Promise<void> {
+    for (const path of ["/auth", "/rest", "/realtime"]) {
+      await this.post("/_double/faults", { path, kind: "request_lost" });
+    }
+    await this.post("/_double/realtime/refuse", { refuse: true });
+    await this.post("/_double/realtime/cut", {});
   }
 
-  /** It can be reached again, where it was. */
-  mend(): Promise<void> {
-    return this.tell("mend");
+  /** It can be reached again. */
+  async mend(): Promise<void> {
+    await this.post("/_double/faults/clear", {});
   }
 
-  private async tell(what: string): Promise<void> {
-    const answered = next(this.lines);
-    this.child.stdin?.write(`${what}\n`);
-    await answered;
+  private async post(path: string, body: object): Promise<void> {
+    const headers = { apikey: this.key, "content-type": "application/json" };
+    const answer = await fetch(`${this.url}${path}`, { method: "POST", headers, body: JSON.stringify(body) });
+    if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`);
   }
 
   async end(): Promise<void> {
@@ -52,8 +60,4 @@ export class Supabase {
     child.stdin?.end();
     await ended;
   }
-}
-
-function next(lines: Interface): Promise<string> {
-  return new Promise((resolve) => lines.once("line", resolve));
 }

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::open_conflicts;
 use crate::engine::Engine;
 use crate::id::SystemId;
 use crate::store::{DocumentQuery, NewDocument};
@@ -14,7 +13,9 @@ use crate::sync::documents::{self, Conflict, Keep, Resolution};
 use crate::{Error, ErrorKind, Noun, Result};
 
 /// The most conflicts that are listed.
-const MOST: u32 = 1000;
+const MOST: usize = 1000;
+/// How many documents are read together.
+const TOGETHER: u32 = 200;
 
 /// A conflict and its name.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,20 +43,34 @@ impl Engine {
     /// `WrongState(System)` while sharing is off.
     pub async fn conflicts(&self, only_open: bool) -> Result<Vec<OpenConflict>> {
         let (replica, _) = self.sharing().await?;
-        let query = DocumentQuery {
+        let mut query = DocumentQuery {
+            kinds: vec![Kind::Conflict],
             open: only_open,
-            ..open_conflicts(MOST)
+            newest_first: true,
+            limit: TOGETHER,
+            ..DocumentQuery::default()
         };
-        let found = replica.documents(&query).await?.into_iter();
-        let read = found.filter_map(|document| {
-            let conflict = documents::read(&Kind::Conflict, document.id, &document.body?).ok()?;
-            Some(OpenConflict {
-                id: document.id,
-                conflict,
-            })
-        });
-        let is_wanted = |found: &OpenConflict| !only_open || found.conflict.is_open();
-        Ok(read.filter(is_wanted).collect())
+        let mut conflicts = Vec::new();
+        loop {
+            let found = replica.documents(&query).await?;
+            let Some(last) = found.last() else {
+                return Ok(conflicts);
+            };
+            query.after = Some(last.id);
+            let read = found.into_iter().filter_map(|document| {
+                let body = document.body?;
+                let conflict = documents::read(&Kind::Conflict, document.id, &body).ok()?;
+                Some(OpenConflict {
+                    id: document.id,
+                    conflict,
+                })
+            });
+            let is_wanted = |found: &OpenConflict| !only_open || found.conflict.is_open();
+            conflicts.extend(read.filter(is_wanted).take(MOST - conflicts.len()));
+            if conflicts.len() >= MOST {
+                return Ok(conflicts);
+            }
+        }
     }
 
     /// Decides a conflict ([`Keep`]). `choices` says of fields which side counts; [`Keep::Merge`] needs one for each field

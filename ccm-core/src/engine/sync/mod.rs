@@ -10,8 +10,8 @@ pub(super) use view::{spec, write_spec};
 
 use super::{Engine, SyncLimits};
 use crate::id::SystemId;
-use crate::store::{DocumentQuery, Pending, Replica, Sharing};
-use crate::sync::{Device, Kind, SyncBackend, SyncPhase, SyncStatus};
+use crate::store::{Pending, Replica, Sharing};
+use crate::sync::{Device, SyncBackend, SyncPhase, SyncStatus};
 use crate::{Error, ErrorKind, Noun, Result};
 
 impl Engine {
@@ -36,9 +36,9 @@ impl Engine {
             Some(replica) => replica.sharing().await?,
             None => None,
         };
-        let open_conflicts = match (self.store().replica(), &sharing) {
-            (Some(replica), Some(_)) => replica.count_documents(&open_conflicts(0)).await?,
-            _ => 0,
+        let open_conflicts = match &sharing {
+            Some(_) => self.conflicts(true).await?.len() as u64,
+            None => 0,
         };
         let pending = sharing
             .as_ref()
@@ -143,16 +143,6 @@ impl Engine {
         let replica = self.store().replica().ok_or_else(is_off)?;
         let sharing = replica.sharing().await?.ok_or_else(is_off)?;
         Ok((replica, sharing))
-    }
-}
-
-fn open_conflicts(limit: u32) -> DocumentQuery {
-    DocumentQuery {
-        kinds: vec![Kind::Conflict],
-        open: true,
-        newest_first: true,
-        limit,
-        ..DocumentQuery::default()
     }
 }
 

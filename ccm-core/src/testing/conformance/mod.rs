@@ -1,7 +1,8 @@
 //! The suites that every implementation of a contract runs.
 //!
 //! Each case is a plain async function that panics when the implementation breaks the sentence it names. The macros
-//! [`store_conformance!`](crate::store_conformance), [`runtime_conformance!`](crate::runtime_conformance),
+//! [`store_conformance!`](crate::store_conformance), [`replica_conformance!`](crate::replica_conformance),
+//! [`runtime_conformance!`](crate::runtime_conformance),
 //! [`sync_conformance!`](crate::sync_conformance) and [`scheduler_conformance!`](crate::scheduler_conformance) make one
 //! test of each case; the first argument makes a fresh place for it.
 #![allow(
@@ -10,6 +11,7 @@
 )]
 
 mod random;
+pub mod replica;
 pub mod runtime;
 pub mod scheduler;
 pub mod store;

@@ -43,20 +43,23 @@ impl Elsewhere<'_> {
     /// The other machines. The server is waited for that long to say when it heard of them.
     async fn others(&self, patience: Duration) -> Result<Vec<System>> {
         let seen = self.seen.times(self.engine, patience).await;
-        let heard: HashMap<SystemId, Timestamp> = self
-            .replica
-            .heard()
-            .await?
-            .into_iter()
-            .map(|(id, hlc)| (id, Timestamp::from_micros(hlc.time)))
-            .collect();
+        // What a machine tells of its projects changes more often than what it tells of itself.
         let query = DocumentQuery {
-            kinds: vec![Kind::System],
+            kinds: vec![Kind::System, Kind::Project],
+            not_origin: Some(self.this),
             ..DocumentQuery::default()
         };
+        let documents = self.all(query).await?;
+        let mut heard: HashMap<SystemId, Timestamp> = HashMap::new();
+        for document in &documents {
+            let at = Timestamp::from_micros(document.hlc.time);
+            let known = heard.entry(document.origin).or_insert(at);
+            *known = at.max(*known);
+        }
         let mut others = Vec::new();
-        for document in self.all(query).await? {
-            let Some(report) = known::<SystemReport>(&document) else {
+        let systems = documents.iter().filter(|one| one.kind == Kind::System);
+        for document in systems {
+            let Some(report) = known::<SystemReport>(document) else {
                 continue;
             };
             let id = SystemId::from_uuid(document.id);

@@ -8,6 +8,7 @@ use ccm_core::store::{Document, DocumentQuery, Page, TaskFilter, TaskQuery};
 use ccm_core::sync::documents::{Definition, Report, Wanted, Wish};
 use ccm_core::sync::{Hlc, Kind};
 use ccm_core::task::{Task, TaskStateName};
+use ccm_core::time::Timestamp;
 use ccm_core::{Error, ErrorKind, Noun, Reason, Result};
 
 use super::projects::Projects;
@@ -195,14 +196,27 @@ impl App {
 struct View {
     machines: Machines,
     projects: Projects,
+    /// The names of this machine's own.
+    own: HashMap<ProjectId, String>,
+    this: SystemId,
     asks: HashMap<TaskId, Vec<OpenAsk>>,
 }
 
 impl View {
     /// The machine of a project.
     fn machine_of(&self, project: ProjectId) -> Option<SystemId> {
+        if self.own.contains_key(&project) {
+            return Some(self.this);
+        }
         let report = self.projects.get(&project)?;
         Some(report.project.system_id)
+    }
+
+    fn name_of(&self, project: ProjectId) -> String {
+        let report = self.projects.get(&project);
+        let name = self.own.get(&project);
+        let name = name.or(report.map(|report| &report.project.name));
+        name.cloned().unwrap_or_else(|| project.to_string())
     }
 }
 
@@ -278,8 +292,13 @@ impl Told {
     fn show(self, view: &View, wished: Vec<WishName>) -> api::Task {
         let project_id = self.definition.project_id;
         let runs_on = self.runs_on(view.machine_of(project_id));
-        let machine = runs_on.map(|id| view.machines.get(id));
-        let known_as = view.projects.get(&project_id);
+        let mut machine = runs_on.map(|id| view.machines.get(id));
+        if let (Some(machine), Some((_, told))) = (&mut machine, &self.report)
+            && !machine.this
+        {
+            let told = Timestamp::from_micros(told.time);
+            machine.last_seen = machine.last_seen.max(Some(told));
+        }
         let sharing = TaskSharing {
             created_on: view.machines.get(self.definition.created_on),
             runs_on: machine,
@@ -288,17 +307,14 @@ impl Told {
             sent: !self.pending,
             wished,
         };
-        let changed = ccm_core::time::Timestamp::from_micros(self.hlc.time);
+        let changed = Timestamp::from_micros(self.hlc.time);
         let definition = self.definition;
         let mut task = match self.report {
             Some((report, _)) => report.task,
             None => api::Task {
                 id: self.id,
                 project_id,
-                project: known_as.map_or_else(
-                    || project_id.to_string(),
-                    |report| report.project.name.clone(),
-                ),
+                project: view.name_of(project_id),
                 title: String::new(),
                 text: String::new(),
                 state: TaskStateName::Queued,
@@ -493,9 +509,12 @@ impl Elsewhere<'_> {
                 created_at: ask.created_at,
             });
         }
+        let own = self.store.projects().await?.into_iter();
         Ok(View {
             machines: self.machines(this).await?,
             projects: self.projects().await?,
+            own: own.map(|project| (project.id, project.name)).collect(),
+            this: self.this,
             asks,
         })
     }

@@ -218,8 +218,12 @@ impl Candidate {
         };
         home.create()?;
         let epoch = highest_epoch(home, &self.facts, present);
+        let known = match present {
+            Present::Sound(facts) => facts.incarnation,
+            Present::None | Present::Unreadable(_) => None,
+        };
         DatabaseFile::at(self.staging.file(DATABASE))
-            .begin_anew(epoch, paused)
+            .begin_anew(epoch, paused, known)
             .await?;
         let moves = self.moves(home)?;
         let database = moves[0].target.clone();

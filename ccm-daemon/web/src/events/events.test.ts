@@ -22,6 +22,9 @@ describe("words", () => {
     const answered = event(1, "ask.answered", { answer: { answer: "deny" }, by: "web" });
     expect(eventWords(answered)).toBe("Question denied by web");
     expect(eventWords(event(1, "agent.updated", { state: "idle" }))).toBe("Agent is idle");
+    const heard = event(1, "document.changed", { kind: "report", id: "1" });
+    expect(eventWords(heard)).toBe("Heard from another machine: how a task goes");
+    expect(eventWords(event(1, "sharing.changed", { on: false }))).toBe("Sharing with other machines ends");
   });
 
   it("has no answer to kinds of later versions but their names", () => {
@@ -44,6 +47,13 @@ describe("filter", () => {
     expect(passes(filterOf(new URLSearchParams("output=yes")), output)).toBe(true);
     expect(passes(filterOf(new URLSearchParams("kind=run.output")), output)).toBe(true);
     expect(passes(filterOf(new URLSearchParams("kind=run")), output)).toBe(false);
+  });
+
+  it("leaves out the output of other machines, too, and nothing else of them", () => {
+    const told = (kind: string) => event(1, "document.changed", { kind });
+    expect(passes(all, told("transcript"))).toBe(false);
+    expect(passes(all, told("report"))).toBe(true);
+    expect(passes(filterOf(new URLSearchParams("kind=document.changed")), told("transcript"))).toBe(true);
   });
 
   it("takes a kind or all that begin with a word", () => {

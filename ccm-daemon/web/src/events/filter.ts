@@ -1,4 +1,5 @@
 import type { Event } from "../state/live.svelte";
+import { sharedKind } from "../state/shared";
 
 /** Which events are shown. */
 export interface Filter {
@@ -16,9 +17,14 @@ export function filterOf(query: URLSearchParams): Filter {
   };
 }
 
+/** Output, of this machine or another one. */
+function isOutput(event: Event): boolean {
+  return event.kind === "run.output" || sharedKind(event) === "transcript";
+}
+
 /** Output is most of what happens and tells nobody anything here, so it has to be asked for. */
 export function passes({ project, kind, output }: Filter, event: Event): boolean {
   if (project !== undefined && event.project_id !== project) return false;
   if (kind !== undefined && event.kind !== kind && !event.kind.startsWith(`${kind}.`)) return false;
-  return output || kind === "run.output" || event.kind !== "run.output";
+  return output || kind === "run.output" || kind === "document.changed" || !isOutput(event);
 }

@@ -7,6 +7,7 @@ it("says who asked", () => {
   expect(principal("socket:uid=1000,pid=7")).toBe("user 1000 on this machine");
   expect(principal("browser:0123")).toBe("a browser");
   expect(principal("run:0123")).toBe("an agent");
+  expect(principal("machine:0123,host=laptop,account=ada@example.org")).toBe("machine laptop");
   expect(principal("something new")).toBe("something new");
 });
 

@@ -5,6 +5,7 @@ export function principal(said: string): string {
   if (kind === "nobody") return "nobody who may";
   if (kind === "browser") return "a browser";
   if (kind === "run") return "an agent";
+  if (kind === "machine") return `machine ${/host=([^,]+)/.exec(rest)?.[1] ?? "unknown"}`;
   if (kind === "socket") return `user ${/uid=(\d+)/.exec(rest)?.[1] ?? "unknown"} on this machine`;
   return said;
 }

@@ -40,6 +40,13 @@ describe("how sharing is", () => {
     expect(of({ condition: "off", enabled: false }).kind).toBe("off");
   });
 
+  test("one that was switched off is told from one that never shared", () => {
+    expect(of({ condition: "off" }).look.words).toBe("off");
+    const detail = "sync.enabled is false, so nothing is exchanged for now; what waits is kept";
+    const off = of({ condition: "off", detail, to_do: "`ccm config set sync.enabled true` goes on" });
+    expect([off.look.words, off.means]).toEqual(["switched off", `${detail}.`]);
+  });
+
   test("of what a later version says, the name is shown", () => {
     expect(of({ condition: "having_lunch" as never })).toMatchObject({
       kind: "waits",
@@ -63,4 +70,5 @@ test("an exchange says what it came to and what is left", () => {
 test("what the daemon says becomes a sentence, once", () => {
   expect(sentence("the service can't be reached")).toBe("The service can't be reached.");
   expect(sentence("Sign in again!")).toBe("Sign in again!");
+  expect(sentence("sync.enabled is false")).toBe("sync.enabled is false.");
 });

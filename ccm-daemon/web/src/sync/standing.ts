@@ -19,12 +19,13 @@ function stopped(words: string, means: string): Standing {
 
 const KEPT = "What is done here is kept and sent later.";
 
-export function standing({ condition, pending, set_aside }: SyncState): Standing {
+export function standing({ condition, pending, set_aside, detail, to_do }: SyncState): Standing {
   switch (condition) {
     case "off":
+      // One that somebody switched off keeps what it has to send, and says how it goes on.
       return {
-        look: { tone: "rest", sign: "■", words: "off" },
-        means: "This machine shares nothing. Everything is on it alone.",
+        look: { tone: "rest", sign: "■", words: to_do == null ? "off" : "switched off" },
+        means: to_do == null ? "This machine shares nothing. Everything is on it alone." : sentence(detail),
         kind: "off",
       };
     case "starting":
@@ -84,9 +85,10 @@ export function remedy({ condition }: SyncState): string | undefined {
   }
 }
 
-/** What the daemon says, as a sentence of its own. */
+/** What the daemon says, as a sentence of its own. A name that it begins with stays as it is written. */
 export function sentence(text: string): string {
-  const begun = `${text.charAt(0).toUpperCase()}${text.slice(1)}`;
+  const isWord = /^[a-z]+(?![\w.])/.test(text);
+  const begun = isWord ? `${text.charAt(0).toUpperCase()}${text.slice(1)}` : text;
   return /[.!?]$/.test(begun) ? begun : `${begun}.`;
 }
 

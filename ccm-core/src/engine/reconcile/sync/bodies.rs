@@ -35,6 +35,11 @@ pub(super) async fn operation(
 
 /// The token that it is said under, if it is about a shared task.
 fn epoch(shared: &Shared, kind: &Kind, id: Uuid, body: Option<&Value>) -> Option<FencingToken> {
+    shared.sync.epoch(task_of(kind, id, body)?)
+}
+
+/// The task that a document tells of.
+pub(super) fn task_of(kind: &Kind, id: Uuid, body: Option<&Value>) -> Option<TaskId> {
     let task = match kind {
         Kind::Report => Some(id),
         Kind::Run | Kind::Ask | Kind::Transcript => body
@@ -42,7 +47,7 @@ fn epoch(shared: &Shared, kind: &Kind, id: Uuid, body: Option<&Value>) -> Option
             .and_then(|text| text.parse().ok()),
         _ => None,
     };
-    shared.sync.epoch(TaskId::from_uuid(task?))
+    task.map(TaskId::from_uuid)
 }
 
 /// The content of a document: of the object as it is now, else as the document was kept.

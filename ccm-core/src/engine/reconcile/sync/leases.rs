@@ -22,6 +22,8 @@ use crate::{Error, ErrorKind, Result, chain};
 
 /// How long a shared task may wait on the machine that has it, before that gives it back.
 const IDLE: Duration = Duration::from_secs(120);
+/// How often in a row its program may not be started, before it is given back.
+const FALSE_STARTS: u32 = 3;
 /// For how long the machine that gave a task back leaves it to others.
 const LEFT_TO_OTHERS: Duration = Duration::from_secs(600);
 /// How soon a renewal that failed is tried again, and a store that could not answer.
@@ -197,6 +199,9 @@ async fn look(
 fn idle(shared: &Shared, row: &Task, since: Option<Duration>, up: Duration) -> Option<Duration> {
     if !matches!(row.state, TaskState::Queued { .. }) {
         return None;
+    }
+    if row.false_starts >= FALSE_STARTS {
+        return Some(IDLE);
     }
     let now = shared.parts.clock.now();
     let is_between_attempts = row.attempts > 0 && row.due_at.is_some_and(|due| due > now);

@@ -10,7 +10,10 @@ use super::bodies;
 use super::claims::Claims;
 use crate::engine::reconcile::Shared;
 use crate::store::{Adoption, Replica, Sharing};
-use crate::sync::{Identity, Operation, PullQuery, Registration, SyncBackend, SyncCursor, Welcome};
+use crate::sync::{
+    Fate, Identity, Operation, PullQuery, PushResult, Registration, SyncBackend, SyncCursor,
+    Welcome,
+};
 use crate::time::Timestamp;
 use crate::{Error, ErrorKind, Noun, Result};
 
@@ -279,7 +282,34 @@ impl Line {
             )
             .await?;
         tracing::debug!(to = last.number, "changes were sent");
+        self.note_lost(batch, &pushed.results).await?;
         self.batch = self.batch.saturating_mul(2).min(PUSHED);
+        Ok(())
+    }
+
+    /// Lets go of tasks that the server takes nothing about from this machine, because another has their lease.
+    async fn note_lost(&self, batch: &[Operation], results: &[PushResult]) -> Result<()> {
+        let is_lost = |result: &&PushResult| matches!(&result.fate, Fate::Refused { code, .. } if code == "lease_lost");
+        for result in results.iter().filter(is_lost) {
+            let operation = batch.iter().find(|one| one.number == result.number);
+            let Some(change) = operation.and_then(|one| one.change.as_ref()) else {
+                continue;
+            };
+            // It is no news: what the other machine tells counts.
+            self.replica()?
+                .dismiss_set_aside(result.number, false, self.now())
+                .await?;
+            let task = bodies::task_of(&change.kind, change.id, change.body.as_ref());
+            let Some(task) = task.filter(|task| self.shared.sync.epoch(*task) == change.epoch)
+            else {
+                continue;
+            };
+            let row = self.shared.parts.store.task(task).await;
+            if row.is_ok_and(|row| !row.yielded) && self.shared.sync.kept(task).is_some() {
+                tracing::warn!(%task, "another machine has the lease of a shared task; what became of it here does not count");
+                super::leases::give_up(&self.shared, task, Duration::ZERO).await?;
+            }
+        }
         Ok(())
     }
 

@@ -38,14 +38,16 @@ use crate::{Error, ErrorKind, Noun, Result, SyncBackend, chain};
 const TOGETHER: Duration = Duration::from_millis(5);
 /// How often something new is looked for while the server says by itself that there is.
 const STRETCHED: Duration = Duration::from_secs(60);
-/// What is sent at once. Of what a run says there is more all the time; it goes along with the next round.
-const LOUD: [Kind; 7] = [
+/// What is sent at once. Of what happens to a run there is more all the time; it goes along with the next round. Whoever tells
+/// transcripts does so no more often than is good.
+const LOUD: [Kind; 8] = [
     Kind::System,
     Kind::Project,
     Kind::Task,
     Kind::Wish,
     Kind::Report,
     Kind::Ask,
+    Kind::Transcript,
     Kind::Conflict,
 ];
 
@@ -176,15 +178,14 @@ async fn wait(
                 }
             }
             () = shared.sync.changed.notified() => {
-                if !gather(shared).await {
-                    return None;
-                }
+                gather(shared).await;
                 return Some(Round::Send);
             }
             changed = head.changed() => {
-                if changed.is_err() || !gather(shared).await {
+                if changed.is_err() {
                     return None;
                 }
+                gather(shared).await;
                 head.mark_unchanged();
                 match what_waits(shared).await {
                     Waiting::Loud => return Some(Round::Send),
@@ -196,12 +197,15 @@ async fn wait(
     }
 }
 
-/// Waits a moment for what else changes. Returns false when the engine ends.
-async fn gather(shared: &Shared) -> bool {
+/// Waits a moment for what else changes, unless something more urgent comes.
+async fn gather(shared: &Shared) {
     tokio::select! {
         biased;
-        () = shared.stop.cancelled() => false,
-        () = shared.parts.clock.wait(TOGETHER) => true,
+        () = shared.stop.cancelled() => {}
+        // For whoever waits next.
+        () = shared.sync.wake.notified() => shared.sync.wake.notify_one(),
+        () = shared.sync.poked.notified() => shared.sync.poked.notify_one(),
+        () = shared.parts.clock.wait(TOGETHER) => {}
     }
 }
 
@@ -264,9 +268,7 @@ async fn wait_out(
                 },
             }
         }
-        if !gather(shared).await {
-            return None;
-        }
+        gather(shared).await;
         head.mark_unchanged();
     }
 }

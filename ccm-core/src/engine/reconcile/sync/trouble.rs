@@ -9,9 +9,9 @@ use crate::{Error, ErrorKind, Noun};
 /// The first pause is up to this long, each further one up to twice the one before.
 const FIRST: Duration = Duration::from_secs(1);
 /// No pause between tries is longer, before the breaker opens.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_secs(30);
 /// How rarely it is tried with an open breaker.
-const PROBE: Duration = Duration::from_secs(5 * 60);
+const PROBE: Duration = Duration::from_secs(60);
 /// How rarely it is tried while somebody has to do something first.
 const STOPPED: Duration = Duration::from_secs(15 * 60);
 /// How soon after a failure a poke may have it tried again.
@@ -87,7 +87,7 @@ mod tests {
     fn pauses_grow_and_the_breaker_opens_without_an_end() {
         let longest = |failures| Trouble::after(&unavailable(), failures, 8, 1.0);
         let seconds: Vec<u64> = (1..9).map(|n| longest(n).pause.as_secs()).collect();
-        assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60]);
+        assert_eq!(seconds, [1, 2, 4, 8, 16, 30, 30, 30]);
         assert!(!longest(8).breaker_open);
         let open = longest(9);
         assert!(open.breaker_open && open.pause == PROBE && open.hint.is_none());

@@ -48,6 +48,7 @@ struct Shared {
     head: watch::Sender<Seq>,
 }
 
+#[derive(Clone)]
 struct State {
     system: Option<System>,
     epoch: Epoch,
@@ -65,6 +66,7 @@ struct State {
     settling: bool,
 }
 
+#[derive(Clone)]
 struct ProjectRow {
     project: Project,
     agent: AgentId,
@@ -72,6 +74,7 @@ struct ProjectRow {
     last_started: Option<Timestamp>,
 }
 
+#[derive(Clone)]
 struct TaskRow {
     task: Task,
     token: FencingToken,
@@ -79,13 +82,14 @@ struct TaskRow {
     first: Option<TaskSpec>,
 }
 
-#[derive(PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 struct KeyName {
     principal: String,
     route: String,
     key: String,
 }
 
+#[derive(Clone)]
 struct KeyRow {
     fingerprint: String,
     tasks: Vec<TaskId>,
@@ -153,6 +157,20 @@ impl MemoryStore {
     pub fn another(&self) -> Self {
         Self {
             shared: Arc::clone(&self.shared),
+            epoch: Mutex::new(None),
+        }
+    }
+
+    /// A store of its own with a copy of all that this one has, as a copied home has.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let state = self.lock().clone();
+        let head = state.head();
+        Self {
+            shared: Arc::new(Shared {
+                state: Mutex::new(state),
+                head: watch::Sender::new(head),
+            }),
             epoch: Mutex::new(None),
         }
     }

@@ -9,15 +9,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use self::server::State;
 use crate::id::{FencingToken, SystemId, TaskId};
 use crate::sync::{
-    ConflictRule, Device, Identity, Lease, Operation, PullQuery, Pulled, Pushed, Registration,
+    ConflictRule, Device, Identity, Lease, Operation, PullQuery, Pulled, Pushed, Registration, Row,
     SharedClaim, SyncBackend, Welcome,
 };
 use crate::time::{Clock, Timestamp};
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// What several machines of one user share. Clones are the same server.
 #[derive(Clone)]
@@ -42,6 +43,8 @@ pub enum SyncFault {
     RequestLost,
     /// The answer is lost: `Unavailable`, and it took effect.
     AnswerLost,
+    /// The server refuses with this, and nothing took effect.
+    Refused(ErrorKind),
 }
 
 /// A [`SyncBackend`] of one machine on a [`MemoryServer`].
@@ -54,7 +57,12 @@ pub struct MemorySync {
 struct Line {
     up: bool,
     pokes: bool,
-    faults: VecDeque<SyncFault>,
+    faults: VecDeque<Option<SyncFault>>,
+    /// What goes wrong with every call.
+    bad: Option<SyncFault>,
+    /// How many calls were made.
+    calls: u64,
+    connected: bool,
     seen: u64,
 }
 
@@ -78,6 +86,9 @@ impl MemoryServer {
                 up: true,
                 pokes: true,
                 faults: VecDeque::new(),
+                bad: None,
+                calls: 0,
+                connected: true,
                 seen: *self.shared.pokes.borrow(),
             }),
         }
@@ -91,6 +102,21 @@ impl MemoryServer {
     /// Puts an older state back, as somebody does who restores a database.
     pub fn restore(&self, backup: &MemoryBackup) {
         self.lock().clone_from(&backup.0);
+    }
+
+    /// Never lets anything of this document in from now on: a push with it is refused as a whole.
+    pub fn poison(&self, document: Uuid) {
+        self.lock().poison(document);
+    }
+
+    /// Pokes all machines without reason.
+    pub fn poke(&self) {
+        self.shared.pokes.send_modify(|pokes| *pokes += 1);
+    }
+
+    /// What it has of every document, by kind and id.
+    pub fn rows(&self) -> Vec<Row> {
+        self.lock().all_rows()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -116,7 +142,36 @@ impl MemorySync {
 
     /// Makes the next call go wrong. Several are kept in order.
     pub fn fail_next(&self, fault: SyncFault) {
-        self.line().faults.push_back(fault);
+        self.line().faults.push_back(Some(fault));
+    }
+
+    /// Makes one call go wrong after so many that go well.
+    pub fn fail_after(&self, calls: usize, fault: SyncFault) {
+        let mut line = self.line();
+        line.faults.extend(std::iter::repeat_n(None, calls));
+        line.faults.push_back(Some(fault));
+    }
+
+    /// Has nothing more go wrong.
+    pub fn clear_faults(&self) {
+        let mut line = self.line();
+        line.faults.clear();
+        line.bad = None;
+    }
+
+    /// Puts something behind the line, or takes it away.
+    pub fn set_connected(&self, connected: bool) {
+        self.line().connected = connected;
+    }
+
+    /// How many calls were made over this line.
+    pub fn calls(&self) -> u64 {
+        self.line().calls
+    }
+
+    /// Makes every call go wrong from now on, after those of [`fail_next`](Self::fail_next), or none.
+    pub fn set_bad(&self, fault: Option<SyncFault>) {
+        self.line().bad = fault;
     }
 
     fn line(&self) -> MutexGuard<'_, Line> {
@@ -124,16 +179,34 @@ impl MemorySync {
     }
 
     /// Asks the server, over a line that may be bad.
-    fn ask<T>(&self, request: impl FnOnce(&mut State, Timestamp) -> Result<T>) -> Result<T> {
+    async fn ask<T>(&self, request: impl FnOnce(&mut State, Timestamp) -> Result<T>) -> Result<T> {
+        // Whoever gives up waiting does so before the request arrives or before the answer does.
+        tokio::task::yield_now().await;
+        let answer = self.answer(request);
+        tokio::task::yield_now().await;
+        answer
+    }
+
+    fn answer<T>(&self, request: impl FnOnce(&mut State, Timestamp) -> Result<T>) -> Result<T> {
         let fault = {
             let mut line = self.line();
+            line.calls += 1;
             if !line.up {
                 return Err(Error::unavailable("the server is not reachable"));
             }
-            line.faults.pop_front()
+            match line.faults.pop_front() {
+                Some(fault) => fault,
+                None => line.bad,
+            }
         };
-        if fault == Some(SyncFault::RequestLost) {
-            return Err(Error::unavailable("the request was lost"));
+        match fault {
+            Some(SyncFault::RequestLost) => {
+                return Err(Error::unavailable("the request was lost"));
+            }
+            Some(SyncFault::Refused(kind)) => {
+                return Err(Error::new(kind, "the server refuses this machine"));
+            }
+            Some(SyncFault::AnswerLost) | None => {}
         }
         let now = self.server.shared.clock.now();
         let answer = request(&mut self.server.lock(), now);
@@ -151,11 +224,12 @@ impl MemorySync {
 #[async_trait]
 impl SyncBackend for MemorySync {
     fn is_connected(&self) -> bool {
-        true
+        self.line().connected
     }
 
     async fn register(&self, registration: &Registration) -> Result<Welcome> {
         self.ask(|state, now| state.register(registration, now))
+            .await
     }
 
     async fn push(&self, me: Identity, batch: &[Operation], rule: ConflictRule) -> Result<Pushed> {
@@ -166,16 +240,17 @@ impl SyncBackend for MemorySync {
             *state = next;
             Ok(pushed)
         });
+        let pushed = pushed.await;
         self.poke();
         pushed
     }
 
     async fn pull(&self, me: Identity, query: &PullQuery) -> Result<Pulled> {
-        self.ask(|state, now| state.pull(me, query, now))
+        self.ask(|state, now| state.pull(me, query, now)).await
     }
 
     async fn claim(&self, me: Identity, claim: &SharedClaim) -> Result<Lease> {
-        self.ask(|state, now| state.claim(me, claim, now))
+        self.ask(|state, now| state.claim(me, claim, now)).await
     }
 
     async fn renew(
@@ -186,18 +261,20 @@ impl SyncBackend for MemorySync {
         period: Duration,
     ) -> Result<Lease> {
         self.ask(|state, now| state.renew(me, task, token, period, now))
+            .await
     }
 
     async fn finish(&self, me: Identity, task: TaskId, token: FencingToken) -> Result<()> {
         self.ask(|state, now| state.finish(me, task, token, now))
+            .await
     }
 
     async fn devices(&self, me: Identity) -> Result<Vec<Device>> {
-        self.ask(|state, now| state.devices(me, now))
+        self.ask(|state, now| state.devices(me, now)).await
     }
 
     async fn revoke(&self, me: Identity, system: SystemId) -> Result<()> {
-        self.ask(|state, now| state.revoke(me, system, now))?;
+        self.ask(|state, now| state.revoke(me, system, now)).await?;
         self.poke();
         Ok(())
     }

@@ -20,6 +20,8 @@ pub(super) struct State {
     rows: BTreeMap<(Kind, Uuid), Row>,
     devices: BTreeMap<SystemId, DeviceRow>,
     leases: BTreeMap<TaskId, LeaseRow>,
+    /// Documents that it lets nothing in of.
+    poison: BTreeSet<Uuid>,
 }
 
 #[derive(Debug, Clone)]
@@ -40,6 +42,14 @@ struct LeaseRow {
 }
 
 impl State {
+    pub(super) fn poison(&mut self, document: Uuid) {
+        self.poison.insert(document);
+    }
+
+    pub(super) fn all_rows(&self) -> Vec<Row> {
+        self.rows.values().cloned().collect()
+    }
+
     pub(super) fn register(&mut self, new: &Registration, now: Timestamp) -> Result<Welcome> {
         let Identity {
             system,
@@ -108,6 +118,15 @@ impl State {
         rule: ConflictRule,
         now: Timestamp,
     ) -> Result<Pushed> {
+        let changes = batch.iter().filter_map(|one| one.change.as_ref());
+        if let Some(bad) = changes
+            .map(|change| change.id)
+            .find(|id| self.poison.contains(id))
+        {
+            return Err(Error::invalid(format!(
+                "something in the request, with {bad}, is not let in"
+            )));
+        }
         let device = self.device(me, now)?;
         let mut expected = None;
         for operation in batch {

@@ -16,7 +16,7 @@ use crate::event::EventKind;
 use crate::id::{SystemId, TaskId};
 use crate::store::{
     Adopted, Adoption, Document, DocumentQuery, IdempotencyKey, LeaseRecord, Mark, NewDocument,
-    Pending, Replica, SealedOperation, SetAside, Settle, Sharing, Unsettled,
+    Pending, Replica, SealedOperation, SetAside, Settle, Sharing, Unsettled, keep_left,
 };
 use crate::sync::local::{Touched, is_made_here, system_document};
 use crate::sync::{Hlc, Identity, Kind, Operation, PushResult, Row, SyncCursor};
@@ -340,9 +340,7 @@ impl Replica for MemoryStore {
     async fn leave_mark(&self, mark: Uuid) -> Result<()> {
         self.write(|state| {
             let left = &mut state.kept()?.sharing.left_marks;
-            if !left.contains(&mark) {
-                left.push(mark);
-            }
+            keep_left(left, mark);
             Ok(())
         })
     }
