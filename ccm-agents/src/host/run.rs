@@ -535,7 +535,6 @@ impl Run {
             signal: ended.signal,
             stopped: self.stopped,
             output_cut: self.output_cut,
-            deadline_cut: false,
             memory_cut: self
                 .memory_cut
                 .or_else(|| self.memory.as_ref().and_then(Memory::at_end)),
