@@ -61,6 +61,13 @@ impl Sharing {
         &self.traffic
     }
 
+    /// Whose account the line was made for.
+    pub(crate) fn account(&self) -> Option<String> {
+        let made_of = self.made_of.lock().unwrap_or_else(PoisonError::into_inner);
+        let account = made_of.as_ref()?.account.as_ref()?;
+        Some(account.email.clone())
+    }
+
     /// Has the line be the one that `config` asks for. Whether it is another one now.
     ///
     /// Reads a file, so it is not for the async runtime's own threads.
