@@ -51,9 +51,8 @@ struct Followed {
 }
 
 impl Followed {
-    /// When it is to be told next, if it is.
-    fn due(&self) -> Option<Instant> {
-        let now = Instant::now();
+    /// When it is to be told next, if it is, as of `now`.
+    fn due(&self, now: Instant) -> Option<Instant> {
         self.is_behind.then(|| self.rests_until.unwrap_or(now))
     }
 }
@@ -83,6 +82,15 @@ impl Place {
         })
     }
 
+    /// What happens while nothing is shared is told to nobody later.
+    fn forget(&self) {
+        if let Err(error) = std::fs::remove_file(&self.file)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, "where the telling of transcripts was stays written down");
+        }
+    }
+
     fn keep(&mut self) {
         if !std::mem::take(&mut self.is_new) {
             return;
@@ -95,12 +103,6 @@ impl Place {
 }
 
 impl App {
-    /// The account that this machine shares with the others, if that is known.
-    #[expect(clippy::unused_self, reason = "there is no connection to ask yet")]
-    fn account(&self) -> Option<String> {
-        None
-    }
-
     /// Tells other machines what runs here say, and writes down what comes from them, until the daemon stops.
     pub async fn keep_told(&self) {
         let stopping = self.stopping().clone();
@@ -178,7 +180,7 @@ impl App {
                 .any(|event| event.kind == EventKind::SharingChanged)
                 && replica.sharing().await?.is_none()
             {
-                place.keep();
+                place.forget();
                 return Ok(());
             }
             let interval = self.parts.settings.current().sync.interval.max(SHORTEST);
@@ -242,7 +244,7 @@ impl App {
         let now = Instant::now();
         let mut done = Vec::new();
         for (id, run) in runs.iter_mut() {
-            if run.due().is_none_or(|due| due > now) {
+            if run.due(now).is_none_or(|due| due > now) {
                 continue;
             }
             run.is_behind = false;
@@ -265,6 +267,6 @@ impl App {
         for id in done {
             runs.remove(&id);
         }
-        runs.values().filter_map(Followed::due).min()
+        runs.values().filter_map(|run| run.due(now)).min()
     }
 }
