@@ -99,6 +99,23 @@ async fn when<T: DeserializeOwned>(server: &Server, path: &str, wanted: impl Fn(
     .await
 }
 
+/// What the log of who did what says of the making of an object. It is written beside the store, so nothing tells when.
+async fn noted(server: &Server, path: &str) -> AuditEntry {
+    let looking = async {
+        loop {
+            let audit: Page<AuditEntry> = server.get("/api/v1/audit").await.ok(200);
+            let mut entries = audit.items.into_iter();
+            let made = |entry: &AuditEntry| entry.created.as_deref() == Some(path);
+            if let Some(entry) = entries.find(made) {
+                return entry;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    let found = tokio::time::timeout(PATIENCE, looking).await;
+    found.expect("it is in the log")
+}
+
 fn is(state: TaskStateName) -> impl Fn(&Task) -> bool {
     move |task| task.state == state
 }
@@ -146,13 +163,7 @@ async fn a_task_runs_on_the_other_machine_and_its_result_comes_back() {
     assert_eq!(ended.task_id, id);
 
     // Who did it is in the log of the machine that ran it.
-    let audit: Page<AuditEntry> = two.server.get("/api/v1/audit").await.ok(200);
-    let path = format!("/api/v1/tasks/{id}");
-    let entry = audit
-        .items
-        .iter()
-        .find(|entry| entry.created.as_ref() == Some(&path));
-    let entry = entry.expect("it is in the log");
+    let entry = noted(&two.server, &format!("/api/v1/tasks/{id}")).await;
     assert!(entry.principal.starts_with("machine:"), "{entry:?}");
     assert!(entry.principal.contains("host=laptop"), "{entry:?}");
     assert_eq!((entry.status, &*entry.client), (201, "api"));
@@ -205,13 +216,7 @@ async fn a_project_that_takes_none_refuses_and_says_so() {
     assert_eq!(task.reason, Some(Reason::RemoteDenied));
     assert_eq!(task.attempts, 0);
     let path = format!("/api/v1/tasks/{id}");
-    let entry = seen(&two.server, || async {
-        let audit: Page<AuditEntry> = two.server.get("/api/v1/audit").await.ok(200);
-        let mut entries = audit.items.into_iter();
-        entries.find(|entry| entry.created.as_ref() == Some(&path))
-    })
-    .await;
-    assert_eq!(entry.status, 403);
+    assert_eq!(noted(&two.server, &path).await.status, 403);
 }
 
 #[tokio::test]

@@ -51,9 +51,8 @@ struct Followed {
 }
 
 impl Followed {
-    /// When it is to be told next, if it is.
-    fn due(&self) -> Option<Instant> {
-        let now = Instant::now();
+    /// When it is to be told next, if it is, as of `now`.
+    fn due(&self, now: Instant) -> Option<Instant> {
         self.is_behind.then(|| self.rests_until.unwrap_or(now))
     }
 }
@@ -242,7 +241,7 @@ impl App {
         let now = Instant::now();
         let mut done = Vec::new();
         for (id, run) in runs.iter_mut() {
-            if run.due().is_none_or(|due| due > now) {
+            if run.due(now).is_none_or(|due| due > now) {
                 continue;
             }
             run.is_behind = false;
@@ -265,6 +264,6 @@ impl App {
         for id in done {
             runs.remove(&id);
         }
-        runs.values().filter_map(Followed::due).min()
+        runs.values().filter_map(|run| run.due(now)).min()
     }
 }
