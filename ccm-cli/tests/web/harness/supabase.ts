@@ -1,5 +1,5 @@
-// A Supabase project of a test's own (tests/supabase/examples/place.rs): a real PostgreSQL with the real migration, and the
-// double of what is in front of it.
+// A Supabase project of a test's own (tests/supabase/examples/supabase-place.rs): a real PostgreSQL with the real
+// migration, and the double of what is in front of it.
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
@@ -7,14 +7,13 @@ import { createInterface } from "node:readline";
 import { SUPABASE } from "./programs.ts";
 
 export class Supabase {
-  /** Whose project it is. */
-  readonly email = "ada@example.org";
-  readonly password = "correct horse battery staple";
-
   private constructor(
     private readonly child: ChildProcess,
     readonly url: string,
     readonly key: string,
+    /** Whose project it is. */
+    readonly email: string,
+    readonly password: string,
   ) {}
 
   /** One with a user in it. */
@@ -26,10 +25,8 @@ export class Supabase {
     });
     const lines = createInterface({ input: child.stdout });
     const first = new Promise<string>((resolve) => lines.once("line", resolve));
-    const { url, anon_key } = JSON.parse(await Promise.race([first, failed])) as { url: string; anon_key: string };
-    const place = new Supabase(child, url, anon_key);
-    await place.post("/auth/v1/signup", { email: place.email, password: place.password });
-    return place;
+    const about = JSON.parse(await Promise.race([first, failed])) as Record<"url" | "key" | "email" | "password", string>;
+    return new Supabase(child, about.url, about.key, about.email, about.password);
   }
 
   /** Nobody can reach it any more. */
