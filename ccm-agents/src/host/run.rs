@@ -238,8 +238,8 @@ impl Run {
             step_at: Instant::now(),
             stopped: false,
             output_cut: false,
-            memory_cut: None,
             deadline_cut: false,
+            memory_cut: None,
             unstoppable: Vec::new(),
             abandoned: false,
             callers: HashSet::new(),
@@ -535,7 +535,6 @@ impl Run {
             signal: ended.signal,
             stopped: self.stopped,
             output_cut: self.output_cut,
-            deadline_cut: false,
             memory_cut: self
                 .memory_cut
                 .or_else(|| self.memory.as_ref().and_then(Memory::at_end)),
