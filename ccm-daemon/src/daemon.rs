@@ -82,7 +82,10 @@ impl Daemon {
             tracing::warn!("{}", ccm_core::chain(&error));
         }
         let sharing = Arc::new(Sharing::default());
-        sharing.apply(&config);
+        let (line, settled) = (Arc::clone(&sharing), Arc::clone(&config));
+        tokio::task::spawn_blocking(move || line.apply(&settled))
+            .await
+            .map_err(|error| Error::internal("the sign-in was not looked at").with_source(error))?;
         let engine = Engine::builder(Arc::clone(&store) as Arc<dyn Store>, runtime.agents, system)
             .profiles(Arc::clone(&profiles))
             .scheduler(factories::scheduler())

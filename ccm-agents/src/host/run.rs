@@ -239,7 +239,6 @@ impl Run {
             stopped: false,
             output_cut: false,
             memory_cut: None,
-            deadline_cut: false,
             unstoppable: Vec::new(),
             abandoned: false,
             callers: HashSet::new(),

@@ -111,6 +111,7 @@ const CASES: &[Case] = &[
     case("supabase disconnect", "", "more", 2),
     case("supabase devices", "--help", "", 5),
     case("supabase revoke", "--help", "laptop --yes", 5),
+    case("supabase migrations", "--help", "more", 2),
     case("sync status", "", "more", 2),
     case("sync conflicts", "", "00000000", 4),
     case("sync now", "--help", "", 5),

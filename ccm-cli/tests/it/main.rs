@@ -34,6 +34,7 @@ mod server;
 #[cfg(target_os = "linux")]
 mod service;
 mod set_up;
+mod sharing;
 mod shells;
 mod storm;
 #[path = "../stub/mod.rs"]

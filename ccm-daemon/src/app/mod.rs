@@ -217,7 +217,7 @@ impl App {
     }
 
     /// The line to other machines.
-    pub(crate) fn sharing(&self) -> &Sharing {
+    pub(crate) fn sharing(&self) -> &Arc<Sharing> {
         &self.parts.sharing
     }
 

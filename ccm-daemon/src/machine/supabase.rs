@@ -16,7 +16,7 @@ use super::home::Home;
 use super::{setup, yaml_of};
 
 pub use ccm_sync::supabase::{
-    Project, SecondFactor, Secret, Server, SignIn, SignedIn, check_server, sign_in,
+    MIGRATIONS, Project, SecondFactor, Secret, Server, SignIn, SignedIn, check_server, sign_in,
 };
 
 /// Who is signed in, as far as it can be told.
@@ -64,7 +64,7 @@ pub fn account(config: &Config) -> Result<Option<Account>> {
         email: info.email,
         url: info.url,
         key_storage: storage(info.key),
-        signed_in_at: None,
+        signed_in_at: Some(info.signed_in_at),
     }))
 }
 

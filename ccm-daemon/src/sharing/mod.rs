@@ -3,10 +3,12 @@
 mod state;
 mod watched;
 
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ccm_core::SyncBackend;
 use ccm_core::engine::Engine;
+use ccm_core::{Result, SyncBackend};
 
 use crate::factories;
 use crate::machine::config::Config;
@@ -24,14 +26,19 @@ pub struct Sharing {
     traffic: Arc<Traffic>,
     /// What the line is made of.
     made_of: Mutex<Option<MadeOf>>,
+    /// Who was signed in when the file was last looked into: its key may be in a keyring, which takes a while to ask.
+    seen: Mutex<Option<(Stamp, Option<Account>)>>,
 }
+
+/// Which file it is, and which version of it: inode, length, change.
+type Stamp = (PathBuf, u64, u64, i64, i64);
 
 /// What a line is made of: when that is another, so is the line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct MadeOf {
     url: Option<String>,
     key: Option<String>,
-    auth_file: std::path::PathBuf,
+    auth_file: PathBuf,
     connections: usize,
     account: Option<Account>,
 }
@@ -46,6 +53,7 @@ impl Default for Sharing {
             line,
             traffic,
             made_of: Mutex::default(),
+            seen: Mutex::default(),
         }
     }
 }
@@ -61,6 +69,33 @@ impl Sharing {
         &self.traffic
     }
 
+    /// Who is signed in; `None` for nobody.
+    ///
+    /// Reads a file, so it is not for the async runtime's own threads.
+    ///
+    /// # Errors
+    /// When that can't be read.
+    fn account(&self, config: &Config) -> Result<Option<Account>> {
+        let file = &config.supabase.auth_file;
+        let Ok(data) = std::fs::metadata(file) else {
+            return Ok(None);
+        };
+        let stamp = (
+            file.clone(),
+            data.ino(),
+            data.len(),
+            data.ctime(),
+            data.ctime_nsec(),
+        );
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, account)) = seen.as_ref().filter(|(before, _)| *before == stamp) {
+            return Ok(account.clone());
+        }
+        let account = supabase::account(config)?;
+        *seen = Some((stamp, account.clone()));
+        Ok(account)
+    }
+
     /// Has the line be the one that `config` asks for. Whether it is another one now.
     ///
     /// Reads a file, so it is not for the async runtime's own threads.
@@ -70,7 +105,7 @@ impl Sharing {
             key: config.supabase.key.clone(),
             auth_file: config.supabase.auth_file.clone(),
             connections: config.resources.max_supabase_connections,
-            account: supabase::account(config).ok().flatten(),
+            account: self.account(config).ok().flatten(),
         });
         let mut made_of = self.made_of.lock().unwrap_or_else(PoisonError::into_inner);
         if *made_of == wanted {

@@ -1,5 +1,7 @@
 //! How sharing goes, in words.
 
+use std::sync::Arc;
+
 use ccm_core::api::{SyncCondition, SyncState};
 use ccm_core::engine::Engine;
 use ccm_core::sync::{ConflictRule, SyncPhase, SyncStatus};
@@ -18,19 +20,19 @@ const CLOCK_OFF_MS: u64 = 30_000;
 /// Those of the store.
 pub(crate) async fn state(
     engine: &Engine,
-    sharing: &Sharing,
+    sharing: &Arc<Sharing>,
     config: &Config,
 ) -> Result<SyncState> {
     let status = engine.sync_status().await?;
-    let account = account(config).await;
+    let account = account(sharing, config).await;
     let trouble = sharing.traffic().trouble();
     Ok(told(&status, config, &account, trouble))
 }
 
 /// Who is signed in; why that can't be read.
-async fn account(config: &Config) -> Result<Option<Account>, String> {
-    let config = config.clone();
-    let read = tokio::task::spawn_blocking(move || supabase::account(&config)).await;
+async fn account(sharing: &Arc<Sharing>, config: &Config) -> Result<Option<Account>, String> {
+    let (sharing, config) = (Arc::clone(sharing), config.clone());
+    let read = tokio::task::spawn_blocking(move || sharing.account(&config)).await;
     match read {
         Ok(account) => account.map_err(|error| ccm_core::chain(&error)),
         Err(_) => Err("the sign-in could not be read".to_owned()),
@@ -186,14 +188,15 @@ const fn stopped(trouble: Option<ErrorKind>) -> (SyncCondition, Option<&'static 
         Some(ErrorKind::Taken(_)) => (
             SyncCondition::Twin,
             Some(
-                "if this home is a copy of another machine's, give it an id of its own: `ccm config unset system.id`, \
-                 `ccm daemon restart`, `ccm supabase connect`",
+                "if this home is a copy of another machine's, give this machine one of its own: stop the daemon, move the home \
+                 away, run `ccm-orchestrator init`; an older state is put back with `ccm restore` alone",
             ),
         ),
         Some(ErrorKind::Unsupported) => (
             SyncCondition::Stuck,
             Some(
-                "apply the files of ccm-sync/supabase/migrations/ to the Supabase project; it goes on by itself then",
+                "run the SQL that `ccm supabase migrations` prints in the SQL editor of the Supabase project; it goes on by itself \
+                 then",
             ),
         ),
         _ => (SyncCondition::Stuck, None),

@@ -22,6 +22,7 @@ mod jwt;
 #[cfg(target_os = "macos")]
 mod keychain;
 mod keys;
+mod migrations;
 mod project;
 mod realtime;
 mod rest;
@@ -37,6 +38,7 @@ pub use auth::{SecondFactor, SignIn, SignedIn, sign_in};
 pub use backend::{SupabaseOptions, SupabaseSync};
 pub use file::AuthFile;
 pub use keys::KeyStorage;
+pub use migrations::MIGRATIONS;
 pub use project::Project;
 pub use secret::Secret;
 pub use session::SessionInfo;

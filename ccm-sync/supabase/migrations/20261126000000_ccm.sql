@@ -321,7 +321,11 @@ begin
         return case when p_id <> p_device then 'not_owner' end;
     when 'project' then
         return case
-            when p_stored.origin <> p_device then 'not_owner'
+            -- A machine that was shut out and came back as a new one has its folders still.
+            when p_stored.origin <> p_device and exists (
+                select from public.ccm_devices
+                where user_id = p_user and device_id = p_stored.origin and revoked_at is null
+            ) then 'not_owner'
             when p_body is not null and (p_body ->> 'system_id')::uuid is distinct from p_device then 'not_owner'
         end;
     when 'report', 'run', 'ask', 'transcript' then

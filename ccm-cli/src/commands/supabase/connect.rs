@@ -23,8 +23,8 @@ Examples:
   ccm-orchestrator supabase connect --supabase-url https://PROJECT.supabase.co \\
       --supabase-key sb_publishable_KEY --email ada@example.com --password-stdin < password
 
-The Supabase project needs CCM's tables once: apply the files of ccm-sync/supabase/migrations/, in
-their order, in its SQL editor or with `supabase db push`.")]
+The Supabase project needs CCM's tables once: run the SQL that `ccm supabase migrations` prints
+in its SQL editor, or `supabase db push` with ccm-sync/supabase/migrations/.")]
 pub(in super::super) struct Connect {
     #[command(flatten)]
     given: Given,
@@ -107,8 +107,8 @@ fn not_set_up(project: &Project, context: &Context) -> Result<Option<Failure>, F
         Ok(Server::Ready { .. }) => None,
         Ok(Server::NotSetUp) => Some(
             Failure::new(Code::Refused, "the Supabase project lacks CCM's tables and functions").hint(
-                "apply the files of ccm-sync/supabase/migrations/ in its SQL editor, in their order, or run `supabase db \
-                 push`; the sign-in is kept, and sharing begins by itself then",
+                "run the SQL that `ccm supabase migrations` prints in its SQL editor, or `supabase db push`; the sign-in is kept, \
+                 and sharing begins by itself then",
             ),
         ),
         Err(error) => Some(
@@ -120,8 +120,8 @@ fn not_set_up(project: &Project, context: &Context) -> Result<Option<Failure>, F
 const fn advice(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::Taken(_) => {
-            "another machine has the same system.id, as after copying a home: run `ccm config unset system.id` on one of \
-             them, restart its daemon, and connect it again"
+            "if this home is a copy of another machine's, give this machine one of its own: stop the daemon, move the home \
+             away and run `ccm-orchestrator init`"
         }
         ErrorKind::TooOld => "update CCM on this machine",
         _ => {

@@ -4,6 +4,7 @@ pub(super) mod account;
 pub(super) mod connect;
 mod devices;
 mod disconnect;
+mod migrations;
 mod revoke;
 mod status;
 
@@ -20,6 +21,7 @@ pub(super) enum Command {
     Status(status::Status),
     Devices(devices::Devices),
     Revoke(revoke::Revoke),
+    Migrations(migrations::Migrations),
 }
 
 pub(super) fn run(command: &Command, context: &Context) -> Outcome {
@@ -29,6 +31,7 @@ pub(super) fn run(command: &Command, context: &Context) -> Outcome {
         Command::Status(_) => status::run(context),
         Command::Devices(_) => devices::run(context),
         Command::Revoke(args) => revoke::run(args, context),
+        Command::Migrations(_) => migrations::run(context),
     }
 }
 

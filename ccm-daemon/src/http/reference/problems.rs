@@ -103,7 +103,7 @@ const WHAT_TO_DO: &[(ProblemCode, &str)] = &[
     ),
     (
         ProblemCode::SyncTwin,
-        "Two machines were set up with the same `system.id`, as by a copied home. Run `ccm supabase status` on this one, which says how one of them gets an id of its own.",
+        "This home is a copy of another machine's, or an older database was put back by hand. `ccm supabase status` says what to do.",
     ),
     (
         ProblemCode::WrongState,

@@ -11,7 +11,7 @@ pub(super) const CHECK: Check = Check {
     name: "sync",
     looks_for: "a Supabase project that can't be reached or was not set up, and a sign-in that is missing or can't be read",
     matters: "what this machine shares waits until then, and nothing comes from your other ones",
-    mends: "`ccm supabase connect`; the files of `ccm-sync/supabase/migrations/` for a project without CCM's tables",
+    mends: "`ccm supabase connect`; for a project without CCM's tables the SQL that `ccm supabase migrations` prints",
     look,
 };
 
@@ -62,7 +62,7 @@ fn server(project: &Project) -> Option<Finding> {
         Ok(Ok(Server::Ready { .. })) => None,
         Ok(Ok(Server::NotSetUp)) => Some(
             Finding::problem(format!("{url} lacks CCM's tables and functions")).remedy(
-                "apply the files of ccm-sync/supabase/migrations/ in its SQL editor, in their order, or run `supabase db push`",
+                "run the SQL that `ccm supabase migrations` prints in its SQL editor, or `supabase db push`",
             ),
         ),
         Ok(Err(error)) if error.kind() == ErrorKind::Unavailable => Some(
