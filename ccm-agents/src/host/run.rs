@@ -238,6 +238,7 @@ impl Run {
             step_at: Instant::now(),
             stopped: false,
             output_cut: false,
+            deadline_cut: false,
             memory_cut: None,
             unstoppable: Vec::new(),
             abandoned: false,
@@ -534,7 +535,6 @@ impl Run {
             signal: ended.signal,
             stopped: self.stopped,
             output_cut: self.output_cut,
-            deadline_cut: false,
             memory_cut: self
                 .memory_cut
                 .or_else(|| self.memory.as_ref().and_then(Memory::at_end)),
