@@ -1,18 +1,24 @@
-//! A Supabase project for programs that are no Rust tests. Says where it is, as a line of JSON, and is there until
-//! standard input ends.
+//! A Supabase project for programs that are no Rust tests, with a user in it. Says where it is, as a line of JSON, and is there
+//! until standard input ends.
 
 use std::io::{Read, Write};
 
 use serde_json::json;
 use supabase_double::Supabase;
 
+const EMAIL: &str = "ada@example.org";
+const PASSWORD: &str = "correct horse battery staple";
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> std::io::Result<()> {
     let place = Supabase::start().await;
+    place.create_user(EMAIL, PASSWORD).await;
     let database = place.database();
     let said = json!({
         "url": place.url(),
-        "anon_key": place.anon_key(),
+        "key": place.anon_key(),
+        "email": EMAIL,
+        "password": PASSWORD,
         "socket": database.socket(),
         "database": database.name(),
     });
