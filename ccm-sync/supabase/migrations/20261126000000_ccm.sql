@@ -199,7 +199,7 @@ begin
     end if;
     if exists (select from public.ccm_revoked_sessions where session_id = v_session::uuid) then
         perform ccm_internal.fail(403, 'revoked', 'this machine was shut out of the account',
-            'sign in again on this machine to let it in as a new one');
+            'sign in again on this machine to let it in again');
     end if;
     if coalesce(auth.jwt() ->> 'aal', 'aal1') <> 'aal2'
         and exists (select from auth.mfa_factors where user_id = v_user and status::text = 'verified') then
@@ -232,7 +232,7 @@ begin
     end if;
     if v_device.revoked_at is not null then
         perform ccm_internal.fail(403, 'revoked', 'this machine was shut out of the account',
-            'connect it again as a new machine');
+            'sign in again on this machine to let it in again');
     end if;
     if p_incarnation is distinct from v_device.incarnation then
         perform ccm_internal.fail(409, 'identity_conflict', 'another machine, or another copy of this one, uses the same identity',
@@ -274,9 +274,6 @@ begin
             last_seen, began_at_purged)
         values (v_user, p_device, p_incarnation, p_hostname, p_protocol, array[v_session], v_now, v_now, v_sequence.purged)
         returning * into v_device;
-    elsif v_device.revoked_at is not null then
-        perform ccm_internal.fail(403, 'revoked', 'this machine was shut out of the account',
-            'connect it again as a new machine');
     elsif v_device.incarnation <> p_incarnation and v_device.incarnation is distinct from p_previous then
         perform ccm_internal.fail(409, 'identity_conflict', 'another machine, or another copy of this one, uses the same identity',
             'give one of them a new identity');
@@ -289,8 +286,17 @@ begin
             v_device.acknowledged := 0;
             v_device.began_at_purged := v_sequence.purged;
         end if;
+        -- Its sign-ins are shut out for good. A new one, with password and second factor, lets it in again.
+        if v_device.revoked_at is not null then
+            update public.ccm_entities set body = body - 'revoked_at', seq = v_sequence.seq + 1
+            where user_id = v_user and kind = 'system' and id = p_device and body is not null;
+            if found then
+                v_sequence.seq := v_sequence.seq + 1;
+                update public.ccm_sequences set seq = v_sequence.seq where user_id = v_user;
+            end if;
+        end if;
         update public.ccm_devices set
-            incarnation = p_incarnation, hostname = p_hostname, protocol = p_protocol, last_seen = v_now,
+            incarnation = p_incarnation, hostname = p_hostname, revoked_at = null, protocol = p_protocol, last_seen = v_now,
             -- The last 100 sign-ins: revoking the device reaches all of them.
             sessions = (array_remove(sessions, v_session) || v_session)[greatest(1, cardinality(sessions) - 98):],
             last_number = v_device.last_number, last_uuid = v_device.last_uuid, nonce = v_device.nonce,
