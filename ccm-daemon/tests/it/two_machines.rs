@@ -189,7 +189,11 @@ async fn a_task_that_asks_first_waits_for_leave_on_its_machine() {
     let waiting = || async {
         let path = "/api/v1/tasks?unapproved=true";
         let tasks: Page<Task> = two.server.get(path).await.ok(200);
-        tasks.items.into_iter().map(|task| task.id).collect::<Vec<_>>()
+        tasks
+            .items
+            .into_iter()
+            .map(|task| task.id)
+            .collect::<Vec<_>>()
     };
     assert_eq!(waiting().await, [id]);
     let approve = format!("/api/v1/tasks/{id}/approve");

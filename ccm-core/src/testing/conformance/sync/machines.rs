@@ -87,6 +87,16 @@ pub async fn an_older_state_goes_on_as_another_life(place: &dyn SyncPlace) {
         .tell(unknown(), Uuid::now_v7(), json!({ "life": 2 }))
         .await;
     assert_eq!(first.pull_all(10).await.len(), 2);
+    // What it knew of its own document before is no news.
+    let known = old[0].change.clone().unwrap();
+    let stale = Change {
+        body: Some(json!({ "life": 0 })),
+        hlc: first.at(-1000),
+        ..known.clone()
+    };
+    let (fate, row) = first.say(stale, ConflictRule::LastWriteWins).await;
+    assert_eq!(fate, Fate::Overruled);
+    assert_eq!(row.and_then(|row| row.body), known.body);
 }
 
 /// "`OutOfStep` when the server does not know what it once acknowledged": a machine that never registered, as far as the

@@ -18,6 +18,8 @@ use crate::{Error, ErrorKind, Noun, Result};
 pub(super) struct State {
     seq: u64,
     rows: BTreeMap<(Kind, Uuid), Row>,
+    /// Which of the lives of its machine's data wrote each document.
+    lives: BTreeMap<(Kind, Uuid), Uuid>,
     devices: BTreeMap<SystemId, DeviceRow>,
     leases: BTreeMap<TaskId, LeaseRow>,
     /// Documents that it lets nothing in of.
@@ -163,7 +165,7 @@ impl State {
                 device.taken.push(operation.uuid);
                 match &operation.change {
                     None => Fate::Taken,
-                    Some(change) => self.take(me.system, operation.uuid, change, rule, now),
+                    Some(change) => self.take(me, operation.uuid, change, rule, now),
                 }
             };
             results.push(PushResult {
@@ -183,13 +185,15 @@ impl State {
 
     fn take(
         &mut self,
-        origin: SystemId,
+        me: Identity,
         uuid: Uuid,
         change: &Change,
         rule: ConflictRule,
         now: Timestamp,
     ) -> Fate {
+        let origin = me.system;
         let hlc = change.hlc.clamped(now);
+        let key = (change.kind.clone(), change.id);
         if let Err(code) = self.may_write(origin, change) {
             return Fate::Refused {
                 code: code.to_owned(),
@@ -223,7 +227,11 @@ impl State {
                         ConflictRule::Manual => Fate::Conflict,
                     };
                 }
-            } else if old.origin == origin && hlc < old.hlc && change.kind != Kind::Task {
+            }
+            // What a machine sends is in order, whatever its clock says. After older data were put back it is not.
+            let is_old = old.origin == origin && hlc <= old.hlc;
+            if is_old && self.lives.get(&key) != Some(&me.incarnation) && change.kind != Kind::Task
+            {
                 return Fate::Overruled;
             }
             if change.kind == Kind::Wish {
@@ -238,6 +246,7 @@ impl State {
                 old.hlc.tick(Timestamp::UNIX_EPOCH)
             }
         });
+        self.lives.insert(key, me.incarnation);
         self.write(
             change.kind.clone(),
             change.id,
