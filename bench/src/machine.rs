@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::http::Connection;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 const TMUX_SOCKET: &str = "ccm-bench";
 pub(crate) const PROGRAMS: [&str; 3] = ["ccm", "ccm-orchestrator", "ccm-daemon"];
 

@@ -5,15 +5,15 @@ use std::cell::Cell;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use serde_json::json;
-use supabase_double::Supabase;
+use serde_json::{Value, json};
+use supabase_double::{Caller, Sql, Supabase};
 
 use super::server::Server;
 use crate::figure::{Figure, Report, in_turns};
 use crate::machine::finished;
 
 const CLAIMERS: usize = 8;
-const TASKS: usize = 8_000;
+const TASKS: usize = 2_000;
 const TURNS: usize = 3;
 
 pub(super) fn measure(server: &Server, report: &mut Report) {
@@ -31,15 +31,7 @@ pub(super) fn measure(server: &Server, report: &mut Report) {
          grant select on public.bench_tasks, public.bench_devices to supalite;
          grant usage on sequence public.bench_places to supalite;"
     ));
-    let user = server.run(machines);
-    server.sql(&format!(
-        r#"insert into public.ccm_entities (user_id, kind, id, body, hlc_time, hlc_count, origin, seq, operation)
-         select '{user}', 'task', t.id, '{{"repository": "git.example.com/shop", "any_machine": true}}', 1, 0, d.id,
-             row_number() over (order by turn, t.place), gen_random_uuid()
-         from public.bench_tasks t, public.bench_devices d where d.place = 0;
-         update public.ccm_sequences set seq = {} where user_id = '{user}';"#,
-        TURNS * TASKS
-    ));
+    server.run(machines);
     server.sql("vacuum analyze");
 
     let (ours, beside) = (Cell::new(0), Cell::new(0));
@@ -81,8 +73,8 @@ pub(super) fn measure(server: &Server, report: &mut Report) {
     report.add(figure.beside("rows taken by as many clients", beside, ratio));
 }
 
-/// As many machines of a user as there are claimers, in a table; the user.
-async fn machines(supabase: &Supabase) -> String {
+/// As many machines of a user as there are claimers, of which the first one has shared all tasks.
+async fn machines(supabase: &Supabase) {
     let database = supabase.database();
     let user = database.user().await;
     let admin = supabase.admin().await;
@@ -96,13 +88,34 @@ async fn machines(supabase: &Supabase) -> String {
             "p_hostname": format!("claimer-{place}"),
         });
         machine.rpc("ccm_register", &registration).await.unwrap();
+        if place == 0 {
+            share(&mut machine, &admin, &device, &incarnation).await;
+        }
         let claims = machine.claims.to_string();
         let row = format!(
             "insert into public.bench_devices values ({place}, '{device}', '{incarnation}', '{claims}')"
         );
         admin.run(&row).await;
     }
-    user.to_string()
+}
+
+async fn share(machine: &mut Caller, admin: &Sql, device: &str, incarnation: &str) {
+    let batches = admin.query(
+        "with numbered as (select id, row_number() over (order by turn, place) as number from public.bench_tasks)
+         select json_agg(json_build_object(
+             'number', number, 'uuid', gen_random_uuid(), 'kind', 'task', 'id', id, 'hlc_time', number, 'hlc_count', 0,
+             'body', json_build_object('repository', 'git.example.com/shop', 'any_machine', true)) order by number)
+         from numbered group by (number - 1) / 500 order by (number - 1) / 500",
+        &[],
+    );
+    for batch in batches.await.unwrap() {
+        let operations: Value = batch.get(0);
+        let push = json!({
+            "p_device": device, "p_incarnation": incarnation, "p_protocol": 1, "p_mode": "last_write_wins",
+            "p_operations": operations,
+        });
+        machine.rpc("ccm_push", &push).await.unwrap();
+    }
 }
 
 /// Transactions a second.

@@ -428,8 +428,8 @@ pub enum Act {
         /// The answer.
         reply: Box<Reply>,
     },
-    /// Gives a shared task up whose lease is another machine's now: it is no longer reported, and its run is to be
-    /// stopped as `lease_lost`.
+    /// Gives a shared task up whose lease is another machine's now: it is no longer reported, its marks are gone, and its run
+    /// is to be stopped as `lease_lost`. One that waits fails so. [`Act::Create`] takes it up again, once its run has ended.
     Yield {
         /// The task.
         task: TaskId,

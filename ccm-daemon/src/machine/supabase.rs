@@ -65,7 +65,7 @@ pub fn account(config: &Config) -> Result<Option<Account>> {
         email: info.email,
         url: info.url,
         key_storage: storage(info.key),
-        signed_in_at: None,
+        signed_in_at: Some(info.signed_in_at),
     }))
 }
 

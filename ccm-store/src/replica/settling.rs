@@ -3,12 +3,13 @@
 use ccm_core::event::EventKind;
 use ccm_core::id::TaskId;
 use ccm_core::store::{Act, CreateTasks, LeaseRecord, Settle, TaskEdit};
+use ccm_core::sync::Kind;
 use ccm_core::task::{Setback, StopIntent, Task, TaskState};
 use ccm_core::time::Timestamp;
 use ccm_core::{Error, ErrorKind, Noun, Reason, Result};
 use serde_json::json;
 
-use super::incoming::reopen_wishes;
+use super::incoming::{release, reopen_wishes};
 use super::sharing::me;
 use super::{State, is_off};
 use crate::asks::AnswerAsk;
@@ -36,9 +37,7 @@ impl<const GROWS: bool> Change for SettleDocument<GROWS> {
     const GROWS: bool = GROWS;
 
     fn needs(&self, needs: &mut Needs) {
-        let Settle {
-            kind, id, act, now, ..
-        } = &self.0;
+        let Settle { kind, id, act, .. } = &self.0;
         needs.sharing();
         needs.system();
         needs.document(kind, *id);
@@ -64,9 +63,9 @@ impl<const GROWS: bool> Change for SettleDocument<GROWS> {
             Act::Yield { task } => {
                 needs.task(*task);
                 needs.known_task(*task);
+                needs.document(&Kind::Report, *task.as_uuid());
             }
         }
-        let _ = now;
     }
 
     fn apply(&self, work: &mut Work) -> Result<()> {
@@ -258,6 +257,7 @@ fn give_up(work: &mut Work, id: TaskId, now: Timestamp) -> Result<()> {
     if was != is {
         work.unblock(id, if is { -1 } else { 1 });
     }
+    forget_marks(work, id, now)?;
     match &state {
         TaskState::Queued { .. } => fail(work, id, &Setback::bare(Reason::LeaseLost), now),
         TaskState::Running { .. } => {
@@ -270,6 +270,21 @@ fn give_up(work: &mut Work, id: TaskId, now: Timestamp) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Takes away what was still to be told of a task that another machine tells of now, so that what that one says counts.
+fn forget_marks(work: &mut Work, id: TaskId, now: Timestamp) -> Result<()> {
+    let task = || vec![id.bytes().into()];
+    for sql in [
+        "DELETE FROM mark WHERE kind = 'report' AND id = ?",
+        "DELETE FROM mark WHERE kind = 'run' AND id IN (SELECT id FROM run WHERE task_id = ?)",
+        "DELETE FROM mark WHERE kind = 'ask' AND id IN (SELECT id FROM ask WHERE task_id = ?)",
+    ] {
+        work.shared.before(sql, task());
+    }
+    let key = (Kind::Report, *id.as_uuid());
+    work.shared.entry(key.clone()).mark = None;
+    release(work, &key, None, now)
 }
 
 fn keep_lease(work: &mut Work, task: TaskId, lease: Option<&LeaseRecord>) {

@@ -54,10 +54,10 @@ const PROBE: &str = "INSERT INTO idempotency_key (principal, route, key, fingerp
 /// Takes it out again.
 const PROBED: &str = "DELETE FROM idempotency_key WHERE principal = '' AND route = '' AND key = ''";
 
-/// Looks again which tasks a machine that became another one is right for.
+/// Looks again which tasks a machine that became another one is right for, of those that it may run.
 const FIT: &str = "UPDATE task SET fits = (system_type IS NULL OR system_type = ?) \
      AND NOT EXISTS (SELECT 1 FROM json_each(task.tags) AS wanted \
-     WHERE wanted.value NOT IN (SELECT value FROM json_each(?))) \
+     WHERE wanted.value NOT IN (SELECT value FROM json_each(?))) AND hold IS NULL AND yielded = 0 \
      WHERE tags <> '[]' OR system_type IS NOT NULL";
 
 impl Work {

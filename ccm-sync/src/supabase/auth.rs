@@ -198,6 +198,7 @@ fn session(http: &Http, tokens: Tokens, before: Option<&Session>) -> Result<Sess
         expires: super::session::now().saturating_add(tokens.expires_in.clamp(0, 31_622_400)),
         aal: claims.aal.unwrap_or_else(|| "aal1".to_owned()),
         id: claims.session_id,
+        began: before.map_or_else(super::session::now, |before| before.began),
     })
 }
 

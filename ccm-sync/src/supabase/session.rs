@@ -33,6 +33,8 @@ pub(super) struct Session {
     pub(super) aal: String,
     /// The server's id of the sign-in.
     pub(super) id: Option<Uuid>,
+    /// When somebody signed in, in seconds since 1970 UTC.
+    pub(super) began: i64,
 }
 
 /// What can be told of a kept sign-in.
@@ -46,6 +48,8 @@ pub struct SessionInfo {
     pub user: Uuid,
     /// How sure the server was of who it is: `aal1`, or `aal2` after a second factor.
     pub aal: String,
+    /// When they signed in.
+    pub signed_in_at: Timestamp,
     /// When the daemon needs a new token. It gets one by itself.
     pub expires_at: Timestamp,
     /// Where the key of the kept sign-in is.
@@ -64,6 +68,7 @@ struct Kept {
     aal: String,
     #[serde(default)]
     id: Option<Uuid>,
+    began: i64,
 }
 
 impl Session {
@@ -78,7 +83,8 @@ impl Session {
             email: self.email.clone(),
             user: self.user,
             aal: self.aal.clone(),
-            expires_at: Timestamp::from_micros(self.expires.saturating_mul(1_000_000)),
+            signed_in_at: seconds(self.began),
+            expires_at: seconds(self.expires),
             key,
         }
     }
@@ -95,6 +101,7 @@ impl Session {
             expires: self.expires,
             aal: self.aal.clone(),
             id: self.id,
+            began: self.began,
         };
         serde_json::to_vec(&kept)
             .map(Zeroizing::new)
@@ -113,8 +120,13 @@ impl Session {
             expires: kept.expires,
             aal: kept.aal,
             id: kept.id,
+            began: kept.began,
         })
     }
+}
+
+fn seconds(since: i64) -> Timestamp {
+    Timestamp::from_micros(since.saturating_mul(1_000_000))
 }
 
 impl fmt::Debug for Session {
@@ -143,6 +155,7 @@ pub(super) mod tests {
             expires: now() + 3600,
             aal: "aal1".to_owned(),
             id: Some(Uuid::from_u128(8)),
+            began: 1_800_000_000,
         }
     }
 
@@ -155,5 +168,7 @@ pub(super) mod tests {
         let shown = format!("{session:?} {:?}", session.info(KeyStorage::File));
         assert!(!shown.contains("hunter2"), "{shown}");
         assert!(session.left() > 3500);
+        let began = session.info(KeyStorage::File).signed_in_at;
+        assert_eq!(began.as_micros(), 1_800_000_000_000_000);
     }
 }

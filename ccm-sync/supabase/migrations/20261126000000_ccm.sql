@@ -42,9 +42,11 @@ create table if not exists public.ccm_entities (
     body jsonb,
     hlc_time bigint not null,
     hlc_count bigint not null,
-    -- The machine that wrote it, and which of the lives of its data.
+    -- The moment that its writer gave it. The one above is later where it took the place of a later version.
+    said_time bigint not null,
+    said_count bigint not null,
+    -- The machine that wrote it.
     origin uuid not null,
-    incarnation uuid not null,
     seq bigint not null,
     -- The token of the lease that it was said under.
     epoch bigint,
@@ -321,7 +323,11 @@ begin
         return case when p_id <> p_device then 'not_owner' end;
     when 'project' then
         return case
-            when p_stored.origin <> p_device then 'not_owner'
+            -- A machine that was shut out and came back as a new one has its folders still.
+            when p_stored.origin <> p_device and exists (
+                select from public.ccm_devices
+                where user_id = p_user and device_id = p_stored.origin and revoked_at is null
+            ) then 'not_owner'
             when p_body is not null and (p_body ->> 'system_id')::uuid is distinct from p_device then 'not_owner'
         end;
     when 'report', 'run', 'ask', 'transcript' then
@@ -367,6 +373,9 @@ declare
     v_latest bigint := ccm_internal.micros(p_now) + 60000000;
     v_old public.ccm_entities;
     v_there boolean;
+    v_said_time bigint;
+    v_said_count bigint;
+    v_in_order boolean;
     v_follows boolean;
     v_wins boolean;
     v_kept jsonb;
@@ -398,6 +407,8 @@ begin
             select a.hlc_time, a.hlc_count into v_time, v_count from ccm_internal.after(p_state.hlc_time, p_state.hlc_count) a;
         end if;
     end if;
+    v_said_time := v_time;
+    v_said_count := v_count;
 
     select * into v_old from public.ccm_entities where user_id = v_user and kind = v_kind and id = v_id;
     v_there := found;
@@ -412,11 +423,12 @@ begin
     end if;
 
     if v_there then
-        -- What a machine sends is in order, whatever its clock says. After older data were put back it is not.
-        v_follows := coalesce(v_base >= v_old.seq, false)
-            or v_old.origin = v_me and v_old.incarnation = p_device.incarnation;
+        -- Of what one machine says the later counts, by its own clock. After older data were put back there it may be
+        -- the earlier that comes.
+        v_in_order := v_old.origin = v_me and (v_said_time, v_said_count) >= (v_old.said_time, v_old.said_count);
+        v_follows := v_in_order or coalesce(v_base >= v_old.seq, false);
         if v_old.body is not distinct from v_body and v_old.origin = v_me
-            and (v_old.hlc_time, v_old.hlc_count) = (v_time, v_count) then
+            and (v_old.said_time, v_old.said_count) = (v_said_time, v_said_count) then
             status := 'skipped';
             return;
         end if;
@@ -455,17 +467,17 @@ begin
                     'hlc', jsonb_build_object('time', v_time, 'count', v_count), 'body', v_body);
                 -- Its id is that of the operation that lost: a version loses once.
                 p_state.seq := p_state.seq + 1;
-                insert into public.ccm_entities (user_id, kind, id, body, hlc_time, hlc_count, origin, incarnation, seq,
-                    operation)
+                insert into public.ccm_entities (user_id, kind, id, body, hlc_time, hlc_count, said_time, said_count, origin,
+                    seq, operation)
                 values (v_user, 'conflict', case when v_wins then v_old.operation else v_uuid end,
                     jsonb_build_object('task_id', v_id, 'rule', p_mode,
                         'kept', case when v_wins then v_lost else v_kept end,
                         'lost', case when v_wins then v_kept else v_lost end,
                         'base', p_operation -> 'base_body', 'found_at', ccm_internal.micros(p_now)),
-                    v_time, v_count, v_me, p_device.incarnation, p_state.seq, v_uuid)
+                    v_time, v_count, v_said_time, v_said_count, v_me, p_state.seq, v_uuid)
                 on conflict (user_id, kind, id) do update set body = excluded.body, hlc_time = excluded.hlc_time,
-                    hlc_count = excluded.hlc_count, origin = excluded.origin, incarnation = excluded.incarnation,
-                    seq = excluded.seq, operation = excluded.operation;
+                    hlc_count = excluded.hlc_count, said_time = excluded.said_time, said_count = excluded.said_count,
+                    origin = excluded.origin, seq = excluded.seq, operation = excluded.operation;
                 if (v_time, v_count) > (p_state.hlc_time, p_state.hlc_count) then
                     p_state.hlc_time := v_time;
                     p_state.hlc_count := v_count;
@@ -480,8 +492,7 @@ begin
                 update public.ccm_leases set token = token + 1, finished = true where user_id = v_user and task_id = v_id;
             end if;
         when 'report', 'run', 'ask', 'transcript', 'system', 'project' then
-            if v_old.origin = v_me and not v_follows
-                and (v_time, v_count) <= (v_old.hlc_time, v_old.hlc_count) then
+            if v_old.origin = v_me and not v_in_order then
                 status := 'overruled';
                 return;
             end if;
@@ -503,11 +514,12 @@ begin
     end if;
 
     p_state.seq := p_state.seq + 1;
-    insert into public.ccm_entities (user_id, kind, id, body, hlc_time, hlc_count, origin, incarnation, seq, epoch, operation)
-    values (v_user, v_kind, v_id, v_body, v_time, v_count, v_me, p_device.incarnation, p_state.seq, v_epoch, v_uuid)
+    insert into public.ccm_entities (user_id, kind, id, body, hlc_time, hlc_count, said_time, said_count, origin, seq, epoch,
+        operation)
+    values (v_user, v_kind, v_id, v_body, v_time, v_count, v_said_time, v_said_count, v_me, p_state.seq, v_epoch, v_uuid)
     on conflict (user_id, kind, id) do update set body = excluded.body, hlc_time = excluded.hlc_time,
-        hlc_count = excluded.hlc_count, origin = excluded.origin, incarnation = excluded.incarnation, seq = excluded.seq,
-        epoch = excluded.epoch, operation = excluded.operation;
+        hlc_count = excluded.hlc_count, said_time = excluded.said_time, said_count = excluded.said_count,
+        origin = excluded.origin, seq = excluded.seq, epoch = excluded.epoch, operation = excluded.operation;
     if (v_time, v_count) > (p_state.hlc_time, p_state.hlc_count) then
         p_state.hlc_time := v_time;
         p_state.hlc_count := v_count;
@@ -617,15 +629,15 @@ begin
         from judged j
     ),
     stored as (
-        insert into public.ccm_entities as t (user_id, kind, id, body, hlc_time, hlc_count, origin, incarnation, seq,
-            epoch, operation)
-        select v_user, j.kind, j.id, j.body, j.hlc_time, j.hlc_count, v_me, p_device.incarnation,
+        insert into public.ccm_entities as t (user_id, kind, id, body, hlc_time, hlc_count, said_time, said_count, origin,
+            seq, epoch, operation)
+        select v_user, j.kind, j.id, j.body, j.hlc_time, j.hlc_count, j.hlc_time, j.hlc_count, v_me,
             v_seq + row_number() over (order by j.number), j.epoch, j.uuid
         from judged j
         where j.is_last and j.kind <> 'noop' and (select v.is_plain from verdict v)
         on conflict (user_id, kind, id) do update set body = excluded.body, hlc_time = excluded.hlc_time,
-            hlc_count = excluded.hlc_count, origin = excluded.origin, incarnation = excluded.incarnation,
-            seq = excluded.seq, epoch = excluded.epoch, operation = excluded.operation
+            hlc_count = excluded.hlc_count, said_time = excluded.said_time, said_count = excluded.said_count,
+            origin = excluded.origin, seq = excluded.seq, epoch = excluded.epoch, operation = excluded.operation
         returning t.hlc_time, t.hlc_count, ccm_internal.row_of(t) as document
     )
     select v.is_plain, v.uuids, s.amount, s.newest[1], s.newest[2], s.documents
@@ -864,8 +876,8 @@ begin
     measured as (
         select t.*, sum(octet_length(t.document)) over (order by t.seq) as size
         from (
-            select p.seq, p.place, ccm_internal.row_of((p.user_id, p.kind, p.id, p.body, p.hlc_time, p.hlc_count, p.origin,
-                p.incarnation, p.seq, p.epoch, p.operation)::public.ccm_entities)::text as document
+            select p.seq, p.place, ccm_internal.row_of((p.user_id, p.kind, p.id, p.body, p.hlc_time, p.hlc_count, p.said_time,
+                p.said_count, p.origin, p.seq, p.epoch, p.operation)::public.ccm_entities)::text as document
             from page p
             where p.place = 1 or p.place <= least(p_limit, 1000) and p.kept_size <= 4 * 1024 * 1024
             offset 0

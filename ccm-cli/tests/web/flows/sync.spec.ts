@@ -10,6 +10,9 @@ import { expect, signIn, test } from "../harness/test.ts";
 
 test.describe.configure({ timeout: 300_000 });
 
+/** What other machines write for such a project counts without anybody's leave. */
+const ALLOW = { remote_tasks: "allow" };
+
 test("a machine that shares nothing says so, and how to begin", async ({ signedIn: page }) => {
   await page.goto("/sync");
   const how = page.getByRole("region", { name: "How the queue is shared" });
@@ -171,8 +174,11 @@ test.describe("when both change the same task", () => {
   test.use({ kind: { hostname: "laptop" }, otherKind: { hostname: "server" } });
 
   test("a person decides field by field", async ({ other, place, machine, signedIn: page }) => {
-    for (const one of [machine, other]) await one.set("sync.conflict_resolution", "manual");
-    const id = await conflict(machine, other, place, await other.project("shop"), [
+    for (const one of [machine, other]) {
+      await one.set("sync.conflict_resolution", "manual");
+      await one.ccm(["daemon", "reload"]);
+    }
+    const id = await conflict(machine, other, place, await other.project("shop", ALLOW), [
       { text: "Sort the shelves.\nThen paint them.", title: "Sort and paint" },
       { text: "Sort the shelves.\nThen burn them.", priority: 7 },
     ]);
@@ -202,7 +208,7 @@ test.describe("when both change the same task", () => {
 
   test("the edit that lost is kept, and brought back", async ({ other, place, machine, signedIn: page }) => {
     const edits = [{ text: "Paint the shelves." }, { text: "Burn the shelves." }] as const;
-    const id = await conflict(machine, other, place, await other.project("shop"), edits);
+    const id = await conflict(machine, other, place, await other.project("shop", ALLOW), edits);
     await page.goto("/sync");
     const lost = page.getByRole("region", { name: "Edits that did not count" });
     await expect(lost).toContainText("the edit of server counts, that of laptop does not");

@@ -92,7 +92,10 @@ async function agentOf(machine: Machine, project: string): Promise<string> {
 }
 
 test("two machines, one queue", async ({ machine, other, place, signedIn: page }) => {
-  for (const one of [machine, other]) await one.set("sync.conflict_resolution", "manual");
+  for (const one of [machine, other]) {
+    await one.set("sync.conflict_resolution", "manual");
+    await one.ccm(["daemon", "reload"]);
+  }
   const [shop, own] = [await other.project("shop"), await machine.project("website")];
   await knows(machine, shop);
   await knows(other, own);
@@ -111,7 +114,7 @@ test("two machines, one queue", async ({ machine, other, place, signedIn: page }
   const waiting = await create("Sort the tools", say("sorted"));
   const back = { project_id: own.id, text: "Burn the website.\n\nThen say so.", title: "Burn the website" };
   await (await other.api()).POST("/api/v1/tasks", { body: back });
-  const garden = await other.project("garden");
+  const garden = await other.project("garden", { remote_tasks: "allow" });
   const both = await conflict(machine, other, place, garden, [
     { text: "Sort the shelves.\nThen paint them.", title: "Sort and paint" },
     { text: "Sort the shelves.\nThen burn them.", priority: 7 },

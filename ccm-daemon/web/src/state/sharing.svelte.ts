@@ -56,7 +56,7 @@ class Sharing {
 
   /** How many things wait for a person's decision. */
   get needs(): number {
-    return Math.max(this.conflicts.length, this.state?.conflicts ?? 0) + this.unapproved.length;
+    return this.conflicts.length + this.unapproved.length;
   }
 
   /** Whether other machines are heard of now, as far as this one knows. */

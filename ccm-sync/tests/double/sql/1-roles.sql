@@ -21,11 +21,14 @@ grant usage on schema public to anon, authenticated, service_role;
 -- The double tries to give the roles everything in public. It must not be able to, and can without failing at it while
 -- it may read.
 grant usage on schema public to supalite;
-alter default privileges for role postgres in schema public grant select on tables to supalite;
+alter default privileges for role postgres, supabase_admin in schema public grant select on tables to supalite;
 -- New things in public are everybody's, unless a migration takes that back.
-alter default privileges for role postgres in schema public grant all on tables to anon, authenticated, service_role;
-alter default privileges for role postgres in schema public grant all on functions to anon, authenticated, service_role;
-alter default privileges for role postgres in schema public grant all on sequences to anon, authenticated, service_role;
+alter default privileges for role postgres, supabase_admin in schema public
+    grant all on tables to anon, authenticated, service_role;
+alter default privileges for role postgres, supabase_admin in schema public
+    grant all on functions to anon, authenticated, service_role;
+alter default privileges for role postgres, supabase_admin in schema public
+    grant all on sequences to anon, authenticated, service_role;
 
 create schema auth authorization supalite;
 create publication supabase_realtime;

@@ -3,7 +3,7 @@
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::support::{Machine, Place, code, fate, operation};
+use crate::support::{Machine, Place, code, fate, operation, pinned};
 
 #[tokio::test]
 async fn a_machine_registers_and_is_told_where_it_was() {
@@ -218,4 +218,38 @@ async fn machines_are_listed_as_they_came() {
             "it is what a machine proves itself with"
         );
     }
+}
+
+#[tokio::test]
+async fn a_revoked_machine_that_comes_back_as_a_new_one_has_its_projects() {
+    let place = Place::new().await;
+    let [mut keeper, mut old, mut new] = [
+        place.machine().await,
+        place.machine().await,
+        place.machine().await,
+    ];
+    let [project, task] = [Uuid::new_v4(), Uuid::new_v4()];
+    let of = |machine: Uuid| {
+        operation(
+            "project",
+            project,
+            0,
+            json!({ "system_id": machine, "name": "p" }),
+        )
+    };
+    old.push(vec![
+        of(old.id),
+        operation("task", task, 1, pinned(project, "x")),
+    ])
+    .await;
+    assert_eq!(new.put(of(new.id)).await, "refused not_owner");
+    keeper
+        .call("ccm_revoke", json!({ "p_target": old.id }))
+        .await
+        .unwrap();
+    let report = operation("report", task, 2, json!({ "state": "running" }));
+    assert_eq!(new.put(report.clone()).await, "refused not_owner");
+    assert_eq!(new.put(of(new.id)).await, "taken");
+    assert_eq!(new.put(report.clone()).await, "taken");
+    assert_eq!(keeper.put(report).await, "refused not_owner");
 }

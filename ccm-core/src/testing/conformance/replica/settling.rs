@@ -598,6 +598,20 @@ pub async fn a_yielded_task_is_told_of_no_more(place: &dyn StorePlace) {
         kept.unwrap();
     }
     bench.send_all().await;
+    // What was still to be told, and what another machine has told meanwhile.
+    bench
+        .store
+        .mark_started(claimed.run.id, claimed.run.token, at(6), at(6))
+        .await
+        .unwrap();
+    bench.replica().resync(None, at(7)).await.unwrap();
+    let theirs = bench.row(
+        Kind::Report,
+        *running.id.as_uuid(),
+        6,
+        json!({ "by": "them" }),
+    );
+    assert_eq!(bench.adopt(vec![theirs.clone()]).await.waiting, 1);
     let give_up = async |task: TaskId| {
         let document = bench.document(Kind::Task, *task.as_uuid()).await.unwrap();
         let act = Act::Yield { task };
@@ -610,7 +624,19 @@ pub async fn a_yielded_task_is_told_of_no_more(place: &dyn StorePlace) {
     let before = bench.head().await;
     give_up(running.id).await;
     give_up(waiting.id).await;
-    assert_eq!(bench.kinds_since(before).await, "task.stopping task.failed");
+    let kinds = "document.changed task.stopping task.failed";
+    assert_eq!(bench.kinds_since(before).await, kinds);
+    let report = bench
+        .document(Kind::Report, *running.id.as_uuid())
+        .await
+        .unwrap();
+    assert_eq!((report.body, report.pending), (theirs.body, false));
+    let own = [
+        name(Kind::Project, project.project.id.as_uuid()),
+        name(Kind::System, bench.system.id.as_uuid()),
+    ];
+    assert_eq!(bench.marked().await, own);
+    bench.send_all().await;
     let before = bench.head().await;
     give_up(waiting.id).await;
     assert_eq!(bench.head().await, before);

@@ -7,6 +7,7 @@ use crate::event::EventKind;
 use crate::id::TaskId;
 use crate::reason::Reason;
 use crate::store::{Act, CreateTasks, LeaseRecord, Settle, TaskEdit};
+use crate::sync::Kind;
 use crate::task::{Setback, StopIntent, TaskState};
 use crate::testing::memory::store::{About, State, touch};
 use crate::time::Timestamp;
@@ -162,6 +163,7 @@ impl State {
         // From here on nothing of it is told.
         self.task_row(id)?.task.yielded = true;
         self.kept()?.leases.remove(&id);
+        self.forget_marks(id, now)?;
         match &task.state {
             TaskState::Queued { .. } => self.fail(id, Setback::bare(Reason::LeaseLost), now),
             TaskState::Running { run, .. } => {
@@ -175,6 +177,21 @@ impl State {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Takes away what was still to be told of a task that another machine tells of now, so that what that one says counts.
+    fn forget_marks(&mut self, id: TaskId, now: Timestamp) -> Result<()> {
+        let report = (Kind::Report, *id.as_uuid());
+        let runs = self.runs.values().filter(|run| run.task_id == id);
+        let runs = runs.map(|run| (Kind::Run, *run.id.as_uuid()));
+        let asks = self.asks.values().filter(|ask| ask.task_id == id);
+        let asks = asks.map(|ask| (Kind::Ask, *ask.id.as_uuid()));
+        let told: Vec<_> = runs.chain(asks).chain([report.clone()]).collect();
+        let kept = self.kept()?;
+        for key in told {
+            kept.marks.remove(&key);
+        }
+        self.release(&report, None, now)
     }
 
     pub(super) fn keep_lease(&mut self, task: TaskId, lease: Option<LeaseRecord>) -> Result<()> {
