@@ -281,10 +281,11 @@ fn a_project_without_the_migration_is_told_how_it_gets_it() {
     assert!(found.contains("lacks CCM's tables"), "{found}");
     let sql = machine.ccm(&["supabase", "migrations"]).ok();
     place.runtime.block_on(place.server.sql(&sql));
+    // What stands in for PostgREST looks at the functions when it begins.
+    place.stop();
+    place.start();
     let _daemon = machine.daemon();
-    until("the project is ready", || {
-        machine.ccm(&["sync", "now"]).code == 0
-    });
+    machine.ccm(&["sync", "now"]).ok();
 }
 
 #[test]
@@ -408,7 +409,7 @@ fn set_up_signs_in_and_registers_the_machine() {
     assert_eq!(place.machines(), 1);
     let get = |key: &str| machine.ccm(&["config", "get", key]).ok();
     let id = get("system.id");
-    let found = format!("select count(*) from public.ccm_devices where id::text = '{id}'");
+    let found = format!("select count(*) from public.ccm_devices where device_id::text = '{id}'");
     assert_eq!(place.number(&found), 1, "{id}");
     assert_eq!(get("supabase.enabled"), "true");
 
@@ -495,6 +496,8 @@ fn two_edits_of_one_task_are_shown_and_decided() {
     place.connect(&laptop).ok();
     place.connect(&server).ok();
     let demo = laptop.project("demo", &["sh", "-c", "cat; exit 0"]);
+    // Another machine's words reach an agent only where they are let in.
+    demo.set("remote_tasks", "allow");
     let later = ["task", "create", "--not-before", "+9d", "one\ntwo\nthree"];
     let task = demo.ccm(&later).ok();
     let exchange = || {
