@@ -162,6 +162,7 @@ fn of_problem(problem: &Problem) -> Failure {
         | P::SyncOff
         | P::SyncRevoked
         | P::SyncOutdated
+        | P::SyncNotSetUp
         | P::SyncTwin
         | P::ProjectTaken
         | P::TrustChanged

@@ -211,11 +211,16 @@ fn ids(filter: &TaskFilter, stretch: Stretch) -> Statement {
             conditions.push(condition);
             values.extend_from_slice(given);
         };
+        // Few are held, so that their own index is the one to walk along.
+        let (of_project, in_state) = match filter.held {
+            true => ("+project_id = ?", "+state = ?"),
+            false => ("project_id = ?", "state = ?"),
+        };
         if let Some(project) = filter.project {
-            such("project_id = ?", &[project.bytes().into()]);
+            such(of_project, &[project.bytes().into()]);
         }
         if let Some(state) = state {
-            such("state = ?", &[state.as_str().into()]);
+            such(in_state, &[state.as_str().into()]);
         }
         if let Some(before) = stretch.before {
             such("id < ?", &[before.bytes().into()]);

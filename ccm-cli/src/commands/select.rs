@@ -360,6 +360,16 @@ pub(super) async fn agent(
         }
         (Err(failure), _) => return Err(failure),
     };
+    if let Some(machine) = &project.machine {
+        return Err(Failure::new(
+            Code::Refused,
+            format!(
+                "the agent of {} is on {}, and is looked after there",
+                project.name, machine.hostname
+            ),
+        )
+        .hint("run this command on that machine"));
+    }
     agents
         .into_iter()
         .find(|agent| agent.project_id == project.id)

@@ -137,6 +137,8 @@ codes! {
     SyncRevoked = "sync_revoked", 409, "This machine was shut out";
     /// This program is too old for what machines share.
     SyncOutdated = "sync_outdated", 409, "This program is too old for the others";
+    /// The service that machines share through was not set up for it.
+    SyncNotSetUp = "sync_not_set_up", 409, "The service was not set up";
     /// Another machine writes under this one's identity.
     SyncTwin = "sync_twin", 409, "Another machine has the same identity";
     /// The object's state does not allow it.

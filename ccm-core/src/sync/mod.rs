@@ -44,7 +44,8 @@ pub const PROTOCOL: u32 = 1;
 /// `Unauthenticated` when somebody has to sign in again, `Revoked` for a machine that was revoked, `TooOld` for a program
 /// that the server no longer speaks to, `Taken(System)` when another machine writes under the same identity, `OutOfStep`
 /// when the server does not know what it once acknowledged (it was restored, or what it deleted meanwhile is not known
-/// any more): the caller then resyncs from the start. Nothing takes effect with any of them.
+/// any more): the caller then resyncs from the start. `Unsupported` when nobody has set the server up for this yet.
+/// Nothing takes effect with any of them.
 ///
 /// # Cancellation
 /// A dropped push or claim may have taken effect; repeating it is safe.

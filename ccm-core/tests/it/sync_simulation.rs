@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use ccm_core::Store;
 use ccm_core::api::{CreateTask, EditTask};
 use ccm_core::engine::{Engine, SyncLimits};
 use ccm_core::id::{ProjectId, SystemId, TaskId};
@@ -15,6 +14,7 @@ use ccm_core::sync::local::is_made_here;
 use ccm_core::sync::{ConflictRule, Kind, Row};
 use ccm_core::task::TaskStateName;
 use ccm_core::testing::memory::SyncFault;
+use ccm_core::time::Clock;
 use uuid::Uuid;
 
 use crate::sync_home::{Home, Net, define_as, local, report, secs, work};
@@ -49,6 +49,22 @@ impl Random {
     }
 }
 
+/// What happened in simulations, so that they are known to have tried something.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Seen {
+    tasks: usize,
+    /// Shared tasks that ran under a lease.
+    leased: usize,
+    /// Shared tasks that one machine had to give up.
+    given_up: usize,
+    /// Shared tasks that were done without contact.
+    pinned: usize,
+    conflicts: usize,
+    restarts: usize,
+    /// Calls to the server that went wrong, and its state when it was cut off is not known.
+    failed: usize,
+}
+
 struct World {
     net: Net,
     homes: Vec<Home>,
@@ -59,6 +75,7 @@ struct World {
     /// Tasks that somebody wanted done again, which may have an outcome more than once.
     retried: BTreeSet<TaskId>,
     random: Random,
+    seen: Seen,
 }
 
 impl World {
@@ -75,6 +92,7 @@ impl World {
             retried: BTreeSet::new(),
             net,
             random,
+            seen: Seen::default(),
         };
         for number in 0..2 + world.random.below(4) {
             let id = SystemId::from_uuid(Uuid::from_u128(u128::from(world.random.next())));
@@ -109,7 +127,12 @@ impl World {
         let line = self.homes[home].line.clone();
         match self.random.below(20) {
             0..=3 => self.write_task(&engine).await,
-            4..=6 => self.edit_task(&engine).await,
+            4..=5 => {
+                if let Some(id) = self.any_task() {
+                    self.edit_task(&engine, id).await;
+                }
+            }
+            6 => self.edit_at_once().await,
             7 => {
                 if let Some(id) = self.any_task() {
                     let _ = engine.cancel_task(id, "cli").await;
@@ -142,7 +165,7 @@ impl World {
                 self.homes[home].runtime.release("go");
             }
             18 => {
-                let _ = tokio::time::timeout(secs(5), engine.sync_now()).await;
+                self.seen.failed += usize::from(engine.sync_now().await.is_err());
             }
             _ => self.net.server.poke(),
         }
@@ -181,6 +204,8 @@ impl World {
         let word = *self.random.pick(&["wait", "done", "fail"]);
         let task = CreateTask {
             priority: Some(i32::try_from(self.random.below(3)).unwrap()),
+            // Some wait long enough to be changed by several.
+            not_before: (self.random.below(2) == 0).then(|| self.net.clock.now().after(secs(200))),
             ..CreateTask::new(project, format!("t{number} {word}"))
         };
         let any_machine = self.random.below(2) == 0;
@@ -194,8 +219,22 @@ impl World {
         }
     }
 
-    async fn edit_task(&mut self, engine: &Engine) {
+    /// Two machines that don't hear of each other change the same task.
+    async fn edit_at_once(&mut self) {
         let Some(id) = self.any_task() else { return };
+        let first = self.random.below(self.homes.len());
+        let second = (first + 1) % self.homes.len();
+        for home in [first, second] {
+            self.homes[home].line.set_up(false);
+            let engine = self.engines[home].clone();
+            self.edit_task(&engine, id).await;
+        }
+        for home in [first, second] {
+            self.homes[home].line.set_up(true);
+        }
+    }
+
+    async fn edit_task(&mut self, engine: &Engine, id: TaskId) {
         let edit = match self.random.below(2) {
             0 => EditTask {
                 priority: Some(i32::try_from(self.random.below(9)).unwrap()),
@@ -212,6 +251,7 @@ impl World {
 
     /// Ends an engine wherever it is, and starts another on what it left.
     async fn restart(&mut self, home: usize) {
+        self.seen.restarts += 1;
         self.engines[home].shutdown(false).await;
         self.engines[home] = self.homes[home].daemon().await;
     }
@@ -354,6 +394,26 @@ impl World {
         }
     }
 
+    async fn count(&mut self) {
+        let rows = self.rows();
+        self.seen.tasks = self.tasks.len();
+        self.seen.conflicts = rows
+            .keys()
+            .filter(|(kind, _)| *kind == Kind::Conflict)
+            .count();
+        for id in &self.shared {
+            let id = *id.as_uuid();
+            let definition = rows[&(Kind::Task, id)].body.clone().unwrap();
+            self.seen.pinned += usize::from(definition["pinned"] == true);
+            let leased = rows[&(Kind::Report, id)].epoch.is_some();
+            self.seen.leased += usize::from(leased);
+            for engine in &self.engines {
+                let task = local(engine, TaskId::from_uuid(id)).await;
+                self.seen.given_up += usize::from(task.is_some_and(|task| task.yielded));
+            }
+        }
+    }
+
     async fn end(self) {
         for engine in self.engines {
             engine.shutdown(false).await;
@@ -361,7 +421,7 @@ impl World {
     }
 }
 
-fn simulate(seed: u64) {
+fn simulate(seed: u64) -> Seen {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
@@ -373,24 +433,52 @@ fn simulate(seed: u64) {
         }
         world.heal().await;
         world.check().await;
+        world.count().await;
+        let seen = std::mem::take(&mut world.seen);
         world.end().await;
+        seen
     };
     let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         runtime.block_on(async {
             tokio::time::timeout(Duration::from_secs(60), world)
                 .await
-                .expect("it comes to no end");
-        });
+                .expect("it comes to no end")
+        })
     }));
-    if let Err(panic) = done {
+    done.unwrap_or_else(|panic| {
         println!("seed {seed} failed; keep it in sync_simulation.seeds");
         std::panic::resume_unwind(panic);
-    }
+    })
 }
 
 fn simulate_from(first: u64) {
+    let mut all = Seen::default();
     for seed in first..first + seeds() {
-        simulate(seed);
+        let seen = simulate(seed);
+        all.tasks += seen.tasks;
+        all.leased += seen.leased;
+        all.given_up += seen.given_up;
+        all.pinned += seen.pinned;
+        all.conflicts += seen.conflicts;
+        all.restarts += seen.restarts;
+        all.failed += seen.failed;
+    }
+    println!("{all:?}");
+    let Seen {
+        tasks,
+        leased,
+        given_up,
+        pinned,
+        conflicts,
+        restarts,
+        failed,
+    } = all;
+    if seeds() >= 60 {
+        let counts = [tasks, leased, given_up, pinned, conflicts, restarts, failed];
+        assert!(
+            counts.iter().all(|count| *count > 0),
+            "something was never tried: {counts:?}"
+        );
     }
 }
 

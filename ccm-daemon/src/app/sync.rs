@@ -36,7 +36,10 @@ pub(crate) enum SyncRefusal {
 
 impl From<Error> for SyncRefusal {
     fn from(error: Error) -> Self {
-        Self::Other(error)
+        match error.kind() {
+            ErrorKind::Unsupported => Self::Is(ProblemCode::SyncNotSetUp, error.to_string()),
+            _ => Self::Other(error),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use ccm_core::api::{KeyStorage, SyncCondition, SyncState};
 use ccm_core::sync::{Identity, Registration};
+use ccm_core::system::System;
 use ccm_core::time::{Clock, SystemClock, Timestamp};
 use ccm_core::{Error, Result, Store};
 use ccm_sync::supabase::{self as client, AuthFile, SignedOut};
@@ -68,12 +69,17 @@ pub fn account(config: &Config) -> Result<Option<Account>> {
     }))
 }
 
-/// Keeps a sign-in in the place of the one that was there.
+/// Keeps a sign-in in the place of the one that was there, which ends on the server, too.
 ///
 /// # Errors
 /// Those of [`AuthFile::save`].
-pub fn keep(config: &Config, project: &Project, signed_in: &SignedIn) -> Result<Account> {
-    let storage = storage(AuthFile::new(&config.supabase.auth_file).save(signed_in)?);
+pub async fn keep(config: &Config, project: &Project, signed_in: &SignedIn) -> Result<Account> {
+    let file = AuthFile::new(&config.supabase.auth_file);
+    if file.path().exists() {
+        // Only politeness: nobody has it any more then, and it ends by itself.
+        let _ = client::sign_out(project, &file).await;
+    }
+    let storage = storage(file.save(signed_in)?);
     Ok(Account {
         email: signed_in.email().to_owned(),
         url: project.url().to_owned(),
@@ -154,11 +160,19 @@ pub fn project(config: &Config) -> Result<Project> {
 /// Registers this machine with the server, while no daemon runs.
 ///
 /// # Errors
-/// Those of the store and of [`SyncBackend::register`].
+/// `Unavailable` when a daemon was started meanwhile; those of the store and of
+/// [`SyncBackend::register`](ccm_core::SyncBackend::register).
 pub async fn register(home: &Home, config: &Config) -> Result<()> {
-    let system = setup::system_id(home, config)?;
+    // Only one program at a time may write the database.
+    let _lock = home.lock_daemon()?;
+    let system = System {
+        id: setup::system_id(home, config)?,
+        hostname: config.system.hostname.clone(),
+        kind: config.system.kind,
+        tags: config.system.tags.clone(),
+    };
     let store = crate::factories::store(config).await?;
-    let registered = register_in(&store, config, system).await;
+    let registered = register_in(&store, config, &system).await;
     store.close().await;
     registered
 }
@@ -166,17 +180,18 @@ pub async fn register(home: &Home, config: &Config) -> Result<()> {
 async fn register_in(
     store: &ccm_store::SqliteStore,
     config: &Config,
-    system: ccm_core::id::SystemId,
+    system: &System,
 ) -> Result<()> {
     let replica = store
         .replica()
         .ok_or_else(|| Error::internal("this database keeps nothing for other machines"))?;
     let now = SystemClock.now();
     let sharing = match replica.sharing().await? {
-        Some(sharing) if sharing.identity.system == system => sharing,
+        Some(sharing) if sharing.identity.system == system.id => sharing,
         _ => {
+            store.begin(system, now).await?;
             let identity = Identity {
-                system,
+                system: system.id,
                 incarnation: uuid::Uuid::now_v7(),
             };
             replica.share(identity, now).await?

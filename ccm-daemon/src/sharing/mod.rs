@@ -96,6 +96,13 @@ impl Sharing {
         Ok(account)
     }
 
+    /// Whose account the line was made for.
+    pub(crate) fn made_for(&self) -> Option<String> {
+        let made_of = self.made_of.lock().unwrap_or_else(PoisonError::into_inner);
+        let account = made_of.as_ref()?.account.as_ref()?;
+        Some(account.email.clone())
+    }
+
     /// Has the line be the one that `config` asks for. Whether it is another one now.
     ///
     /// Reads a file, so it is not for the async runtime's own threads.

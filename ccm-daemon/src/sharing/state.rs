@@ -142,6 +142,10 @@ fn said(
             detail: on_the_way(status),
             to_do: None,
         },
+        SyncPhase::Waiting { error, .. } if trouble == Some(ErrorKind::Unsupported) => {
+            let (condition, to_do) = stopped(trouble);
+            say(condition, error, to_do)
+        }
         SyncPhase::Waiting { .. } if status.breaker_open => say(
             SyncCondition::Stuck,
             "the server was tried many times in vain and is tried rarely now; everything goes on here, and what waits is kept",
@@ -381,6 +385,14 @@ mod tests {
             let has_way_out = state.to_do.is_some() || state.detail.contains("do something");
             assert_eq!(has_way_out, wanted.needs_a_person(), "{state:?}");
         }
+        let state = told(
+            &status(waiting()),
+            &connected(),
+            &ada(),
+            Some(ErrorKind::Unsupported),
+        );
+        assert_eq!(state.condition, C::Stuck);
+        assert!(state.to_do.unwrap().contains("ccm supabase migrations"));
         let mut open = status(waiting());
         open.breaker_open = true;
         let state = told(&open, &connected(), &ada(), Some(ErrorKind::Unavailable));

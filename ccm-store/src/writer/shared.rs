@@ -495,24 +495,26 @@ impl Work {
         for (sql, values) in &self.shared.first {
             script.push(sql, values.clone());
         }
-        let touched: Vec<(&Key, &Left)> = self.shared.touched.iter().collect();
-        // A yielded task's row says so before the marks are left, but for the one that is yielded now.
-        let runs_here = |task: &TaskId| {
-            let row = self.tasks.get(task);
-            row.is_none_or(|row| !row.get().task.yielded)
-        };
-        let touched: Vec<_> = touched
-            .into_iter()
-            .filter(|(_, left)| left.task.as_ref().is_none_or(runs_here))
+        // Of a task that was looked at it is known whether it was given up, also if that changes now.
+        let given_up = |task: &TaskId| Some(self.tasks.get(task)?.get().task.yielded);
+        let touched: Vec<(&Key, &Left, Option<TaskId>)> = self
+            .shared
+            .touched
+            .iter()
+            .filter_map(|(key, left)| match left.task.as_ref().and_then(given_up) {
+                Some(true) => None,
+                Some(false) => Some((key, left, None)),
+                None => Some((key, left, left.task)),
+            })
             .collect();
         for chunk in touched.chunks(ROWS_AT_ONCE) {
-            let values = chunk.iter().flat_map(|((kind, id), left)| {
+            let values = chunk.iter().flat_map(|((kind, id), left, task)| {
                 [
                     Value::from(kind.as_str()),
                     id.bytes().into(),
                     left.hlc.time.into(),
                     i64::from(left.hlc.count).into(),
-                    left.task.map(|task| task.bytes()).into(),
+                    task.map(|task| task.bytes()).into(),
                     left.order.into(),
                 ]
             });

@@ -13,7 +13,7 @@ use super::http::Reply;
 /// What to do when a sign-in is over.
 pub(super) const SIGN_IN: &str = "sign in again with `ccm supabase connect`";
 /// What to do when the functions are not there.
-const APPLY: &str = "apply the migrations in ccm-sync/supabase/migrations to the Supabase project";
+const APPLY: &str = "run the SQL that `ccm supabase migrations` prints in its SQL editor";
 /// The longest sentence of a server that is shown.
 const MAX_SENTENCE: usize = 300;
 
@@ -133,9 +133,10 @@ fn by_code(function: &str, code: &str) -> Option<Failure> {
             "the server's database can't be reached now".to_owned(),
         ),
         "PGRST202" | "PGRST203" | "PGRST205" | "PGRST106" | "42883" | "42P01" | "3F000" => {
-            Some(Failure::NoFunctions(Error::unavailable(format!(
-                "the Supabase project has no function {function}: {APPLY}"
-            ))))
+            Some(Failure::NoFunctions(Error::new(
+                ErrorKind::Unsupported,
+                format!("the Supabase project has no function {function}: {APPLY}"),
+            )))
         }
         // No right to call it: the sign-in is not that of a user.
         "42501" => Some(Failure::Token(Error::new(
@@ -344,7 +345,7 @@ mod tests {
             (401, "PGRST303", K::Unauthenticated),
             (503, "PGRST001", K::Unavailable),
             (504, "PGRST003", K::Unavailable),
-            (404, "PGRST202", K::Unavailable),
+            (404, "PGRST202", K::Unsupported),
             (403, "42501", K::Unauthenticated),
             (500, "40001", K::Unavailable),
             (500, "40P01", K::Unavailable),

@@ -42,9 +42,11 @@ create table if not exists public.ccm_entities (
     body jsonb,
     hlc_time bigint not null,
     hlc_count bigint not null,
-    -- The machine that wrote it, and which of the lives of its data.
+    -- The moment that its writer gave it. The one above is later where it took the place of a later version.
+    said_time bigint not null,
+    said_count bigint not null,
+    -- The machine that wrote it.
     origin uuid not null,
-    incarnation uuid not null,
     seq bigint not null,
     -- The token of the lease that it was said under.
     epoch bigint,
@@ -197,7 +199,7 @@ begin
     end if;
     if exists (select from public.ccm_revoked_sessions where session_id = v_session::uuid) then
         perform ccm_internal.fail(403, 'revoked', 'this machine was shut out of the account',
-            'sign in again on this machine to let it in as a new one');
+            'sign in again on this machine to let it in again');
     end if;
     if coalesce(auth.jwt() ->> 'aal', 'aal1') <> 'aal2'
         and exists (select from auth.mfa_factors where user_id = v_user and status::text = 'verified') then
@@ -230,7 +232,7 @@ begin
     end if;
     if v_device.revoked_at is not null then
         perform ccm_internal.fail(403, 'revoked', 'this machine was shut out of the account',
-            'connect it again as a new machine');
+            'sign in again on this machine to let it in again');
     end if;
     if p_incarnation is distinct from v_device.incarnation then
         perform ccm_internal.fail(409, 'identity_conflict', 'another machine, or another copy of this one, uses the same identity',
@@ -272,9 +274,6 @@ begin
             last_seen, began_at_purged)
         values (v_user, p_device, p_incarnation, p_hostname, p_protocol, array[v_session], v_now, v_now, v_sequence.purged)
         returning * into v_device;
-    elsif v_device.revoked_at is not null then
-        perform ccm_internal.fail(403, 'revoked', 'this machine was shut out of the account',
-            'connect it again as a new machine');
     elsif v_device.incarnation <> p_incarnation and v_device.incarnation is distinct from p_previous then
         perform ccm_internal.fail(409, 'identity_conflict', 'another machine, or another copy of this one, uses the same identity',
             'give one of them a new identity');
@@ -287,8 +286,17 @@ begin
             v_device.acknowledged := 0;
             v_device.began_at_purged := v_sequence.purged;
         end if;
+        -- Its sign-ins are shut out for good. A new one, with password and second factor, lets it in again.
+        if v_device.revoked_at is not null then
+            update public.ccm_entities set body = body - 'revoked_at', seq = v_sequence.seq + 1
+            where user_id = v_user and kind = 'system' and id = p_device and body is not null;
+            if found then
+                v_sequence.seq := v_sequence.seq + 1;
+                update public.ccm_sequences set seq = v_sequence.seq where user_id = v_user;
+            end if;
+        end if;
         update public.ccm_devices set
-            incarnation = p_incarnation, hostname = p_hostname, protocol = p_protocol, last_seen = v_now,
+            incarnation = p_incarnation, hostname = p_hostname, revoked_at = null, protocol = p_protocol, last_seen = v_now,
             -- The last 100 sign-ins: revoking the device reaches all of them.
             sessions = (array_remove(sessions, v_session) || v_session)[greatest(1, cardinality(sessions) - 98):],
             last_number = v_device.last_number, last_uuid = v_device.last_uuid, nonce = v_device.nonce,
@@ -371,6 +379,9 @@ declare
     v_latest bigint := ccm_internal.micros(p_now) + 60000000;
     v_old public.ccm_entities;
     v_there boolean;
+    v_said_time bigint;
+    v_said_count bigint;
+    v_in_order boolean;
     v_follows boolean;
     v_wins boolean;
     v_kept jsonb;
@@ -402,6 +413,8 @@ begin
             select a.hlc_time, a.hlc_count into v_time, v_count from ccm_internal.after(p_state.hlc_time, p_state.hlc_count) a;
         end if;
     end if;
+    v_said_time := v_time;
+    v_said_count := v_count;
 
     select * into v_old from public.ccm_entities where user_id = v_user and kind = v_kind and id = v_id;
     v_there := found;
@@ -416,11 +429,12 @@ begin
     end if;
 
     if v_there then
-        -- What a machine sends is in order, whatever its clock says. After older data were put back it is not.
-        v_follows := coalesce(v_base >= v_old.seq, false)
-            or v_old.origin = v_me and v_old.incarnation = p_device.incarnation;
+        -- Of what one machine says the later counts, by its own clock. After older data were put back there it may be
+        -- the earlier that comes.
+        v_in_order := v_old.origin = v_me and (v_said_time, v_said_count) >= (v_old.said_time, v_old.said_count);
+        v_follows := v_in_order or coalesce(v_base >= v_old.seq, false);
         if v_old.body is not distinct from v_body and v_old.origin = v_me
-            and (v_old.hlc_time, v_old.hlc_count) = (v_time, v_count) then
+            and (v_old.said_time, v_old.said_count) = (v_said_time, v_said_count) then
             status := 'skipped';
             return;
         end if;
@@ -459,17 +473,17 @@ begin
                     'hlc', jsonb_build_object('time', v_time, 'count', v_count), 'body', v_body);
                 -- Its id is that of the operation that lost: a version loses once.
                 p_state.seq := p_state.seq + 1;
-                insert into public.ccm_entities (user_id, kind, id, body, hlc_time, hlc_count, origin, incarnation, seq,
-                    operation)
+                insert into public.ccm_entities (user_id, kind, id, body, hlc_time, hlc_count, said_time, said_count, origin,
+                    seq, operation)
                 values (v_user, 'conflict', case when v_wins then v_old.operation else v_uuid end,
                     jsonb_build_object('task_id', v_id, 'rule', p_mode,
                         'kept', case when v_wins then v_lost else v_kept end,
                         'lost', case when v_wins then v_kept else v_lost end,
                         'base', p_operation -> 'base_body', 'found_at', ccm_internal.micros(p_now)),
-                    v_time, v_count, v_me, p_device.incarnation, p_state.seq, v_uuid)
+                    v_time, v_count, v_said_time, v_said_count, v_me, p_state.seq, v_uuid)
                 on conflict (user_id, kind, id) do update set body = excluded.body, hlc_time = excluded.hlc_time,
-                    hlc_count = excluded.hlc_count, origin = excluded.origin, incarnation = excluded.incarnation,
-                    seq = excluded.seq, operation = excluded.operation;
+                    hlc_count = excluded.hlc_count, said_time = excluded.said_time, said_count = excluded.said_count,
+                    origin = excluded.origin, seq = excluded.seq, operation = excluded.operation;
                 if (v_time, v_count) > (p_state.hlc_time, p_state.hlc_count) then
                     p_state.hlc_time := v_time;
                     p_state.hlc_count := v_count;
@@ -484,8 +498,7 @@ begin
                 update public.ccm_leases set token = token + 1, finished = true where user_id = v_user and task_id = v_id;
             end if;
         when 'report', 'run', 'ask', 'transcript', 'system', 'project' then
-            if v_old.origin = v_me and not v_follows
-                and (v_time, v_count) <= (v_old.hlc_time, v_old.hlc_count) then
+            if v_old.origin = v_me and not v_in_order then
                 status := 'overruled';
                 return;
             end if;
@@ -507,11 +520,12 @@ begin
     end if;
 
     p_state.seq := p_state.seq + 1;
-    insert into public.ccm_entities (user_id, kind, id, body, hlc_time, hlc_count, origin, incarnation, seq, epoch, operation)
-    values (v_user, v_kind, v_id, v_body, v_time, v_count, v_me, p_device.incarnation, p_state.seq, v_epoch, v_uuid)
+    insert into public.ccm_entities (user_id, kind, id, body, hlc_time, hlc_count, said_time, said_count, origin, seq, epoch,
+        operation)
+    values (v_user, v_kind, v_id, v_body, v_time, v_count, v_said_time, v_said_count, v_me, p_state.seq, v_epoch, v_uuid)
     on conflict (user_id, kind, id) do update set body = excluded.body, hlc_time = excluded.hlc_time,
-        hlc_count = excluded.hlc_count, origin = excluded.origin, incarnation = excluded.incarnation, seq = excluded.seq,
-        epoch = excluded.epoch, operation = excluded.operation;
+        hlc_count = excluded.hlc_count, said_time = excluded.said_time, said_count = excluded.said_count,
+        origin = excluded.origin, seq = excluded.seq, epoch = excluded.epoch, operation = excluded.operation;
     if (v_time, v_count) > (p_state.hlc_time, p_state.hlc_count) then
         p_state.hlc_time := v_time;
         p_state.hlc_count := v_count;
@@ -621,15 +635,15 @@ begin
         from judged j
     ),
     stored as (
-        insert into public.ccm_entities as t (user_id, kind, id, body, hlc_time, hlc_count, origin, incarnation, seq,
-            epoch, operation)
-        select v_user, j.kind, j.id, j.body, j.hlc_time, j.hlc_count, v_me, p_device.incarnation,
+        insert into public.ccm_entities as t (user_id, kind, id, body, hlc_time, hlc_count, said_time, said_count, origin,
+            seq, epoch, operation)
+        select v_user, j.kind, j.id, j.body, j.hlc_time, j.hlc_count, j.hlc_time, j.hlc_count, v_me,
             v_seq + row_number() over (order by j.number), j.epoch, j.uuid
         from judged j
         where j.is_last and j.kind <> 'noop' and (select v.is_plain from verdict v)
         on conflict (user_id, kind, id) do update set body = excluded.body, hlc_time = excluded.hlc_time,
-            hlc_count = excluded.hlc_count, origin = excluded.origin, incarnation = excluded.incarnation,
-            seq = excluded.seq, epoch = excluded.epoch, operation = excluded.operation
+            hlc_count = excluded.hlc_count, said_time = excluded.said_time, said_count = excluded.said_count,
+            origin = excluded.origin, seq = excluded.seq, epoch = excluded.epoch, operation = excluded.operation
         returning t.hlc_time, t.hlc_count, ccm_internal.row_of(t) as document
     )
     select v.is_plain, v.uuids, s.amount, s.newest[1], s.newest[2], s.documents
@@ -868,8 +882,8 @@ begin
     measured as (
         select t.*, sum(octet_length(t.document)) over (order by t.seq) as size
         from (
-            select p.seq, p.place, ccm_internal.row_of((p.user_id, p.kind, p.id, p.body, p.hlc_time, p.hlc_count, p.origin,
-                p.incarnation, p.seq, p.epoch, p.operation)::public.ccm_entities)::text as document
+            select p.seq, p.place, ccm_internal.row_of((p.user_id, p.kind, p.id, p.body, p.hlc_time, p.hlc_count, p.said_time,
+                p.said_count, p.origin, p.seq, p.epoch, p.operation)::public.ccm_entities)::text as document
             from page p
             where p.place = 1 or p.place <= least(p_limit, 1000) and p.kept_size <= 4 * 1024 * 1024
             offset 0

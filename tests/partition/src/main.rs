@@ -237,11 +237,11 @@ fn job(
             Ok(outcome) if outcome.findings.is_empty() => {
                 println!(
                     "seed {seed}: held after {:.1} s ({} tasks, {} edits, {} conflicts, {} troubles; {took:.1} s in all)",
-                    outcome.converged.as_secs_f64(),
+                    outcome.settled.as_secs_f64(),
                     outcome.tasks,
                     outcome.edits,
                     outcome.conflicts,
-                    outcome.cuts,
+                    outcome.troubles,
                 );
                 if wish.keep {
                     println!("seed {seed}: kept in {}", dir.keep().display());

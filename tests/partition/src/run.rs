@@ -1,6 +1,6 @@
 //! One run: five machines, a script, and what has to hold in the end.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -40,60 +40,59 @@ pub(crate) struct Outcome {
     pub(crate) tasks: usize,
     pub(crate) edits: usize,
     pub(crate) conflicts: usize,
-    pub(crate) cuts: usize,
+    pub(crate) troubles: usize,
     /// How long it took after everything was mended until all held.
-    pub(crate) converged: Duration,
+    pub(crate) settled: Duration,
+}
+
+/// Who takes part in a run.
+#[derive(Debug)]
+struct Cast<'a> {
+    script: &'a Script,
+    machines: Vec<Machine<'a>>,
+    known: Vec<Known>,
+    account: Account,
+    /// The folder that agents write to.
+    agents: PathBuf,
 }
 
 impl Stage<'_> {
     /// Does what the script says in `folder`, and judges it.
     pub(crate) fn run(&self, script: &Script, folder: &Path) -> Result<Outcome, String> {
-        let agents = folder.join("agents");
-        std::fs::create_dir(&agents).map_err(|error| error.to_string())?;
-        // Everybody at the one server is somebody else in each run.
-        static RUNS: AtomicU32 = AtomicU32::new(1);
-        let run = RUNS.fetch_add(1, Ordering::Relaxed);
-        let account = self.server.account(&format!("run-{run}"));
-        let machines = self.machines(script, folder, &agents, &account)?;
-        let known: Vec<Known> = machines.iter().map(Known::of).collect();
-        self.greet(&machines)?;
+        let cast = self.cast(script, folder)?;
+        self.greet(&cast.machines)?;
 
         let history = Mutex::new(History::default());
-        let begun = Instant::now();
-        self.perform(script, &machines, &known, &history, begun)?;
+        self.perform(&cast, &history)?;
         let mended = Instant::now();
-        on_all(&machines, |machine| {
+        on_all(&cast.machines, |machine| {
             workload::repeat(machine, &history, self.stop)
         })?;
 
         let history = history
             .into_inner()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let edits = history.edited.iter();
+        let edits = edits.filter(|edit| edit.fate == Fate::Acknowledged);
         let mut outcome = Outcome {
             tasks: history.created.len(),
-            edits: history
-                .edited
-                .iter()
-                .filter(|edit| edit.fate == Fate::Acknowledged)
-                .count(),
-            cuts: script.troubles.len(),
+            edits: edits.count(),
+            troubles: script.troubles.len(),
             ..Outcome::default()
         };
         loop {
             self.stop.check()?;
             let looked = Instant::now();
-            outcome.findings = match look(&machines) {
+            outcome.findings = match look(&cast.machines) {
                 Ok(views) => {
                     outcome.conflicts = views[0].conflicts.len();
-                    self.judge(
-                        script, &machines, &known, &history, &agents, &account, views,
-                    )?
+                    self.judge(&cast, &history, views)?
                 }
                 // One that was killed last may not be up yet.
                 Err(error) => vec![format!("unanswered: {error}")],
             };
-            outcome.converged = mended.elapsed();
-            if outcome.findings.is_empty() || outcome.converged > script.settles {
+            outcome.settled = mended.elapsed();
+            if outcome.findings.is_empty() || outcome.settled > script.settles {
                 return Ok(outcome);
             }
             self.stop.sleep_until(looked + LOOK)?;
@@ -101,25 +100,17 @@ impl Stage<'_> {
     }
 
     /// What does not hold, by what is asked soonest.
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "it is all that there is to go by"
-    )]
     fn judge(
         &self,
-        script: &Script,
-        machines: &[Machine<'_>],
-        known: &[Known],
+        cast: &Cast<'_>,
         history: &History,
-        agents: &Path,
-        account: &Account,
         mut views: Vec<View>,
     ) -> Result<Vec<String>, String> {
-        let log = agent::lines(agents)?;
+        let log = agent::lines(&cast.agents)?;
         let told = |views: &[View]| {
             findings(Evidence {
-                machines: known,
-                clones: script.clones,
+                machines: &cast.known,
+                clones: cast.script.clones,
                 history,
                 views,
                 log: &log,
@@ -129,7 +120,7 @@ impl Stage<'_> {
         if !found.is_empty() {
             return Ok(found);
         }
-        for (machine, view) in machines.iter().zip(&mut views) {
+        for (machine, view) in cast.machines.iter().zip(&mut views) {
             view.runs = runs(machine, &view.tasks)?;
         }
         let found = told(&views);
@@ -139,38 +130,43 @@ impl Stage<'_> {
         let read = |machine: &Machine<'_>| {
             Documents::of_machine(&machine.system, &machine.home().join("ccm.db"))
         };
-        let of_machines: Vec<Documents> = machines.iter().map(read).collect::<Result<_, _>>()?;
-        let of_server = self.server.documents(account)?;
-        Ok(documents::findings(&of_machines, &of_server))
+        let of_machines: Result<Vec<Documents>, String> = cast.machines.iter().map(read).collect();
+        let of_server = self.server.documents(&cast.account)?;
+        Ok(documents::findings(&of_machines?, &of_server))
     }
 
-    fn machines(
-        &self,
-        script: &Script,
-        folder: &Path,
-        agents: &Path,
-        account: &Account,
-    ) -> Result<Vec<Machine<'_>>, String> {
-        let made = std::thread::scope(|scope| {
+    /// A new user with new machines.
+    fn cast<'a>(&'a self, script: &'a Script, folder: &Path) -> Result<Cast<'a>, String> {
+        static RUNS: AtomicU32 = AtomicU32::new(1);
+        let run = RUNS.fetch_add(1, Ordering::Relaxed);
+        let account = self.server.account(&format!("run-{run}"));
+        let agents = folder.join("agents");
+        std::fs::create_dir(&agents).map_err(|error| error.to_string())?;
+        let machines = std::thread::scope(|scope| {
+            let make = |number: usize| {
+                let is = MachineIs {
+                    manual: script.is_manual,
+                    clone: number < script.clones,
+                    agents: &agents,
+                };
+                let line = self.network.line(script.is_silent)?;
+                let machine = Machine::set_up(number, line, self.programs, folder, is, self.stop)?;
+                machine.connect(&account)?;
+                Ok(machine)
+            };
             let threads: Vec<_> = (0..script.machines)
-                .map(|number| {
-                    let is = MachineIs {
-                        manual: script.is_manual,
-                        clone: number < script.clones,
-                        agents,
-                    };
-                    scope.spawn(move || {
-                        let line = self.network.line(script.is_silent)?;
-                        let machine =
-                            Machine::set_up(number, line, self.programs, folder, is, self.stop)?;
-                        machine.connect(account)?;
-                        Ok(machine)
-                    })
-                })
+                .map(|number| scope.spawn(move || make(number)))
                 .collect();
             threads.into_iter().map(joined).collect::<Vec<_>>()
         });
-        made.into_iter().collect()
+        let machines: Vec<Machine<'_>> = machines.into_iter().collect::<Result<_, String>>()?;
+        Ok(Cast {
+            script,
+            known: machines.iter().map(Known::of).collect(),
+            machines,
+            account,
+            agents,
+        })
     }
 
     /// Waits until every machine knows every other one's project, which is asked for by its id.
@@ -183,23 +179,15 @@ impl Stage<'_> {
     }
 
     /// Changes and troubles, by the clock of the script, until everything is mended.
-    fn perform(
-        &self,
-        script: &Script,
-        machines: &[Machine<'_>],
-        known: &[Known],
-        history: &Mutex<History>,
-        begun: Instant,
-    ) -> Result<(), String> {
+    fn perform(&self, cast: &Cast<'_>, history: &Mutex<History>) -> Result<(), String> {
+        let begun = Instant::now();
         std::thread::scope(|scope| {
-            let troubles = scope.spawn(|| self.trouble(script, machines, begun));
-            let changes: Vec<_> = machines
-                .iter()
-                .map(|machine| {
-                    scope.spawn(move || {
-                        workload::make(machine, script, known, history, begun, self.stop)
-                    })
-                })
+            let troubles = scope.spawn(move || self.trouble(cast, begun));
+            let change = |machine| {
+                workload::make(machine, cast.script, &cast.known, history, begun, self.stop)
+            };
+            let changes: Vec<_> = (cast.machines.iter())
+                .map(|machine| scope.spawn(move || change(machine)))
                 .collect();
             let mut done: Vec<_> = changes.into_iter().map(joined).collect();
             done.push(joined(troubles));
@@ -208,12 +196,8 @@ impl Stage<'_> {
     }
 
     /// Breaks and mends, each at its time.
-    fn trouble(
-        &self,
-        script: &Script,
-        machines: &[Machine<'_>],
-        begun: Instant,
-    ) -> Result<(), String> {
+    fn trouble(&self, cast: &Cast<'_>, begun: Instant) -> Result<(), String> {
+        let (script, machines) = (cast.script, &cast.machines);
         let mut steps: Vec<(Duration, bool, &Trouble)> = (script.troubles.iter())
             // What is broken at the end is mended there at the latest.
             .flat_map(|trouble| {

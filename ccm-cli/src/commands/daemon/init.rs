@@ -220,7 +220,8 @@ fn share(home: &Home, signed_in: SignedInAs, context: &Context) -> Result<SyncSt
         session,
     } = signed_in;
     let config = Config::load(home).map_err(ccm_core::Error::from)?.config;
-    let account = supabase::keep(&config, &project, &session)?;
+    let account =
+        context.block_on(async { Ok(supabase::keep(&config, &project, &session).await?) })?;
     supabase::switch_on(home, &url, &key)?;
     let joined = connect::join(home, &project, context)?;
     let printer = context.printer;

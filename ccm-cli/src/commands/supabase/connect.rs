@@ -38,7 +38,8 @@ pub(super) fn run(args: &Connect, context: &Context) -> Outcome {
     let kept = Kept::of(&config);
     let mut credentials = Credentials::ask(&args.given, &kept, context.printer.can_ask(), context)?;
     let session = credentials.sign_in(context)?;
-    let account = supabase::keep(&config, &credentials.project, &session)?;
+    let account = context
+        .block_on(async { Ok(supabase::keep(&config, &credentials.project, &session).await?) })?;
     supabase::switch_on(home, &credentials.url, &credentials.key)?;
     let joined = join(home, &credentials.project, context)?;
     let told = told(home, &account, &joined, context);

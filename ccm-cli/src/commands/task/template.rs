@@ -121,6 +121,16 @@ pub(super) fn of(project: &Project, context: &Context) -> Result<Prompts, Failur
         )
         .hint("run this there, or give the text itself"));
     }
+    if let Some(machine) = &project.machine {
+        return Err(Failure::new(
+            Code::Refused,
+            format!(
+                "templates are files of the project, and {} is on {}",
+                project.name, machine.hostname
+            ),
+        )
+        .hint("run this there, or give the text itself"));
+    }
     Ok(Prompts::of(&ProjectDir::open(Path::new(&project.path))?))
 }
 

@@ -18,7 +18,7 @@ export const STUB = path.resolve(
 
 /** A Supabase project for a test. */
 export const SUPABASE = path.resolve(
-  process.env["CCM_SUPABASE_PLACE"] ?? path.join(PROGRAMS, "examples/supabase-place"),
+  process.env["CCM_SUPABASE_PLACE"] ?? path.join(PROGRAMS, "examples/place"),
 );
 
 /** The folder with the pinned Claude Code. */

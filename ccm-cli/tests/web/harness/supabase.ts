@@ -1,4 +1,4 @@
-// A Supabase project of a test's own (tests/supabase/examples/supabase-place.rs): a real PostgreSQL with the real
+// A Supabase project of a test's own (tests/supabase/examples/place.rs): a real PostgreSQL with the real
 // migration, and the double of what is in front of it.
 
 import { type ChildProcess, spawn } from "node:child_process";

@@ -1,6 +1,7 @@
 //! Tasks that other machines run: making, changing, and wishing something of them.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use serde_json::Map;
 use uuid::Uuid;
@@ -74,13 +75,13 @@ impl Engine {
         let mut definitions = Vec::with_capacity(tasks.len());
         for (number, task) in tasks.into_iter().enumerate() {
             let project_id = task.task.project_id;
-            if !targets.contains_key(&project_id) {
-                let target = self.target(replica, project_id).await;
-                let part = format_args!("/tasks/{number}/project_id");
-                targets.insert(project_id, target.map_err(|error| error.at(part))?);
-            }
-            let Some(target) = targets.get(&project_id) else {
-                continue;
+            let target = match targets.entry(project_id) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(unknown) => {
+                    let target = self.target(replica, project_id).await;
+                    let part = format_args!("/tasks/{number}/project_id");
+                    unknown.insert(target.map_err(|error| error.at(part))?)
+                }
             };
             let spec = spec(task.task, &target.profile);
             let spec = spec.map_err(|error| error.at(format_args!("/tasks/{number}")))?;

@@ -4,6 +4,7 @@ mod asks;
 mod projects;
 mod runs;
 mod seen;
+mod shown;
 mod systems;
 mod tasks;
 mod transcripts;

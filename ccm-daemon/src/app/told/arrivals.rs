@@ -43,7 +43,7 @@ impl App {
             principal: principal(
                 &from.to_string(),
                 hostname.as_deref(),
-                self.account().as_deref(),
+                self.sharing().made_for().as_deref(),
             ),
             client: definition.created_by,
             operation: OPERATION.to_owned(),

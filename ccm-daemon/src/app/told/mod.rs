@@ -82,6 +82,15 @@ impl Place {
         })
     }
 
+    /// What happens while nothing is shared is told to nobody later.
+    fn forget(&self) {
+        if let Err(error) = std::fs::remove_file(&self.file)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, "where the telling of transcripts was stays written down");
+        }
+    }
+
     fn keep(&mut self) {
         if !std::mem::take(&mut self.is_new) {
             return;
@@ -94,12 +103,6 @@ impl Place {
 }
 
 impl App {
-    /// The account that this machine shares with the others, if that is known.
-    #[expect(clippy::unused_self, reason = "there is no connection to ask yet")]
-    fn account(&self) -> Option<String> {
-        None
-    }
-
     /// Tells other machines what runs here say, and writes down what comes from them, until the daemon stops.
     pub async fn keep_told(&self) {
         let stopping = self.stopping().clone();
@@ -177,7 +180,7 @@ impl App {
                 .any(|event| event.kind == EventKind::SharingChanged)
                 && replica.sharing().await?.is_none()
             {
-                place.keep();
+                place.forget();
                 return Ok(());
             }
             let interval = self.parts.settings.current().sync.interval.max(SHORTEST);

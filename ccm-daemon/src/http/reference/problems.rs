@@ -102,6 +102,10 @@ const WHAT_TO_DO: &[(ProblemCode, &str)] = &[
         "Update CCM on this machine. What waits to be sent is kept meanwhile.",
     ),
     (
+        ProblemCode::SyncNotSetUp,
+        "Run the SQL that `ccm supabase migrations` prints in the SQL editor of the Supabase project.",
+    ),
+    (
         ProblemCode::SyncTwin,
         "This home is a copy of another machine's, or an older database was put back by hand. `ccm supabase status` says what to do.",
     ),

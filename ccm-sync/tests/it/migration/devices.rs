@@ -180,10 +180,14 @@ async fn a_revoked_machine_is_out_with_every_sign_in_it_had() {
         .collect();
     assert_eq!(revoked, [false, true]);
 
-    // Somebody who knows the password comes in as a new machine, not as that one.
+    // Somebody who knows the password lets it in again, and everybody is told.
     let mut same = lost.over(place.database.sign_in(place.user).await);
     same.id = row["id"].as_str().unwrap().parse().unwrap();
-    assert_eq!(code(same.register().await), "PT403 revoked");
+    same.register().await.unwrap();
+    same.pull(0, 1).await.unwrap();
+    let row = keeper.get("system", same.id).await.unwrap();
+    assert_eq!(row["body"], json!({ "hostname": "lost" }));
+    assert_eq!(place.seq().await, seq + 2);
     let mut new = place.stranger().await;
     new.register().await.unwrap();
     keeper.pull(0, 1).await.unwrap();

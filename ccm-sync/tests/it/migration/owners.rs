@@ -104,15 +104,11 @@ async fn what_happens_to_a_pinned_task_is_its_machine_s() {
             "refused not_owner",
             "{kind}"
         );
-        // What it says next counts, whatever its clock says.
-        let next = with(body, json!({ "next": true }));
-        let answer = one.push(vec![operation(kind, id, 0, next)]).await;
-        assert_eq!(fate(&answer, 0), "taken", "{kind}");
-        assert_eq!(answer["rows"][0]["body"]["next"], true);
+        // Of what it says the later counts, by its own clock.
         assert_eq!(
-            answer["rows"][0]["hlc_time"],
-            json!(THEN + 1),
-            "{kind}: moments only grow"
+            one.put(operation(kind, id, 0, body)).await,
+            "overruled",
+            "{kind}"
         );
     }
     // Also after the project is gone: its machine says what became of its tasks.
@@ -206,6 +202,23 @@ async fn what_happens_to_a_shared_task_is_the_holder_s() {
     );
     let row = one.get("report", task).await.unwrap();
     assert_eq!((&row["origin"], &row["epoch"]), (&json!(one.id), &second));
+
+    // Moments only grow, and what the new holder says next counts all the same.
+    let row_time = |row: &Value| row["hlc_time"].as_i64().unwrap();
+    assert_eq!(row_time(&row), THEN + 4);
+    assert_eq!(
+        one.put(under(report(task, 1, "running"), &second)).await,
+        "taken"
+    );
+    let next = one.get("report", task).await.unwrap();
+    assert_eq!(
+        (row_time(&next), next["hlc_count"].as_i64()),
+        (THEN + 4, Some(2))
+    );
+    assert_eq!(
+        one.put(under(report(task, 0, "queued"), &second)).await,
+        "overruled"
+    );
 
     // What was said under a lease that was given back is still let in.
     one.finish(task, &second).await.unwrap();

