@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 
-import { grouped } from "./elsewhere";
+import { did, grouped } from "./elsewhere";
 
 const project = (name: string, hostname?: string) =>
   ({ id: name, name, ...(hostname && { machine: { id: hostname, hostname, this: false, last_seen: null } }) }) as never;
@@ -14,4 +14,12 @@ test("projects of other machines are grouped by machine, both in the order of th
     ["server", ["api", "web"]],
   ]);
   expect(groups.map(({ revoked }) => revoked)).toEqual(["2026-11-20T00:00:00Z", undefined]);
+});
+
+test("what an agent did is told as over", () => {
+  expect([did("waiting"), did("unresponsive"), did("idle")]).toEqual([
+    "waited for a person",
+    "did not answer",
+    "was idle",
+  ]);
 });

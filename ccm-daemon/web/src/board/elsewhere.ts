@@ -4,6 +4,13 @@ type Machine = Schema["Machine"];
 type Project = Schema["Project"];
 type System = Schema["System"];
 
+/** What an agent did when its machine was heard of last, for people. */
+export function did(state: Schema["AgentStateName"]): string {
+  if (state === "waiting") return "waited for a person";
+  if (state === "unresponsive") return "did not answer";
+  return `was ${state}`;
+}
+
 /** Another machine with its projects, as it was when it was heard of last. */
 export interface There {
   machine: Machine;
