@@ -83,6 +83,11 @@ impl Stage<'_> {
         loop {
             self.stop.check()?;
             let looked = Instant::now();
+            // What asks for little is asked often; all of it when it may hold, and at the end.
+            if mended.elapsed() <= script.settles && is_busy(&cast.machines) {
+                self.stop.sleep_until(looked + LOOK)?;
+                continue;
+            }
             outcome.findings = match look(&cast.machines) {
                 Ok(views) => {
                     outcome.conflicts = views[0].conflicts.len();
@@ -230,6 +235,25 @@ impl Stage<'_> {
         self.server.mend();
         Ok(())
     }
+}
+
+/// Whether a machine has something to do, or does not answer, so that not all can hold.
+fn is_busy(machines: &[Machine<'_>]) -> bool {
+    machines.iter().any(|machine| {
+        let count = |path: &str, name: &str| {
+            let answer = machine.get(path).ok()?;
+            answer.pointer(name)?.as_u64()
+        };
+        let to_do = [
+            ("/api/v1/sync", "/pending"),
+            ("/api/v1/sync", "/unsettled"),
+            ("/api/v1/status", "/queue/queued"),
+            ("/api/v1/status", "/queue/running"),
+        ];
+        to_do
+            .into_iter()
+            .any(|(path, name)| count(path, name) != Some(0))
+    })
 }
 
 /// What all machines say.
