@@ -110,6 +110,23 @@ async fn pokes_that_are_missing_or_come_for_nothing_change_nothing() {
 }
 
 #[tokio::test]
+async fn whoever_always_has_something_to_say_looks_as_often_as_others() {
+    let pair = pair().await;
+    pair.homes[1].line.set_pokes(false);
+    let id = define(&pair.here, pair.project, "hello").await;
+    let begun = pair.net.clock.uptime();
+    let mut said = 0;
+    while local(&pair.there, id).await.is_none() {
+        let passed = pair.net.clock.uptime() - begun;
+        assert!(passed <= secs(15), "nothing was heard in {passed:?}");
+        define(&pair.there, pair.project, "said meanwhile").await;
+        said += 1;
+        pair.net.pass(secs(1)).await;
+    }
+    assert!(said > 1, "nobody was told");
+}
+
+#[tokio::test]
 async fn without_contact_it_is_tried_less_and_less_and_nothing_is_dropped() {
     let pair = pair().await;
     let line = &pair.homes[0].line;

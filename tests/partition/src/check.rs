@@ -175,16 +175,11 @@ pub(crate) fn differences(names: &[String], told: &[Option<Value>]) -> String {
 fn shared_part(what: &str, thing: &Value) -> Value {
     let mut part = thing.clone();
     let own: &[&str] = match what {
-        // Who runs it has a copy of its own, which was accepted there, for somebody there.
-        "task" => &[
-            "revision",
-            "updated_at",
-            "created_at",
-            "created_by",
-            "sharing",
-        ],
-        // Which machine it is, and what is only said of those of others.
-        "project" => &["machine", "agent_state", "repository", "queued", "running"],
+        // Who runs it has a copy of its own, with a revision of its own.
+        "task" => &["revision", "updated_at", "sharing"],
+        // What is said of projects of other machines alone.
+        "project" => &["machine", "agent_state", "repository"],
+        // It is told from the side of who is asked.
         "conflict" => &["local", "remote", "counts", "fields"],
         _ => &["machine"],
     };

@@ -65,6 +65,7 @@ impl Stage<'_> {
         let history = Mutex::new(History::default());
         self.perform(&cast, &history)?;
         let mended = Instant::now();
+        let patience = script.settles.mul_f64(crowding());
         on_all(&cast.machines, |machine| {
             workload::repeat(machine, &history, self.stop)
         })?;
@@ -83,6 +84,11 @@ impl Stage<'_> {
         loop {
             self.stop.check()?;
             let looked = Instant::now();
+            // What asks for little is asked often; all of it when it may hold, and at the end.
+            if mended.elapsed() <= patience && is_busy(&cast.machines) {
+                self.stop.sleep_until(looked + LOOK)?;
+                continue;
+            }
             outcome.findings = match look(&cast.machines) {
                 Ok(views) => {
                     outcome.conflicts = views[0].conflicts.len();
@@ -92,7 +98,7 @@ impl Stage<'_> {
                 Err(error) => vec![format!("unanswered: {error}")],
             };
             outcome.settled = mended.elapsed();
-            if outcome.findings.is_empty() || outcome.settled > script.settles {
+            if outcome.findings.is_empty() || outcome.settled > patience {
                 return Ok(outcome);
             }
             self.stop.sleep_until(looked + LOOK)?;
@@ -232,6 +238,38 @@ impl Stage<'_> {
     }
 }
 
+/// How many times more wants to run than there are processors, on the average of the last minute; one at least.
+fn crowding() -> f64 {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load: f64 = text
+        .split(' ')
+        .next()
+        .and_then(|load| load.parse().ok())
+        .unwrap_or(0.0);
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    // Runs that go on side by side are no crowd: they leave each other enough.
+    (load / processors as f64 / 3.0).max(1.0)
+}
+
+/// Whether a machine has something to do, or does not answer, so that not all can hold.
+fn is_busy(machines: &[Machine<'_>]) -> bool {
+    machines.iter().any(|machine| {
+        let count = |path: &str, name: &str| {
+            let answer = machine.get(path).ok()?;
+            answer.pointer(name)?.as_u64()
+        };
+        let to_do = [
+            ("/api/v1/sync", "/pending"),
+            ("/api/v1/sync", "/unsettled"),
+            ("/api/v1/status", "/queue/queued"),
+            ("/api/v1/status", "/queue/running"),
+        ];
+        to_do
+            .into_iter()
+            .any(|(path, name)| count(path, name) != Some(0))
+    })
+}
+
 /// What all machines say.
 fn look(machines: &[Machine<'_>]) -> Result<Vec<View>, String> {
     let dead = machines.iter().find(|machine| machine.has_died());
@@ -281,7 +319,7 @@ fn on_all(
             .iter()
             .map(|machine| scope.spawn(|| work(machine)))
             .collect();
-        threads.into_iter().map(joined).collect()
+        threads.into_iter().try_for_each(joined)
     })
 }
 

@@ -94,6 +94,8 @@ async fn run(shared: Arc<Shared>, backend: Arc<dyn SyncBackend>) {
     let mut line = Line::new(Arc::clone(&shared), Arc::clone(&backend));
     let mut head = shared.parts.store.watch();
     let mut next = Round::Whole;
+    // When the last whole round began: what is sent in between puts off no look at what others did.
+    let mut looked = Duration::ZERO;
     loop {
         if shared.sync.is_off() || !backend.is_connected() {
             line.changed();
@@ -119,6 +121,9 @@ async fn run(shared: Arc<Shared>, backend: Arc<dyn SyncBackend>) {
                 .sync
                 .note(|facts| facts.phase = SyncPhase::Connecting);
         }
+        if next == Round::Whole {
+            looked = shared.parts.clock.uptime();
+        }
         let done = tokio::select! {
             biased;
             () = shared.stop.cancelled() => return,
@@ -128,7 +133,7 @@ async fn run(shared: Arc<Shared>, backend: Arc<dyn SyncBackend>) {
             Ok(()) => {
                 well(&shared);
                 shared.sync.answer(asked, &Ok(()));
-                wait(&shared, &*backend, &line, &mut head).await
+                wait(&shared, &*backend, &line, looked, &mut head).await
             }
             Err(error) if shared.superseded(&error) => return,
             Err(error) => {
@@ -145,19 +150,23 @@ async fn run(shared: Arc<Shared>, backend: Arc<dyn SyncBackend>) {
     }
 }
 
-/// Waits for a reason to hear from the server. `None` when the engine ends.
+/// Waits for a reason to hear from the server, which was asked last when it was `looked`. `None` when the engine ends.
 async fn wait(
     shared: &Shared,
     backend: &dyn SyncBackend,
     line: &Line,
+    looked: Duration,
     head: &mut watch::Receiver<Seq>,
 ) -> Option<Round> {
     let clock = &shared.parts.clock;
-    let begun = clock.uptime();
     let mut something_waits = false;
     loop {
         let interval = shared.sync.limits().interval;
-        let waited = clock.uptime().saturating_sub(begun);
+        let waited = clock.uptime().saturating_sub(looked);
+        // Overdue already, because so much was to be sent.
+        if waited >= STRETCHED || (waited >= interval && !backend.has_pokes()) {
+            return Some(Round::Whole);
+        }
         let due = line.claims.next.map(|at| at.saturating_sub(clock.uptime()));
         // Whether the server still says what is new is looked at as often as it would be asked without.
         let passed = interval.saturating_mul(
@@ -173,7 +182,7 @@ async fn wait(
                 let up = clock.uptime();
                 let is_due = line.claims.next.is_some_and(|at| at <= up);
                 let patient = backend.has_pokes() && !something_waits;
-                if is_due || !patient || up.saturating_sub(begun) >= STRETCHED {
+                if is_due || !patient || up.saturating_sub(looked) >= STRETCHED {
                     return Some(Round::Whole);
                 }
             }
