@@ -116,7 +116,7 @@ const CASES: &[Case] = &[
     case("sync conflicts", "", "00000000", 4),
     case("sync now", "--help", "", 5),
     case("sync resolve", "--help", "00000000 --keep local", 4),
-    case("sync set-aside", "", "7 --again", 4),
+    case("sync set-aside", "", "7 --again", 5),
     case("daemon init", "--yes --no-service", "--profile half", 2),
     case("daemon status", "", "--verbose", 2),
     case("daemon reload", "", "now", 2),

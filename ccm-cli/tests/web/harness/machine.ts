@@ -171,6 +171,8 @@ export class Machine {
       timeout: PATIENCE,
       maxBuffer: 64 * 1024 * 1024,
     });
+    // One that reads nothing may be gone by now.
+    ran.child.stdin?.on("error", () => {});
     // The pipe would keep a program waiting that reads what it is given.
     ran.child.stdin?.end(input);
     return (await ran).stdout.trim();
