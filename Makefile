@@ -6,7 +6,7 @@ up:
 
 # Gets what the tests need that is missing, then runs all of them.
 test:
-	@scripts/tools cc tmux git curl jq node chromium ip faketime zsh fish groff python systemd nextest claude prometheus-client
+	@scripts/tools cc tmux git curl jq node chromium ip faketime zsh fish groff python systemd nextest claude prometheus-client postgresql supabase-double
 	cargo test --workspace --locked --doc --quiet
 	cargo nextest run --workspace --features ccm-agents/barriers --locked
 

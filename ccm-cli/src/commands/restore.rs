@@ -204,6 +204,12 @@ fn tell(
         restored.queued,
         if restored.queued == 1 { "s" } else { "" }
     ));
+    if restored.rests {
+        printer.note(
+            "Its queue is shared with other machines, and they may know more of its tasks than it does: its projects rest. Look at \
+             the queue, cancel what is done, and go on with `ccm project resume`.",
+        );
+    }
     if let Some(before) = &restored.before {
         printer.note(format!("What was here before is in {}.", shown(before)));
     }

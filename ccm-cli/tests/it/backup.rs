@@ -576,6 +576,24 @@ fn a_restored_queue_can_be_looked_at_before_it_runs() {
     machine.ccm(&["task", "wait", &ids[1]]).ok();
 }
 
+/// What other machines know to be done must not be done again before somebody has looked.
+#[test]
+fn a_restored_queue_that_is_shared_rests() {
+    let (machine, file) = backed_up();
+    let shared = "INSERT INTO sharing SELECT 1, id, id, NULL, 7, NULL, 7, 9, 1, 1, 0, x'' FROM system; \
+        UPDATE meta SET sharing = 1";
+    Connection::open(database(&machine))
+        .unwrap()
+        .execute_batch(shared)
+        .unwrap();
+    let restored = machine.ccm(&["restore", file.to_str().unwrap(), "--yes"]);
+    restored.ok();
+    assert!(restored.stderr.contains("its projects rest"), "{restored}");
+    let _daemon = machine.daemon();
+    let projects = machine.ccm(&["project", "list", "--json"]).json();
+    assert_eq!(projects[0]["state"], "paused", "{projects}");
+}
+
 /// Puts a database of the first schema in the machine's home.
 fn old_database(machine: &Machine) {
     let dump = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ccm-store/tests/schemas/1.sql");

@@ -154,7 +154,7 @@ async fn send_for_ever(store: &SqliteStore) {
         });
         replica.seal(sealed.collect(), at(2)).await.unwrap();
         let outbox = replica.outbox(20, u64::MAX).await.unwrap();
-        if let Some(last) = outbox.last().filter(|_| round % 2 == 0) {
+        if let Some(last) = outbox.last().filter(|_| round.is_multiple_of(2)) {
             let mut line = String::new();
             for operation in &outbox {
                 let change = operation.change.as_ref().unwrap();

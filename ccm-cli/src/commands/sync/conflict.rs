@@ -104,7 +104,7 @@ fn of_field(field: &ConflictField) -> Vec<String> {
         None => "changed by both",
     };
     let mut lines = vec![format!("  {name} ({who}):")];
-    let text = |value: &Value| value.as_str().map(|text| terminal::plain(text));
+    let text = |value: &Value| value.as_str().map(terminal::plain);
     if let (Some(local), Some(remote)) = (text(&field.local), text(&field.remote))
         && (local.lines().count() > 1 || remote.lines().count() > 1)
     {

@@ -69,6 +69,8 @@ pub struct Restored {
     pub before: Option<PathBuf>,
     /// What was there before as it was, if it could not.
     pub replaced: Vec<PathBuf>,
+    /// Whether its projects rest because its queue is shared: what other machines know to be done would be done again.
+    pub rests: bool,
 }
 
 /// Unpacks and checks `file`: a backup, or a database of CCM such as the copy made before a change of schema.
@@ -222,8 +224,9 @@ impl Candidate {
             Present::Sound(facts) => facts.incarnation,
             Present::None | Present::Unreadable(_) => None,
         };
+        let rests = known.is_some() || self.facts.incarnation.is_some();
         DatabaseFile::at(self.staging.file(DATABASE))
-            .begin_anew(epoch, paused, known)
+            .begin_anew(epoch, paused || rests, known)
             .await?;
         let moves = self.moves(home)?;
         let database = moves[0].target.clone();
@@ -248,6 +251,7 @@ impl Candidate {
             queued: self.facts.queued,
             before,
             replaced,
+            rests,
         })
     }
 

@@ -1,7 +1,6 @@
 //! Rows of the server.
 
 use super::*;
-use crate::id::SystemId;
 
 /// "Keeps what was pulled, with the cursor, in one commit", and tells of each with what its content names.
 pub async fn adopt_keeps_rows_and_cursor(place: &dyn StorePlace) {
@@ -229,7 +228,11 @@ pub async fn what_is_not_known_survives(place: &dyn StorePlace) {
     }
     let mine = bench.put(kind.clone(), id, body.clone()).await;
     assert_eq!(mine.body, Some(body));
-    let marks = bench.replica().marks(&[kind.clone()], 9).await.unwrap();
+    let marks = bench
+        .replica()
+        .marks(std::slice::from_ref(&kind), 9)
+        .await
+        .unwrap();
     assert_eq!((&marks[0].kind, marks[0].base), (&kind, Some(5)));
 }
 
@@ -264,6 +267,5 @@ pub async fn a_deletion_is_kept(place: &dyn StorePlace) {
     bench.replica().seal(vec![operation], at(9)).await.unwrap();
     let change = bench.outbox().await.remove(0).change.unwrap();
     assert_eq!(change.body, None);
-    let origin: SystemId = put[0].origin;
-    assert_eq!(origin, bench.system.id);
+    assert_eq!(put[0].origin, bench.system.id);
 }

@@ -10,12 +10,18 @@ use crate::testing::memory::MemoryStore;
 const SEEDS: u64 = 6;
 const STEPS: u32 = 120;
 
+/// An operation's number and uuid, and the document that it is of with its content.
+type Sent = (u64, Uuid, Option<(Key, Option<Value>)>);
+/// A document with its content, its number, whether it waits, and its place.
+type Kept = (Key, Option<Value>, Option<u64>, bool, u64);
+type Key = (Kind, Uuid);
+
 /// What a store knows, as far as it must be the same in every one: moments may differ where many changes are one.
 #[derive(Debug, PartialEq)]
 struct View {
     marks: Vec<(Kind, Uuid, Option<u64>, Option<Value>)>,
-    operations: Vec<(u64, Uuid, Option<(Kind, Uuid, Option<Value>)>)>,
-    documents: Vec<(Kind, Uuid, Option<Value>, Option<u64>, bool, u64)>,
+    operations: Vec<Sent>,
+    documents: Vec<Kept>,
     unsettled: Vec<(Kind, Uuid, Option<TaskId>)>,
     aside: Vec<SetAside>,
     sharing: Option<(u64, u64, SyncCursor, bool, crate::store::Pending)>,
@@ -51,13 +57,16 @@ async fn view(bench: &Bench) -> View {
             .into_iter()
             .map(|one| {
                 let change = one.change;
-                let change = change.map(|change| (change.kind, change.id, change.body));
+                let change = change.map(|change| ((change.kind, change.id), change.body));
                 (one.number, one.uuid, change)
             })
             .collect(),
         documents: documents
             .into_iter()
-            .map(|one| (one.kind, one.id, one.body, one.seq, one.pending, one.place))
+            .map(|one| {
+                let key = (one.kind, one.id);
+                (key, one.body, one.seq, one.pending, one.place)
+            })
             .collect(),
         unsettled: bench
             .unsettled()
@@ -115,12 +124,11 @@ enum Step {
     Unshare,
 }
 
-fn definition(bench: &Bench, scene: &Scene, task: TaskId, random: &mut Random) -> Value {
+fn definition(scene: &Scene, random: &mut Random) -> Value {
     let project = match random.once_in(3) {
         true => ProjectId::from_uuid(Uuid::from_u128(99)),
         false => random.pick(&scene.projects).project.id,
     };
-    let _ = (bench, task);
     json!({ "project_id": project, "v": random.below(3) })
 }
 
@@ -138,11 +146,7 @@ fn row(bench: &Bench, scene: &mut Scene, random: &mut Random) -> Row {
             let state = random.pick(&states);
             (Kind::Report, *task.as_uuid(), json!({ "state": state }))
         }
-        _ => (
-            Kind::Task,
-            *task.as_uuid(),
-            definition(bench, scene, task, random),
-        ),
+        _ => (Kind::Task, *task.as_uuid(), definition(scene, random)),
     };
     let origin = match random.once_in(3) {
         true => bench.system.id,
@@ -171,7 +175,7 @@ fn step(bench: &Bench, scene: &mut Scene, random: &mut Random) -> Step {
         4 => Step::Retry(task),
         5 | 6 => Step::Run(task, RunId::new(), random.once_in(2)),
         7 | 8 => {
-            let body = definition(bench, scene, task, random);
+            let body = definition(scene, random);
             Step::Put(Kind::Task, *task.as_uuid(), body, random.once_in(2))
         }
         9 => {
