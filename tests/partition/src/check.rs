@@ -184,8 +184,9 @@ fn shared_part(what: &str, thing: &Value) -> Value {
             "created_by",
             "sharing",
         ],
-        // What is said of projects of other machines alone.
-        "project" => &["machine", "agent_state", "repository"],
+        // What is said of projects of other machines alone; and how much there was to do when something else of the
+        // project changed last, which is no promise.
+        "project" => &["machine", "agent_state", "repository", "queued", "running"],
         // It is told from the side of who is asked.
         "conflict" => &["local", "remote", "counts", "fields"],
         _ => &["machine"],
