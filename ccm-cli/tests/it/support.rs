@@ -400,6 +400,8 @@ impl Machine {
             (r"(port |:)\d{4,5}\b", "${1}[PORT]"),
             (r"code=[0-9a-f]{32}", "code=[CODE]"),
             (r"(\bID)? {2,}PROJECT", "$1  PROJECT"),
+            // A column is as wide with one digit as with two.
+            (r"\b\d\ds( {2,})", "[AGE] $1"),
             (r"\b\d+s( {2,}|\b)", "[AGE]$1"),
             (r"\b\d+ [KM]iB( {2,}|\b)", "[SIZE]$1"),
             (r"\b\d+(\.\d)? ?%", "[CPU]"),

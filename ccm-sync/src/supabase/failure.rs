@@ -364,7 +364,7 @@ mod tests {
         let missing = function(404, &json!({ "code": "PGRST202" }));
         assert!(matches!(missing, Failure::NoFunctions(_)));
         let text = missing.into_error().to_string();
-        assert!(text.contains("ccm-sync/supabase/migrations"), "{text}");
+        assert!(text.contains("ccm supabase migrations"), "{text}");
         let expired = function(401, &json!({ "code": "PGRST303" }));
         assert!(matches!(expired, Failure::Token(_)));
     }

@@ -50,8 +50,8 @@ pub(super) fn run(args: &Logs, context: &Context) -> Outcome {
     };
     context.block_on(async {
         let task = select::task(&client, &args.id).await?;
-        let run = match task.run_id {
-            Some(run) => run,
+        let (task, run) = match task.run_id {
+            Some(run) => (task, run),
             None if args.follow => first_run(context, &client, task.id).await?,
             None => {
                 let failure = never_started(&task);
@@ -63,8 +63,6 @@ pub(super) fn run(args: &Logs, context: &Context) -> Outcome {
             }
         };
         let bytes = args.raw || args.stderr;
-        // Its first run may have told more than the task did before.
-        let task = client.task(task.id).await?;
         if let Some(machine) = elsewhere(&task) {
             let host = terminal::line(&machine.hostname);
             if bytes {
@@ -119,7 +117,11 @@ async fn has_entries(client: &Client, run: RunId) -> Result<bool, Failure> {
 }
 
 /// Waits until a run takes the task.
-async fn first_run(context: &Context, client: &Client, id: TaskId) -> Result<RunId, Failure> {
+async fn first_run(
+    context: &Context,
+    client: &Client,
+    id: TaskId,
+) -> Result<(Task, RunId), Failure> {
     context.printer.note("The task waits for its turn.");
     let filter = EventFilter {
         task_id: Some(id),
@@ -137,7 +139,7 @@ async fn first_run(context: &Context, client: &Client, id: TaskId) -> Result<Run
             Err(error) => return Err(error.into()),
         };
         if let Some(run) = task.run_id {
-            return Ok(run);
+            return Ok((task, run));
         }
         if task.state.is_final() {
             return Err(never_started(&task));

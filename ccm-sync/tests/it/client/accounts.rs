@@ -269,9 +269,13 @@ async fn a_server_without_the_migration_is_told_apart() {
         Server::NotSetUp
     );
     let error = machine.push(&batch).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unavailable, "nothing is given up");
+    assert_eq!(
+        error.kind(),
+        ErrorKind::Unsupported,
+        "nothing of the batch is to blame"
+    );
     assert!(
-        error.to_string().contains("apply the migrations"),
+        error.to_string().contains("ccm supabase migrations"),
         "{error}"
     );
 }

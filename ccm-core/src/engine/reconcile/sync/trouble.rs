@@ -69,7 +69,7 @@ fn hint(error: &Error) -> Option<&'static str> {
         }
         ErrorKind::Taken(Noun::System) => Some(
             "this home was copied from another machine, or an older copy of it was put back by hand: put backups back with \
-             `ccm restore`, and on a copied machine empty `system.id` in config.yaml and connect it anew",
+             `ccm restore`, and set a copied machine up with a home of its own",
         ),
         _ => None,
     }
