@@ -175,10 +175,18 @@ pub(crate) fn differences(names: &[String], told: &[Option<Value>]) -> String {
 fn shared_part(what: &str, thing: &Value) -> Value {
     let mut part = thing.clone();
     let own: &[&str] = match what {
-        // Who runs it has a copy of its own, with a revision of its own.
-        "task" => &["revision", "updated_at", "sharing"],
-        // What is said of projects of other machines alone.
-        "project" => &["machine", "agent_state", "repository"],
+        // Who runs it has a copy of its own, that it accepted at a time of its own, from somebody on another machine.
+        // That all have the same definition is seen in their databases.
+        "task" => &[
+            "revision",
+            "updated_at",
+            "created_at",
+            "created_by",
+            "sharing",
+        ],
+        // What is said of projects of other machines alone; and how much there was to do when something else of the
+        // project changed last, which is no promise.
+        "project" => &["machine", "agent_state", "repository", "queued", "running"],
         // It is told from the side of who is asked.
         "conflict" => &["local", "remote", "counts", "fields"],
         _ => &["machine"],

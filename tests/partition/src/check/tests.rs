@@ -36,7 +36,7 @@ impl World {
                 task("two", "t2", "succeeded"),
             ],
             runs: vec![run("run-1", "one", 3), run("run-2", "two", 1)],
-            projects: vec![json!({ "id": "project-0", "queued": 0 })],
+            projects: vec![json!({ "id": "project-0", "state": "active" })],
             sync: json!({ "pending": 0, "unsettled": 0, "set_aside": 0, "condition": "ready" }),
             ..View::default()
         };
@@ -221,7 +221,7 @@ fn whatever_differs_is_told_with_the_field() {
     world.views[2].runs[1]["exit_code"] = 0.into();
     world.has_only(&["diverging: run run-2: exit_code is m0 nothing"]);
     let mut world = World::new();
-    world.views[2].projects[0]["queued"] = 1.into();
+    world.views[2].projects[0]["state"] = "paused".into();
     world.has_only(&["diverging: project"]);
     let mut world = World::new();
     world.views[0]
