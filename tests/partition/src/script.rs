@@ -18,6 +18,8 @@ pub(crate) struct Measure {
     pub(crate) longest_cut: u64,
     /// The longest that a daemon or the server is away, in ms.
     pub(crate) longest_absence: u64,
+    /// How soon after everything is mended all must hold, in s. What is still in the queues has to be done by then.
+    pub(crate) settles: u64,
     /// Whether what fails may be tried again, which is some seconds later.
     pub(crate) tries_again: bool,
 }
@@ -28,6 +30,7 @@ impl Measure {
         lasts: 3_000,
         longest_cut: 2_500,
         longest_absence: 600,
+        settles: 30,
         tries_again: false,
     };
     /// With lines cut for as long as connections take to be given up.
@@ -35,6 +38,7 @@ impl Measure {
         lasts: 15_000,
         longest_cut: 10_000,
         longest_absence: 4_000,
+        settles: 60,
         tries_again: true,
     };
 }
@@ -183,7 +187,7 @@ impl Script {
             machines: MACHINES,
             clones: CLONES,
             lasts: Duration::from_millis(measure.lasts),
-            settles: Duration::from_secs(30),
+            settles: Duration::from_secs(measure.settles),
             is_silent: Random::part(seed, 1).percent(70),
             is_manual: Random::part(seed, 3).percent(25),
             changes,
