@@ -146,13 +146,15 @@ pub(super) mod tests {
 
     /// A sign-in whose tokens nobody gave.
     pub(in crate::supabase) fn session(text: &str) -> Session {
+        // One for all, so that two of one text are equal whenever they were made.
+        static EXPIRES: std::sync::OnceLock<i64> = std::sync::OnceLock::new();
         Session {
             url: "https://a.supabase.co".to_owned(),
             user: Uuid::from_u128(7),
             email: "me@example.org".to_owned(),
             access: Secret::new(format!("access {text}")),
             refresh: Secret::new(format!("refresh {text}")),
-            expires: now() + 3600,
+            expires: *EXPIRES.get_or_init(|| now() + 3600),
             aal: "aal1".to_owned(),
             id: Some(Uuid::from_u128(8)),
             began: 1_800_000_000,
