@@ -31,7 +31,7 @@ use crate::{Error, ErrorKind, Result};
 pub use queries::{AskQuery, EventQuery, Page, QueueQuery, RunQuery, TaskFilter, TaskQuery};
 pub use replica::{
     Act, Adopted, Adoption, Document, DocumentQuery, LeaseRecord, Mark, NewDocument, Pending,
-    Replica, SealedOperation, SetAside, Settle, Sharing, Unsettled, keep_left,
+    Replica, SealedOperation, SetAside, Settle, Sharing, keep_left,
 };
 
 /// Keeps everything that must outlive a process.

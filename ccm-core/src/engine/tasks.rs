@@ -91,7 +91,9 @@ impl Engine {
             by: by.to_owned(),
             now: self.shared.parts.clock.now(),
         };
+        let documents = self.noting(self.settled().await)?;
         let task = self.noting(self.store().edit_task(edit).await)?;
+        drop(documents);
         self.shared.dispatch.notify_one();
         Ok(task)
     }

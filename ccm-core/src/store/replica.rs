@@ -117,14 +117,19 @@ pub trait Replica: Send + Sync {
     /// Documents of kinds [`Kind::Task`] and [`Kind::Wish`] that were not settled since they changed, oldest first, after
     /// the place `after`. Only those that are this machine's to deal with: definitions of its projects and of tasks that it
     /// runs, and wishes for these. Its own edit of a task that it has does not come back.
-    async fn unsettled(&self, after: u64, limit: u32) -> Result<Vec<Unsettled>>;
+    async fn unsettled(&self, after: u64, limit: u32) -> Result<Vec<Document>>;
 
-    /// Does what a document asks for and notes that it was dealt with. Of one that was dealt with already, what must not be
-    /// done twice is not done again: an edit, a cancel, a retry, an answer.
+    /// Does what documents ask for, in order, and notes that they were dealt with, all of it or nothing. Of one that was dealt
+    /// with already, what must not be done twice is not done again: an edit, a cancel, a retry, an answer.
     ///
     /// # Errors
-    /// Those of what it does; it is not settled then. `Superseded` when the document changed since it was read.
-    async fn settle(&self, settle: Settle) -> Result<()>;
+    /// Those of what it does; none is settled then. `Superseded` when a document changed since it was read.
+    async fn settle_all(&self, settles: Vec<Settle>) -> Result<()>;
+
+    /// [`settle_all`](Self::settle_all) of one.
+    async fn settle(&self, settle: Settle) -> Result<()> {
+        self.settle_all(vec![settle]).await
+    }
 
     // --- documents ---
 
@@ -357,15 +362,6 @@ pub struct DocumentQuery {
     pub newest_first: bool,
     /// At most so many.
     pub limit: u32,
-}
-
-/// A document that something has to be done about.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Unsettled {
-    /// The document.
-    pub document: Document,
-    /// The task of this store that it is about, if there is one.
-    pub task: Option<crate::task::Task>,
 }
 
 /// How a document is dealt with.

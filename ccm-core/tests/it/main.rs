@@ -14,6 +14,7 @@ mod sync;
 mod sync_faults;
 mod sync_home;
 mod sync_leases;
+mod sync_races;
 mod sync_simulation;
 mod sync_tasks;
 mod values;

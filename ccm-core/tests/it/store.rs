@@ -61,6 +61,7 @@ mod replica {
             include_str!("../../src/testing/conformance/replica/incoming.rs"),
             include_str!("../../src/testing/conformance/replica/documents.rs"),
             include_str!("../../src/testing/conformance/replica/settling.rs"),
+            include_str!("../../src/testing/conformance/replica/leases.rs"),
             include_str!("../../src/testing/conformance/replica/like_memory.rs"),
         ];
         assert_eq!(crate::cases(&sources), REPLICA_CASES);

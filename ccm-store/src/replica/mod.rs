@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use ccm_core::id::{SystemId, TaskId};
 use ccm_core::store::{
     Adopted, Adoption, Document, DocumentQuery, IdempotencyKey, LeaseRecord, Mark, NewDocument,
-    Replica, SealedOperation, SetAside, Settle, Sharing, Unsettled,
+    Replica, SealedOperation, SetAside, Settle, Sharing,
 };
 use ccm_core::sync::local::Facts;
 use ccm_core::sync::{Hlc, Identity, Kind, Operation, PushResult, Row};
@@ -30,7 +30,7 @@ use crate::writer::{Needs, document_key, whole};
 
 use incoming::Adopt;
 use outgoing::{Dismiss, Pushed, Put, Seal, SetOperationAside, Written};
-use settling::{Approve, KeepLease, SettleDocument, grows};
+use settling::{Approve, KeepLease, SettleDocuments, grows};
 use sharing::{LeaveMark, Resync, SeeClock, Share, Unshare};
 
 pub(crate) use sharing::live_anew;
@@ -296,15 +296,15 @@ impl Replica for SqliteStore {
         self.writer.write(Adopt { adoption, now }).await
     }
 
-    async fn unsettled(&self, after: u64, limit: u32) -> Result<Vec<Unsettled>> {
+    async fn unsettled(&self, after: u64, limit: u32) -> Result<Vec<Document>> {
         self.reader.unsettled(after, limit).await
     }
 
-    async fn settle(&self, settle: Settle) -> Result<()> {
-        if grows(&settle.act) {
-            self.writer.write(SettleDocument::<true>(settle)).await
+    async fn settle_all(&self, settles: Vec<Settle>) -> Result<()> {
+        if settles.iter().any(|settle| grows(&settle.act)) {
+            self.writer.write(SettleDocuments::<true>(settles)).await
         } else {
-            self.writer.write(SettleDocument::<false>(settle)).await
+            self.writer.write(SettleDocuments::<false>(settles)).await
         }
     }
 

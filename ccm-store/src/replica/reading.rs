@@ -2,10 +2,7 @@
 
 use ccm_core::Result;
 use ccm_core::id::{FencingToken, SystemId, TaskId};
-use ccm_core::store::{
-    Document, DocumentQuery, LeaseRecord, Mark, Pending, SetAside, Sharing, Unsettled,
-};
-use ccm_core::sync::local::Facts;
+use ccm_core::store::{Document, DocumentQuery, LeaseRecord, Mark, Pending, SetAside, Sharing};
 use ccm_core::sync::{Change, Hlc, Identity, Kind, Operation, SyncCursor};
 use ccm_core::{Error, ErrorKind};
 use sea_orm::sea_query::Value;
@@ -16,7 +13,6 @@ use super::{Held, hlc, json, mark};
 use crate::entity::sharing;
 use crate::error::from_db;
 use crate::reader::Reader;
-use crate::tasks::{self, TaskRecord};
 use crate::values::{Id, column, count, date, id_list, optional_id, required_date, small};
 use crate::writer::{document_key, whole};
 
@@ -237,27 +233,9 @@ impl Reader {
         row.as_ref().map(aside).transpose()
     }
 
-    pub(crate) async fn unsettled(&self, after: u64, limit: u32) -> Result<Vec<Unsettled>> {
+    pub(crate) async fn unsettled(&self, after: u64, limit: u32) -> Result<Vec<Document>> {
         let (sql, values) = unsettled(after, limit);
-        let mut found = Vec::new();
-        for row in &self.all(&sql, values).await? {
-            let document = document(row)?;
-            let facts = Facts::of(&document.kind, document.id, document.body.as_ref());
-            let task = match facts.task {
-                Some(task) => self.task_if_there(task).await?,
-                None => None,
-            };
-            found.push(Unsettled { document, task });
-        }
-        Ok(found)
-    }
-
-    async fn task_if_there(&self, id: TaskId) -> Result<Option<ccm_core::task::Task>> {
-        let sql = tasks::select("task.id = ?");
-        let row = self.first(&sql, vec![id.bytes().into()]).await?;
-        row.as_ref()
-            .map(|row| Ok(TaskRecord::read(row)?.task))
-            .transpose()
+        self.all(&sql, values).await?.iter().map(document).collect()
     }
 
     pub(crate) async fn document(&self, kind: &Kind, id: Uuid) -> Result<Option<Document>> {

@@ -27,67 +27,79 @@ pub(crate) fn grows(act: &Act) -> bool {
     }
 }
 
-/// Does what a document asks for.
-pub(crate) struct SettleDocument<const GROWS: bool>(pub(crate) Settle);
+/// Does what documents ask for.
+pub(crate) struct SettleDocuments<const GROWS: bool>(pub(crate) Vec<Settle>);
 
-impl<const GROWS: bool> Change for SettleDocument<GROWS> {
+impl<const GROWS: bool> Change for SettleDocuments<GROWS> {
     type Answer = ();
     // What some of it does must not meet others' changes of the same rows.
     const ALONE: bool = true;
     const GROWS: bool = GROWS;
 
+    fn weight(&self) -> usize {
+        self.0.len()
+    }
+
     fn needs(&self, needs: &mut Needs) {
-        let Settle { kind, id, act, .. } = &self.0;
         needs.sharing();
         needs.system();
-        needs.document(kind, *id);
-        match act {
-            Act::Nothing => {}
-            Act::Create { request, .. } | Act::Refuse { request, .. } => {
-                Create((**request).clone()).needs(needs);
-                for new in &request.tasks {
-                    needs.task(new.id);
-                }
-            }
-            Act::Edit(edit) => {
-                needs.task(edit.id);
-                if let Some(blockers) = &edit.edit.blocked_by {
-                    for blocker in blockers {
-                        needs.known_task(*blocker);
-                    }
-                    needs.circles(edit.id, blockers);
-                }
-            }
-            Act::Cancel { task, .. } | Act::Retry { task, .. } => needs.task(*task),
-            Act::Answer { ask, reply } => answer(*ask, reply).needs(needs),
-            Act::Yield { task } => {
-                needs.task(*task);
-                needs.known_task(*task);
-                needs.document(&Kind::Report, *task.as_uuid());
-            }
+        for Settle { kind, id, act, .. } in &self.0 {
+            needs.document(kind, *id);
+            needs_of(needs, act);
         }
     }
 
     fn apply(&self, work: &mut Work) -> Result<()> {
-        let settle = &self.0;
         me(work)?;
-        let key = (settle.kind.clone(), settle.id);
-        let held = work.shared.entry(key.clone()).document.clone();
-        let Some(mut held) = held.filter(|held| held.place == settle.place) else {
-            return Err(Error::new(
-                ErrorKind::Superseded,
-                format!("the {} {} changed meanwhile", settle.kind, settle.id),
-            ));
-        };
-        let open = held.state != State::Settled;
         work.shared.settling = true;
-        act(work, &settle.act, open, settle.now)?;
-        if held.state != State::Settled {
-            held.state = State::Settled;
-            work.shared.entry(key).set_document(Some(held));
-        }
-        Ok(())
+        self.0.iter().try_for_each(|one| settle(work, one))
     }
+}
+
+fn needs_of(needs: &mut Needs, act: &Act) {
+    match act {
+        Act::Nothing => {}
+        Act::Create { request, .. } | Act::Refuse { request, .. } => {
+            Create((**request).clone()).needs(needs);
+            for new in &request.tasks {
+                needs.task(new.id);
+            }
+        }
+        Act::Edit(edit) => {
+            needs.task(edit.id);
+            if let Some(blockers) = &edit.edit.blocked_by {
+                for blocker in blockers {
+                    needs.known_task(*blocker);
+                }
+                needs.circles(edit.id, blockers);
+            }
+        }
+        Act::Cancel { task, .. } | Act::Retry { task, .. } => needs.task(*task),
+        Act::Answer { ask, reply } => answer(*ask, reply).needs(needs),
+        Act::Yield { task } => {
+            needs.task(*task);
+            needs.known_task(*task);
+            needs.document(&Kind::Report, *task.as_uuid());
+        }
+    }
+}
+
+fn settle(work: &mut Work, settle: &Settle) -> Result<()> {
+    let key = (settle.kind.clone(), settle.id);
+    let held = work.shared.entry(key.clone()).document.clone();
+    let Some(mut held) = held.filter(|held| held.place == settle.place) else {
+        return Err(Error::new(
+            ErrorKind::Superseded,
+            format!("the {} {} changed meanwhile", settle.kind, settle.id),
+        ));
+    };
+    let open = held.state != State::Settled;
+    act(work, &settle.act, open, settle.now)?;
+    if held.state != State::Settled {
+        held.state = State::Settled;
+        work.shared.entry(key).set_document(Some(held));
+    }
+    Ok(())
 }
 
 fn answer(ask: ccm_core::id::AskId, reply: &ccm_core::store::Reply) -> AnswerAsk {

@@ -57,7 +57,7 @@ const MAX_WEIGHT: usize = 8 * 1024;
 pub(crate) trait Change: Send + 'static {
     /// What its caller gets.
     type Answer: Send + 'static;
-    /// Whether it must have a transaction of its own.
+    /// Whether it must have a transaction of its own, of which nothing is kept if it fails.
     const ALONE: bool = false;
     /// Whether it raises the epoch instead of being bound to it.
     const TAKES_OVER: bool = false;
@@ -84,7 +84,8 @@ trait Waiting: Send {
     fn grows(&self) -> bool;
     fn weight(&self) -> usize;
     fn needs(&self, needs: &mut Needs);
-    fn apply(&mut self, work: &mut Work);
+    /// Says whether it is done.
+    fn apply(&mut self, work: &mut Work) -> bool;
     /// Answers: with what `apply` came to, or with the trouble that kept it from being committed.
     fn settle(self: Box<Self>, trouble: Option<&Trouble>);
 }
@@ -116,8 +117,9 @@ impl<C: Change> Waiting for Pending<C> {
         self.change.needs(needs);
     }
 
-    fn apply(&mut self, work: &mut Work) {
-        self.came_to = Some(self.change.apply(work));
+    fn apply(&mut self, work: &mut Work) -> bool {
+        let came_to = self.came_to.insert(self.change.apply(work));
+        came_to.is_ok()
     }
 
     fn settle(self: Box<Self>, trouble: Option<&Trouble>) {
@@ -374,8 +376,13 @@ impl Loop {
         if !takes_over && self.epoch.map(|epoch| column(epoch.0)) != Some(work.meta.epoch) {
             return Err(Trouble::Fenced("another daemon took this store over"));
         }
+        let mut void = false;
         for one in group.iter_mut() {
-            one.apply(&mut work);
+            void |= !one.apply(&mut work) && one.alone();
+        }
+        if void {
+            self.roll_back().await;
+            return Ok(());
         }
         let epoch = Epoch(work.meta.epoch.unsigned_abs());
         let seq = Seq(work.meta.last_seq.unsigned_abs());

@@ -248,7 +248,7 @@ async fn on_a_full_disk_tasks_can_still_be_called_off_from_afar() {
     let large = row(Kind::Project, 9, json!("x".repeat(1024 * 1024)));
     let refused = replica.adopt(adoption(vec![large.clone()]), at(6)).await;
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::DiskFull);
-    let document = replica.unsettled(0, 1).await.unwrap().remove(0).document;
+    let document = replica.unsettled(0, 1).await.unwrap().remove(0);
     assert_eq!(document.id, wish.id);
     let settle = Settle {
         kind: Kind::Wish,

@@ -8,6 +8,9 @@ pub use conflicts::OpenConflict;
 pub use tasks::DefineTask;
 pub(super) use view::{spec, write_spec};
 
+use tokio::sync::MutexGuard;
+
+use super::reconcile::sync::Inbox;
 use super::{Engine, SyncLimits};
 use crate::id::SystemId;
 use crate::store::{Pending, Replica, Sharing};
@@ -132,6 +135,16 @@ impl Engine {
     fn connected_backend(&self) -> Result<&dyn SyncBackend> {
         let backend = self.sync().filter(|backend| backend.is_connected());
         backend.map(|backend| &**backend).ok_or_else(is_off)
+    }
+
+    /// Holds the documents, with everything dealt with that came from other machines: a change that is made now is one of
+    /// what they made of things.
+    pub(in crate::engine) async fn settled(&self) -> Result<MutexGuard<'_, ()>> {
+        let documents = self.shared.sync.documents.lock().await;
+        if let Some(replica) = self.store().replica().filter(|replica| replica.may_share()) {
+            Inbox::new(&self.shared).settle_all(replica).await?;
+        }
+        Ok(documents)
     }
 
     pub(in crate::engine) async fn is_sharing(&self) -> bool {

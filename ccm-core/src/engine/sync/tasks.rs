@@ -285,6 +285,7 @@ impl Engine {
         by: &str,
     ) -> Result<Task> {
         let (replica, _) = self.sharing().await?;
+        let _documents = self.shared.sync.documents.lock().await;
         let mut remote = Remote::read(replica, id).await?;
         let task = remote.task(id)?;
         let now = self.shared.parts.clock.now();

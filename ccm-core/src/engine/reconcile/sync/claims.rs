@@ -16,7 +16,9 @@ use crate::event::EventKind;
 use crate::id::{FencingToken, ProjectId, Seq, TaskId};
 use crate::project::{Project, RemoteTasks};
 use crate::scheduler::{Machine, Wants};
-use crate::store::{Act, Document, DocumentQuery, EventQuery, LeaseRecord, NewDocument, Replica};
+use crate::store::{
+    Act, Document, DocumentQuery, EventQuery, LeaseRecord, NewDocument, Replica, Settle,
+};
 use crate::sync::documents::{self, Definition, Report, Wanted, Wish};
 use crate::sync::{Kind, Lease, SharedClaim};
 use crate::task::{TaskState, TaskStateName};
@@ -487,6 +489,7 @@ impl Line {
             let replica = self.replica()?;
             let _documents = self.shared.sync.documents.lock().await;
             let request = self
+                .inbox
                 .request(replica, one.id, &one.definition, project)
                 .await?;
             let act = Act::Create {
@@ -494,8 +497,14 @@ impl Line {
                 hold: None,
                 lease: Some(record.clone()),
             };
-            self.settle(replica, &Kind::Task, *one.id.as_uuid(), one.place, act)
-                .await
+            let settle = Settle {
+                kind: Kind::Task,
+                id: *one.id.as_uuid(),
+                place: one.place,
+                act,
+                now: self.now(),
+            };
+            self.inbox.settle(replica, settle).await
         };
         // Known before it is accepted, so that nothing starts it without.
         let kept = Kept {
@@ -601,7 +610,7 @@ impl Line {
         };
         self.keep(one.id, record, Some(hold)).await?;
         let replica = self.replica()?;
-        let host = self.name_of(replica, wish.system_id).await?;
+        let host = self.inbox.name_of(replica, wish.system_id).await?;
         let state = TaskState::Cancelled {
             run: None,
             by: match wish.system_id == self.shared.parts.system.id {
@@ -610,7 +619,8 @@ impl Line {
             },
             at: self.now(),
         };
-        self.report_of_none(replica, one.id, &one.definition, state)
+        self.inbox
+            .report_of_none(replica, one.id, &one.definition, state)
             .await?;
         self.claims.open.remove(&one.id);
         Ok(true)
@@ -705,7 +715,7 @@ impl Line {
             replica.put(vec![document], None, self.now()).await?;
             tracing::info!(task = %one.id, "a shared task is this machine's alone, because there is no contact");
             crate::barrier!("sync.pinned");
-            self.settle_all(replica).await?;
+            self.inbox.settle_all(replica).await?;
             room.slots = room.slots.saturating_sub(1);
             let taken = room
                 .projects

@@ -1,19 +1,20 @@
 //! What other machines ask of this one: their tasks for its projects, and their wishes.
 
-use uuid::Uuid;
+use std::sync::Arc;
 
 use super::bodies;
-use super::line::Line;
+use crate::engine::reconcile::Shared;
 use crate::engine::sync::spec;
 use crate::id::{InputId, SystemId, TaskId};
 use crate::project::RemoteTasks;
 use crate::reason::Reason;
 use crate::store::{
-    Act, CreateTasks, NewDocument, NewTask, Replica, Reply, Settle, TaskEdit, Unsettled,
+    Act, CreateTasks, Document, NewDocument, NewTask, Replica, Reply, Settle, TaskEdit,
 };
 use crate::sync::Kind;
 use crate::sync::documents::{self, Definition, Report, SystemReport, Wanted, Wish};
 use crate::task::{Edit, Setback, SpecEdit, Task, TaskSpec, TaskState};
+use crate::time::Timestamp;
 use crate::{Error, ErrorKind, Noun, Result, api};
 
 /// How many documents are looked at together.
@@ -23,33 +24,67 @@ const MAX_CLIENT: usize = 64;
 /// Of which at most so much is the name that it has on its own machine.
 const MAX_NAME: usize = 42;
 
-impl Line {
-    /// Deals with everything that asks for something.
-    pub(super) async fn settle_inbox(&self) -> Result<()> {
-        let replica = self.replica()?;
-        let _documents = self.shared.sync.documents.lock().await;
-        self.settle_all(replica).await
+/// Deals with what other machines ask for.
+pub(in crate::engine) struct Inbox {
+    shared: Arc<Shared>,
+}
+
+impl Inbox {
+    pub(in crate::engine) fn new(shared: &Arc<Shared>) -> Self {
+        let shared = Arc::clone(shared);
+        Self { shared }
     }
 
-    /// The same for one who holds the documents.
-    pub(super) async fn settle_all(&self, replica: &dyn Replica) -> Result<()> {
+    fn now(&self) -> Timestamp {
+        self.shared.parts.clock.now()
+    }
+
+    /// Deals with everything that asks for something. Whoever calls this holds the documents.
+    pub(in crate::engine) async fn settle_all(&self, replica: &dyn Replica) -> Result<()> {
         let mut after = 0;
         loop {
             let unsettled = replica.unsettled(after, TOGETHER).await?;
-            if unsettled.is_empty() {
+            let Some(last) = unsettled.last() else {
                 return Ok(());
+            };
+            after = last.place;
+            // What comes in large numbers goes in together.
+            let mut new = Vec::new();
+            for document in unsettled {
+                // A wish may be about one of them.
+                if document.kind != Kind::Task {
+                    self.settle_together(replica, &mut new).await?;
+                }
+                let settle = self.dealing(replica, document).await?;
+                if let Act::Create { .. } = settle.act {
+                    new.push(settle);
+                    continue;
+                }
+                self.settle_together(replica, &mut new).await?;
+                self.settle_one(replica, settle).await?;
             }
-            for one in unsettled {
-                after = after.max(one.document.place);
-                self.settle_one(replica, one).await?;
-            }
+            self.settle_together(replica, &mut new).await?;
         }
     }
 
-    async fn settle_one(&self, replica: &dyn Replica, one: Unsettled) -> Result<()> {
-        let (kind, id) = (one.document.kind.clone(), one.document.id);
-        let place = one.document.place;
-        let act = match self.act(replica, &one).await {
+    async fn settle_together(&self, replica: &dyn Replica, new: &mut Vec<Settle>) -> Result<()> {
+        let settles = std::mem::take(new);
+        if settles.len() > 1 && replica.settle_all(settles.clone()).await.is_ok() {
+            crate::barrier!("sync.settled");
+            self.shared.dispatch.notify_one();
+            return Ok(());
+        }
+        // What is wrong with one of them is no matter of the others.
+        for settle in settles {
+            self.settle_one(replica, settle).await?;
+        }
+        Ok(())
+    }
+
+    /// What is to be done about a document.
+    async fn dealing(&self, replica: &dyn Replica, document: Document) -> Result<Settle> {
+        let (kind, id) = (&document.kind, document.id);
+        let act = match self.act(replica, &document).await {
             Ok(act) => act,
             // Nothing that another machine writes may keep this one from its work.
             Err(error) if is_about_content(&error) => {
@@ -58,11 +93,25 @@ impl Line {
             }
             Err(error) => return Err(error),
         };
-        let settled = self.settle(replica, &kind, id, place, act).await;
-        match settled {
+        Ok(Settle {
+            id,
+            place: document.place,
+            kind: document.kind,
+            act,
+            now: self.now(),
+        })
+    }
+
+    async fn settle_one(&self, replica: &dyn Replica, settle: Settle) -> Result<()> {
+        let (kind, id, place) = (settle.kind.clone(), settle.id, settle.place);
+        let refused = Settle {
+            act: Act::Nothing,
+            ..settle.clone()
+        };
+        match self.settle(replica, settle).await {
             Err(error) if is_about_content(&error) => {
                 tracing::warn!(%kind, %id, error = crate::chain(&error), "what a document asks for was refused");
-                self.settle(replica, &kind, id, place, Act::Nothing).await?;
+                self.settle(replica, refused).await?;
             }
             // It changed since it was read, and is looked at again.
             Err(error) if error.kind() == ErrorKind::Superseded => {
@@ -76,39 +125,22 @@ impl Line {
         Ok(())
     }
 
-    pub(super) async fn settle(
-        &self,
-        replica: &dyn Replica,
-        kind: &Kind,
-        id: Uuid,
-        place: u64,
-        act: Act,
-    ) -> Result<()> {
-        let what = act.clone();
-        let settle = Settle {
-            kind: kind.clone(),
-            id,
-            place,
-            act,
-            now: self.now(),
+    /// Settles a document, and has what it asks for carried out.
+    pub(super) async fn settle(&self, replica: &dyn Replica, settle: Settle) -> Result<()> {
+        let task = match &settle.act {
+            Act::Cancel { task, .. } | Act::Yield { task } => Some(*task),
+            Act::Answer { ask, .. } => {
+                let ask = self.shared.parts.store.ask(*ask).await;
+                ask.ok().map(|ask| ask.task_id)
+            }
+            _ => None,
         };
+        let nothing = settle.act == Act::Nothing;
         replica.settle(settle).await?;
         crate::barrier!("sync.settled");
-        self.wake(&what).await;
-        Ok(())
-    }
-
-    /// Has what was settled carried out.
-    async fn wake(&self, act: &Act) {
-        let task = match act {
-            Act::Nothing => return,
-            Act::Create { .. } | Act::Refuse { .. } | Act::Edit(_) | Act::Retry { .. } => None,
-            Act::Cancel { task, .. } | Act::Yield { task } => Some(*task),
-            Act::Answer { ask, .. } => match self.shared.parts.store.ask(*ask).await {
-                Ok(ask) => Some(ask.task_id),
-                Err(_) => None,
-            },
-        };
+        if nothing {
+            return Ok(());
+        }
         if let Some(task) = task
             && let Ok(task) = self.shared.parts.store.task(task).await
             && let Some(run) = task.state.run()
@@ -116,28 +148,29 @@ impl Line {
             self.shared.actors.wake(run);
         }
         self.shared.dispatch.notify_one();
+        Ok(())
     }
 
-    async fn act(&self, replica: &dyn Replica, one: &Unsettled) -> Result<Act> {
-        let (id, task) = (one.document.id, one.task.as_ref());
-        let Some(body) = &one.document.body else {
-            return Ok(match task {
-                Some(task) if one.document.kind == Kind::Task && !task.yielded => Act::Cancel {
+    async fn act(&self, replica: &dyn Replica, document: &Document) -> Result<Act> {
+        let id = document.id;
+        let Some(body) = &document.body else {
+            return Ok(match self.task(TaskId::from_uuid(id)).await? {
+                Some(task) if document.kind == Kind::Task && !task.yielded => Act::Cancel {
                     task: task.id,
                     by: "sync".to_owned(),
                 },
                 _ => Act::Nothing,
             });
         };
-        match one.document.kind {
+        match document.kind {
             Kind::Task => {
                 let definition: Definition = documents::read(&Kind::Task, id, body)?;
                 let id = TaskId::from_uuid(id);
-                match task {
+                match self.task(id).await? {
                     Some(task) if task.yielded => Ok(Act::Nothing),
                     Some(task) => {
-                        let by_me = one.document.origin == self.shared.parts.system.id;
-                        self.edit(replica, task, &definition, by_me).await
+                        let by_me = document.origin == self.shared.parts.system.id;
+                        self.edit(replica, &task, &definition, by_me).await
                     }
                     None if definition.is_shared() => Ok(Act::Nothing),
                     None => self.accept(replica, id, &definition).await,
@@ -145,9 +178,18 @@ impl Line {
             }
             Kind::Wish => {
                 let wish: Wish = documents::read(&Kind::Wish, id, body)?;
-                self.grant(replica, task, wish).await
+                self.grant(replica, wish).await
             }
             _ => Ok(Act::Nothing),
+        }
+    }
+
+    /// The task as it is now, if this machine has it.
+    async fn task(&self, id: TaskId) -> Result<Option<Task>> {
+        match self.shared.parts.store.task(id).await {
+            Ok(task) => Ok(Some(task)),
+            Err(error) if bodies::is_missing(&error) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -372,7 +414,8 @@ impl Line {
             .map(drop)
     }
 
-    async fn grant(&self, replica: &dyn Replica, task: Option<&Task>, wish: Wish) -> Result<Act> {
+    async fn grant(&self, replica: &dyn Replica, wish: Wish) -> Result<Act> {
+        let task = self.task(wish.task_id).await?;
         let Some(task) = task.filter(|task| !task.yielded) else {
             // Of a shared task that nobody has, whoever may claim it looks at the wishes itself.
             return Ok(Act::Nothing);
@@ -462,9 +505,10 @@ fn difference(from: &TaskSpec, to: TaskSpec) -> SpecEdit {
 mod tests {
     use std::time::Duration;
 
+    use uuid::Uuid;
+
     use super::*;
     use crate::task::{SessionMode, TaskText, Title};
-    use crate::time::Timestamp;
 
     #[test]
     fn a_client_of_another_machine_has_a_name_that_can_be_one() {

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::bodies;
 use super::claims::Claims;
+use super::inbox::Inbox;
 use crate::engine::reconcile::Shared;
 use crate::store::{Adoption, Replica, Sharing};
 use crate::sync::{
@@ -31,6 +32,7 @@ const AGAIN: Duration = Duration::from_secs(10 * 60);
 pub(super) struct Line {
     pub(super) shared: Arc<Shared>,
     pub(super) backend: Arc<dyn SyncBackend>,
+    pub(super) inbox: Inbox,
     /// As whom the server knows this machine since the line was last changed.
     registered: Option<Identity>,
     /// How many operations a push has now: fewer while one is looked for that the server does not let in.
@@ -43,6 +45,7 @@ pub(super) struct Line {
 impl Line {
     pub(super) fn new(shared: Arc<Shared>, backend: Arc<dyn SyncBackend>) -> Self {
         Self {
+            inbox: Inbox::new(&shared),
             shared,
             backend,
             registered: None,
@@ -78,13 +81,18 @@ impl Line {
         if whole {
             self.pull().await?;
             crate::barrier!("sync.pulled");
-            self.settle_inbox().await?;
             self.push().await?;
         }
         if self.claim().await? {
             self.push().await?;
         }
         Ok(())
+    }
+
+    async fn settle_inbox(&self) -> Result<()> {
+        let replica = self.replica()?;
+        let _documents = self.shared.sync.documents.lock().await;
+        self.inbox.settle_all(replica).await
     }
 
     // --- who this is ---
@@ -229,7 +237,7 @@ impl Line {
         let replica = self.replica()?;
         let _documents = self.shared.sync.documents.lock().await;
         // What was half done to a document is not what others are to see.
-        self.settle_all(replica).await?;
+        self.inbox.settle_all(replica).await?;
         let mut operations = Vec::new();
         let mut bytes = 0;
         for mark in replica.marks(&[], PUSHED).await? {
@@ -273,14 +281,15 @@ impl Line {
             tracing::debug!(number = result.number, fate = ?result.fate, "an operation was answered");
         }
         crate::barrier!("sync.answered");
-        self.replica()?
-            .pushed(
-                pushed.acknowledged,
-                &pushed.results,
-                pushed.rows,
-                self.now(),
-            )
-            .await?;
+        let replica = self.replica()?;
+        {
+            let _documents = self.shared.sync.documents.lock().await;
+            let (last, results) = (pushed.acknowledged, &pushed.results);
+            replica
+                .pushed(last, results, pushed.rows, self.now())
+                .await?;
+            self.inbox.settle_all(replica).await?;
+        }
         tracing::debug!(to = last.number, "changes were sent");
         self.note_lost(batch, &pushed.results).await?;
         self.batch = self.batch.saturating_mul(2).min(PUSHED);
@@ -379,7 +388,13 @@ impl Line {
             };
             let now = self.now();
             crate::barrier!("sync.fetched");
-            let adopted = self.replica()?.adopt(adoption, now).await?;
+            let adopted = {
+                let _documents = self.shared.sync.documents.lock().await;
+                let adopted = replica.adopt(adoption, now).await?;
+                crate::barrier!("sync.adopted");
+                self.inbox.settle_all(replica).await?;
+                adopted
+            };
             if adopted.changed > 0 {
                 tracing::debug!(
                     changed = adopted.changed,

@@ -3,7 +3,7 @@
 //! ```text
 //!        ┌────────────────────────── woken: a change here, a poke, a person, a date ◀──────────────┐
 //!        ▼                                                                                         │
-//! introduce ─▶ settle ─▶ seal and push until nothing waits ─▶ pull to the end ─▶ settle ─▶ claim ──┤
+//! introduce ─▶ settle ─▶ seal and push until nothing waits ─▶ pull and settle to the end ─▶ claim ──┤
 //!        │                                                                                         │
 //!        └── it failed: wait, longer each time; offline, what nobody else can know of is done ─────┘
 //! ```
@@ -19,6 +19,7 @@ mod line;
 mod state;
 mod trouble;
 
+pub(in crate::engine) use inbox::Inbox;
 pub(in crate::engine) use leases::{give_all_up, give_up, know_leases};
 pub(in crate::engine) use state::SyncState;
 

@@ -26,7 +26,8 @@ pub(in crate::engine) struct SyncState {
     pub(super) rewired: Notify,
     /// Some lease was got or given back, or has another length from now on.
     pub(in crate::engine) leases_changed: Notify,
-    /// One at a time seals documents, or settles some: what was settled half is never sealed.
+    /// Held by whoever seals documents, by whoever changes one after having read it, and from when versions of other machines
+    /// come in until they are settled. So nothing half settled is sealed, and nobody's change is overwritten unseen.
     pub(in crate::engine) documents: tokio::sync::Mutex<()>,
     /// Not even tried until somebody wakes it: a person switched sharing off.
     off: AtomicBool,

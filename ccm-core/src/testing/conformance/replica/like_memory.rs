@@ -22,7 +22,7 @@ struct View {
     marks: Vec<(Kind, Uuid, Option<u64>, Option<Value>)>,
     operations: Vec<Sent>,
     documents: Vec<Kept>,
-    unsettled: Vec<(Kind, Uuid, Option<TaskId>)>,
+    unsettled: Vec<(Kind, Uuid)>,
     aside: Vec<SetAside>,
     sharing: Option<(u64, u64, SyncCursor, bool, crate::store::Pending)>,
     tasks: Vec<Task>,
@@ -72,10 +72,7 @@ async fn view(bench: &Bench) -> View {
             .unsettled()
             .await
             .into_iter()
-            .map(|one| {
-                let task = one.task.map(|task| task.id);
-                (one.document.kind, one.document.id, task)
-            })
+            .map(|document| (document.kind, document.id))
             .collect(),
         aside: replica.set_aside(100).await.unwrap(),
         sharing: sharing.map(|known| {
@@ -274,8 +271,8 @@ async fn walk(bench: &Bench, scene: &Scene, step: Step) -> String {
             match unsettled.get(place as usize) {
                 None => Ok(()),
                 Some(one) => {
-                    let id = TaskId::from_uuid(one.document.id);
-                    let wish = one.document.kind == Kind::Wish;
+                    let id = TaskId::from_uuid(one.id);
+                    let wish = one.kind == Kind::Wish;
                     let project = scene.projects[0].project.id;
                     let act = match create_it {
                         true if wish => Act::Cancel {
@@ -285,7 +282,7 @@ async fn walk(bench: &Bench, scene: &Scene, step: Step) -> String {
                         true => create(order(id, project, spec("from afar"))),
                         false => Act::Nothing,
                     };
-                    replica.settle(settle(&one.document, act)).await
+                    replica.settle(settle(one, act)).await
                 }
             }
         }

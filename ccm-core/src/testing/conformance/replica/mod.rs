@@ -2,6 +2,7 @@
 
 mod documents;
 mod incoming;
+mod leases;
 mod like_memory;
 mod marks;
 mod outgoing;
@@ -16,6 +17,7 @@ use uuid::Uuid;
 
 pub use documents::*;
 pub use incoming::*;
+pub use leases::*;
 pub use like_memory::*;
 pub use marks::*;
 pub use outgoing::*;
@@ -25,12 +27,12 @@ pub use sharing::*;
 use super::refused;
 use super::store::StorePlace;
 use crate::event::Event;
-use crate::id::{AgentId, ProjectId, RunId, SystemId, TaskId};
+use crate::id::{AgentId, FencingToken, ProjectId, RunId, SystemId, TaskId};
 use crate::run::{Outcome, Verdict};
 use crate::store::{
-    Act, Adopted, Adoption, Claim, Claimed, CreateTasks, Document, EventQuery, Finish, Mark,
-    NewDocument, NewProject, NewTask, Registered, Replica, SealedOperation, Settle, Sharing, Store,
-    Unsettled,
+    Act, Adopted, Adoption, Claim, Claimed, CreateTasks, Document, EventQuery, Finish, LeaseRecord,
+    Mark, NewDocument, NewProject, NewTask, Registered, Replica, SealedOperation, Settle, Sharing,
+    Store,
 };
 use crate::sync::{Hlc, Identity, Kind, Operation, Row, SyncCursor};
 use crate::system::{System, SystemKind};
@@ -99,6 +101,7 @@ macro_rules! for_each_replica_case {
             definitions_for_this_machine_are_unsettled
             wishes_wait_for_their_task
             settling_is_done_once
+            several_are_settled_or_none
             settling_compares_the_place
             a_failed_act_settles_nothing
             a_task_of_another_machine_is_created
@@ -308,21 +311,21 @@ impl Bench {
         put.expect("put").pop().expect("one document")
     }
 
-    async fn unsettled(&self) -> Vec<Unsettled> {
+    async fn unsettled(&self) -> Vec<Document> {
         let unsettled = self.replica().unsettled(0, 100).await;
         unsettled.expect("unsettled")
     }
 
     async fn open(&self) -> Vec<Uuid> {
         let unsettled = self.unsettled().await.into_iter();
-        unsettled.map(|one| one.document.id).collect()
+        unsettled.map(|document| document.id).collect()
     }
 
     /// Settles a document that is unsettled.
     async fn settle(&self, id: Uuid, act: Act) -> crate::Result<()> {
         let unsettled = self.unsettled().await;
-        let one = unsettled.iter().find(|one| one.document.id == id);
-        let document = &one.expect("it is unsettled").document;
+        let document = unsettled.iter().find(|document| document.id == id);
+        let document = document.expect("it is unsettled");
         self.replica().settle(settle(document, act)).await
     }
 
@@ -386,6 +389,21 @@ fn create(request: CreateTasks) -> Act {
         request: Box::new(request),
         hold: None,
         lease: None,
+    }
+}
+
+/// A wish of another machine.
+fn wish(bench: &Bench, task: TaskId, what: &str, seq: u64) -> Row {
+    let body = json!({ "task_id": task, "what": what, "by": "them" });
+    bench.row(Kind::Wish, Uuid::now_v7(), seq, body)
+}
+
+/// A lease as it is kept.
+fn lease(number: u64) -> LeaseRecord {
+    LeaseRecord {
+        claim: Uuid::from_u128(u128::from(number)),
+        token: Some(FencingToken(number)),
+        until: Some(at(300)),
     }
 }
 

@@ -2,24 +2,11 @@
 
 use super::*;
 use crate::ask::{Answer, AskKind, AskState, Question};
-use crate::id::{FencingToken, InputId};
+use crate::id::InputId;
 use crate::reason::Reason;
 use crate::run::{Checkpoint, Observation};
-use crate::store::{Intake, LeaseRecord, Reply, TaskEdit};
+use crate::store::{Intake, Reply, TaskEdit};
 use crate::task::{Setback, SpecEdit, TaskState, TaskStateName};
-
-fn wish(bench: &Bench, task: TaskId, what: &str, seq: u64) -> Row {
-    let body = json!({ "task_id": task, "what": what, "by": "them" });
-    bench.row(Kind::Wish, Uuid::now_v7(), seq, body)
-}
-
-fn lease(number: u64) -> LeaseRecord {
-    LeaseRecord {
-        claim: Uuid::from_u128(u128::from(number)),
-        token: Some(FencingToken(number)),
-        until: Some(at(300)),
-    }
-}
 
 /// Definitions of projects and tasks of this machine are unsettled, and again whenever another machine changed them.
 pub async fn definitions_for_this_machine_are_unsettled(place: &dyn StorePlace) {
@@ -35,9 +22,9 @@ pub async fn definitions_for_this_machine_are_unsettled(place: &dyn StorePlace) 
         .await;
     let unsettled = bench.unsettled().await;
     assert_eq!(unsettled.len(), 1);
-    assert_eq!((unsettled[0].document.id, &unsettled[0].task), (id, &None));
+    assert_eq!(unsettled[0].id, id);
     assert_eq!(bench.known().await.pending.unsettled, 1);
-    let place = unsettled[0].document.place;
+    let place = unsettled[0].place;
     assert_eq!(bench.replica().unsettled(place, 9).await.unwrap(), []);
     let request = order(here, project.project.id, spec("from afar"));
     bench.settle(id, create(request)).await.unwrap();
@@ -45,9 +32,8 @@ pub async fn definitions_for_this_machine_are_unsettled(place: &dyn StorePlace) 
     let next = bench.definition(here, project.project.id, 6);
     bench.adopt(vec![next.clone()]).await;
     let unsettled = bench.unsettled().await;
-    let task = unsettled[0].task.as_ref().map(|task| task.id);
-    assert_eq!((unsettled[0].document.id, task), (id, Some(here)));
-    assert!(unsettled[0].document.place > place);
+    assert_eq!(unsettled[0].id, id);
+    assert!(unsettled[0].place > place);
     bench.settle(id, Act::Nothing).await.unwrap();
     // An edit of this machine itself does not come back, be it of the task or of the document.
     let edit = TaskEdit {
@@ -115,8 +101,7 @@ pub async fn wishes_wait_for_their_task(place: &dyn StorePlace) {
     bench.adopt(rows.to_vec()).await;
     let unsettled = bench.unsettled().await;
     assert_eq!(unsettled.len(), 1);
-    assert_eq!(unsettled[0].document.id, ids[0]);
-    assert_eq!(unsettled[0].task.as_ref(), Some(&own));
+    assert_eq!(unsettled[0].id, ids[0]);
     let definition = bench.definition(early, project.project.id, 6);
     bench.adopt(vec![definition]).await;
     assert_eq!(
@@ -155,7 +140,7 @@ pub async fn settling_is_done_once(place: &dyn StorePlace) {
     bench.send_all().await;
     let row = wish(&bench, task.id, "retry", 5);
     bench.adopt(vec![row]).await;
-    let document = bench.unsettled().await.remove(0).document;
+    let document = bench.unsettled().await.remove(0);
     let act = Act::Retry {
         task: task.id,
         by: "them".to_owned(),
@@ -196,6 +181,66 @@ pub async fn settling_is_done_once(place: &dyn StorePlace) {
     assert_eq!(bench.store.task(made.id).await.unwrap(), made);
 }
 
+/// "In order, all of it or nothing."
+pub async fn several_are_settled_or_none(place: &dyn StorePlace) {
+    let bench = Bench::sharing(place).await;
+    let project = bench.project("p").await;
+    let project = project.project.id;
+    let ids = [TaskId::new(), TaskId::new(), TaskId::new()];
+    let rows = (3..).zip(&ids);
+    let rows = rows.map(|(seq, id)| bench.definition(*id, project, seq));
+    bench.adopt(rows.collect()).await;
+    let documents = bench.unsettled().await;
+    let mut acts = ids.map(|id| order(id, project, spec("from afar")));
+    acts[1].tasks[0].spec.blocked_by = vec![ids[0], ids[2]];
+    let wanted = |acts: &[CreateTasks]| {
+        let acts = documents.iter().zip(acts);
+        acts.map(|(document, request)| settle(document, create(request.clone())))
+            .collect::<Vec<_>>()
+    };
+    let before = bench.head().await;
+    let mut bad = acts.clone();
+    bad[2].tasks[0].spec.blocked_by = vec![TaskId::new()];
+    let refused_one = bench.replica().settle_all(wanted(&bad)).await;
+    assert_eq!(refused(refused_one), ErrorKind::NotFound(Noun::Task));
+    assert_eq!(bench.head().await, before);
+    assert_eq!(bench.open().await.len(), 3);
+    refused(bench.store.task(ids[0]).await);
+
+    bench.replica().settle_all(wanted(&acts)).await.unwrap();
+    let kinds = "task.created task.created task.created";
+    assert_eq!(bench.kinds_since(before).await, kinds);
+    assert_eq!(bench.open().await, [] as [Uuid; 0]);
+    assert_eq!(sorted(bench.ready().await), sorted([ids[0], ids[2]]));
+    // What is done for one is there for the next.
+    let wish = wish(&bench, ids[0], "cancel", 9);
+    let edit = bench.definition(ids[0], project, 10);
+    bench.adopt(vec![wish, edit]).await;
+    let documents = bench.unsettled().await;
+    let by = || "them".to_owned();
+    let settles = vec![
+        settle(
+            &documents[0],
+            Act::Cancel {
+                task: ids[0],
+                by: by(),
+            },
+        ),
+        settle(
+            &documents[1],
+            Act::Retry {
+                task: ids[0],
+                by: by(),
+            },
+        ),
+    ];
+    let before = bench.head().await;
+    bench.replica().settle_all(settles).await.unwrap();
+    let kinds = "task.cancelled task.requeued";
+    assert_eq!(bench.kinds_since(before).await, kinds);
+    bench.replica().settle_all(Vec::new()).await.unwrap();
+}
+
 /// "`Superseded` when the document changed since it was read."
 pub async fn settling_compares_the_place(place: &dyn StorePlace) {
     let bench = Bench::sharing(place).await;
@@ -203,7 +248,7 @@ pub async fn settling_compares_the_place(place: &dyn StorePlace) {
     let task = TaskId::new();
     let row = |seq| bench.definition(task, project.project.id, seq);
     bench.adopt(vec![row(3)]).await;
-    let document = bench.unsettled().await.remove(0).document;
+    let document = bench.unsettled().await.remove(0);
     bench.adopt(vec![row(4)]).await;
     let act = create(order(task, project.project.id, spec("x")));
     let stale = settle(&document, act.clone());
@@ -584,199 +629,4 @@ pub async fn a_task_of_another_machine_is_waited_for(place: &dyn StorePlace) {
     report(second, "failed", 11).await;
     bench.done(&claimed, Verdict::Succeeded).await;
     assert_eq!(bench.ready().await.len(), 3);
-}
-
-/// "Gives a shared task up whose lease is another machine's now: it is no longer reported."
-pub async fn a_yielded_task_is_told_of_no_more(place: &dyn StorePlace) {
-    let bench = Bench::sharing(place).await;
-    let project = bench.project("p").await;
-    let running = bench.accept(&project, 3).await;
-    let waiting = bench.accept(&project, 4).await;
-    let claimed = bench.claimed(&project, &running).await;
-    for task in [running.id, waiting.id] {
-        let kept = bench.replica().keep_lease(task, Some(lease(1))).await;
-        kept.unwrap();
-    }
-    bench.send_all().await;
-    // What was still to be told, and what another machine has told meanwhile.
-    bench
-        .store
-        .mark_started(claimed.run.id, claimed.run.token, at(6), at(6))
-        .await
-        .unwrap();
-    bench.replica().resync(None, at(7)).await.unwrap();
-    let theirs = bench.row(
-        Kind::Report,
-        *running.id.as_uuid(),
-        6,
-        json!({ "by": "them" }),
-    );
-    assert_eq!(bench.adopt(vec![theirs.clone()]).await.waiting, 1);
-    let give_up = async |task: TaskId| {
-        let document = bench.document(Kind::Task, *task.as_uuid()).await.unwrap();
-        let act = Act::Yield { task };
-        bench
-            .replica()
-            .settle(settle(&document, act))
-            .await
-            .unwrap();
-    };
-    let before = bench.head().await;
-    give_up(running.id).await;
-    give_up(waiting.id).await;
-    let kinds = "document.changed task.stopping task.failed";
-    assert_eq!(bench.kinds_since(before).await, kinds);
-    let report = bench
-        .document(Kind::Report, *running.id.as_uuid())
-        .await
-        .unwrap();
-    assert_eq!((report.body, report.pending), (theirs.body, false));
-    let own = [
-        name(Kind::Project, project.project.id.as_uuid()),
-        name(Kind::System, bench.system.id.as_uuid()),
-    ];
-    assert_eq!(bench.marked().await, own);
-    bench.send_all().await;
-    let before = bench.head().await;
-    give_up(waiting.id).await;
-    assert_eq!(bench.head().await, before);
-    assert_eq!(bench.replica().leases().await.unwrap(), []);
-    let now = bench.store.task(waiting.id).await.unwrap();
-    assert!(now.yielded);
-    let lost = Setback::bare(Reason::LeaseLost);
-    let failed = TaskState::Failed {
-        run: None,
-        cause: lost,
-        at: at(11),
-    };
-    assert_eq!(now.state, failed);
-    let run = bench.store.run(claimed.run.id).await.unwrap();
-    assert_eq!(run.stop.unwrap().reason, Reason::LeaseLost);
-    // What is still written about it is this machine's own business.
-    let cause = Setback::bare(Reason::LeaseLost);
-    let mut finish = end(Verdict::Lost { cause });
-    finish.retry_at = Some(at(30));
-    let (id, token) = (claimed.run.id, claimed.run.token);
-    let ended = bench.store.finish(id, token, finish, at(12)).await.unwrap();
-    assert_eq!(
-        ended.state.name(),
-        TaskStateName::Failed,
-        "it is not tried again here"
-    );
-    assert_eq!(bench.marked().await, []);
-    assert_eq!(bench.ready().await, []);
-    bench.replica().resync(None, at(40)).await.unwrap();
-    let marked = bench.marked().await;
-    for task in [running.id, waiting.id] {
-        assert!(!marked.contains(&name(Kind::Report, task.as_uuid())));
-        assert!(!marked.contains(&name(Kind::Task, task.as_uuid())));
-    }
-    assert!(!marked.contains(&name(Kind::Run, id.as_uuid())));
-    // Wishes for it are others' to grant.
-    let row = wish(&bench, waiting.id, "cancel", 9);
-    let foreign = TaskId::new();
-    let elsewhere = bench.definition(foreign, ProjectId::new(), 10);
-    bench.adopt(vec![row, elsewhere]).await;
-    assert!(!bench.open().await.contains(foreign.as_uuid()));
-}
-
-/// A task that was given up is this machine's again when it gets the lease again.
-pub async fn a_yielded_task_can_come_back(place: &dyn StorePlace) {
-    let bench = Bench::sharing(place).await;
-    let project = bench.project("p").await;
-    let task = bench.accept(&project, 3).await;
-    let mut wanting = spec("waits");
-    wanting.blocked_by = vec![task.id];
-    let blocked = order(TaskId::new(), project.project.id, wanting);
-    let blocked = bench
-        .store
-        .create_tasks(blocked)
-        .await
-        .unwrap()
-        .tasks
-        .remove(0);
-    let claimed = bench.claimed(&project, &task).await;
-    let document = async || {
-        bench
-            .document(Kind::Task, *task.id.as_uuid())
-            .await
-            .unwrap()
-    };
-    let act = Act::Yield { task: task.id };
-    bench
-        .replica()
-        .settle(settle(&document().await, act))
-        .await
-        .unwrap();
-    let again = Act::Create {
-        request: Box::new(order(task.id, project.project.id, spec("x"))),
-        hold: None,
-        lease: Some(lease(2)),
-    };
-    let early = bench
-        .replica()
-        .settle(settle(&document().await, again.clone()))
-        .await;
-    assert_eq!(refused(early), ErrorKind::WrongState(Noun::Task));
-    assert!(bench.store.task(task.id).await.unwrap().yielded);
-    // It ended well after all, but nobody may know of that from here.
-    bench.done(&claimed, Verdict::Succeeded).await;
-    assert!(!bench.ready().await.contains(&blocked.id));
-    let body = json!({ "state": "succeeded" });
-    let report = bench.row(Kind::Report, *task.id.as_uuid(), 7, body);
-    bench.adopt(vec![report]).await;
-    assert!(bench.ready().await.contains(&blocked.id));
-    bench.send_all().await;
-    bench
-        .replica()
-        .settle(settle(&document().await, again))
-        .await
-        .unwrap();
-    let now = bench.store.task(task.id).await.unwrap();
-    assert_eq!(
-        (now.yielded, now.state.name()),
-        (false, TaskStateName::Queued)
-    );
-    assert_eq!(bench.ready().await, [task.id]);
-    assert_eq!(
-        bench.marked().await,
-        [name(Kind::Report, task.id.as_uuid())]
-    );
-    assert_eq!(
-        bench.replica().leases().await.unwrap(),
-        [(task.id, lease(2))]
-    );
-    let claimed = bench.claimed(&project, &task).await;
-    bench.done(&claimed, Verdict::Succeeded).await;
-    assert_eq!(bench.ready().await, [blocked.id]);
-}
-
-/// "Keeps a lease, or that there is none any more", with all that it says.
-pub async fn leases_are_kept(place: &dyn StorePlace) {
-    let bench = Bench::sharing(place).await;
-    let replica = bench.replica();
-    let ids = [TaskId::new(), TaskId::new()];
-    let open = LeaseRecord {
-        claim: Uuid::now_v7(),
-        token: None,
-        until: None,
-    };
-    let before = bench.head().await;
-    replica.keep_lease(ids[1], Some(lease(3))).await.unwrap();
-    replica
-        .keep_lease(ids[0], Some(open.clone()))
-        .await
-        .unwrap();
-    let wanted = [(ids[0], open), (ids[1], lease(3))];
-    assert_eq!(replica.leases().await.unwrap(), wanted);
-    replica.keep_lease(ids[0], Some(lease(4))).await.unwrap();
-    replica.keep_lease(ids[1], None).await.unwrap();
-    let second = place.another().await;
-    let kept = second.replica().unwrap().leases().await.unwrap();
-    assert_eq!(kept, [(ids[0], lease(4))]);
-    replica.keep_lease(ids[0], None).await.unwrap();
-    replica.keep_lease(ids[0], None).await.unwrap();
-    assert_eq!(replica.leases().await.unwrap(), []);
-    assert_eq!(bench.head().await, before);
-    assert_eq!(bench.marks().await, []);
 }

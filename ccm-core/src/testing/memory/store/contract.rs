@@ -139,6 +139,7 @@ impl Store for MemoryStore {
     }
 
     async fn edit_task(&self, edit: TaskEdit) -> Result<Task> {
+        self.linger().await;
         self.write(|state| state.edit(edit))
     }
 

@@ -12,6 +12,7 @@ mod tasks;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
@@ -46,6 +47,7 @@ pub struct MemoryStore {
 struct Shared {
     state: Mutex<State>,
     head: watch::Sender<Seq>,
+    slowness: AtomicUsize,
 }
 
 #[derive(Clone)]
@@ -147,6 +149,7 @@ impl MemoryStore {
             shared: Arc::new(Shared {
                 state: Mutex::new(state),
                 head: watch::Sender::new(Seq(0)),
+                slowness: AtomicUsize::new(0),
             }),
             epoch: Mutex::new(None),
         }
@@ -170,8 +173,21 @@ impl MemoryStore {
             shared: Arc::new(Shared {
                 state: Mutex::new(state),
                 head: watch::Sender::new(head),
+                slowness: AtomicUsize::new(0),
             }),
             epoch: Mutex::new(None),
+        }
+    }
+
+    /// Has edits and what is shared wait until others had so many turns, as they do for a disk: whatever can come in between
+    /// does.
+    pub fn set_slow(&self, turns: usize) {
+        self.shared.slowness.store(turns, Ordering::Relaxed);
+    }
+
+    async fn linger(&self) {
+        for _ in 0..self.shared.slowness.load(Ordering::Relaxed) {
+            tokio::task::yield_now().await;
         }
     }
 

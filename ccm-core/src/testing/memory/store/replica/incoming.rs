@@ -2,7 +2,7 @@
 
 use super::{DocumentState, Held, Key};
 use crate::Result;
-use crate::store::{Adopted, Adoption, Unsettled};
+use crate::store::{Adopted, Adoption, Document};
 use crate::sync::local::{Facts, is_made_here};
 use crate::sync::{Kind, Row};
 use crate::testing::memory::store::State;
@@ -184,7 +184,7 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn unsettled(&self, after: u64, limit: u32) -> Vec<Unsettled> {
+    pub(super) fn unsettled(&self, after: u64, limit: u32) -> Vec<Document> {
         let Some(kept) = &self.replica else {
             return Vec::new();
         };
@@ -193,15 +193,6 @@ impl State {
         let mut open: Vec<(u64, &Key)> = open.map(|(key, held)| (held.place, key)).collect();
         open.sort_by_key(|(place, _)| *place);
         let first = open.into_iter().take(limit as usize);
-        let documents = first.filter_map(|(_, key)| kept.read(key));
-        let unsettled = documents.map(|document| {
-            let task = Facts::of(&document.kind, document.id, document.body.as_ref()).task;
-            let row = task.and_then(|task| self.tasks.get(&task));
-            Unsettled {
-                task: row.map(|row| row.task.clone()),
-                document,
-            }
-        });
-        unsettled.collect()
+        first.filter_map(|(_, key)| kept.read(key)).collect()
     }
 }

@@ -16,7 +16,7 @@ use crate::event::EventKind;
 use crate::id::{SystemId, TaskId};
 use crate::store::{
     Adopted, Adoption, Document, DocumentQuery, IdempotencyKey, LeaseRecord, Mark, NewDocument,
-    Pending, Replica, SealedOperation, SetAside, Settle, Sharing, Unsettled, keep_left,
+    Pending, Replica, SealedOperation, SetAside, Settle, Sharing, keep_left,
 };
 use crate::sync::local::{Touched, is_made_here, system_document};
 use crate::sync::{Hlc, Identity, Kind, Operation, PushResult, Row, SyncCursor};
@@ -310,16 +310,19 @@ impl Replica for MemoryStore {
     }
 
     async fn sharing(&self) -> Result<Option<Sharing>> {
+        self.linger().await;
         let state = self.lock();
         let kept = state.replica.as_ref().filter(|kept| kept.on);
         Ok(kept.map(Kept::tell))
     }
 
     async fn share(&self, identity: Identity, now: Timestamp) -> Result<Sharing> {
+        self.linger().await;
         self.write(|state| state.share(identity, now))
     }
 
     async fn unshare(&self, now: Timestamp) -> Result<()> {
+        self.linger().await;
         self.write(|state| {
             state.unshare(now);
             Ok(())
@@ -327,10 +330,12 @@ impl Replica for MemoryStore {
     }
 
     async fn resync(&self, last_number: Option<u64>, now: Timestamp) -> Result<()> {
+        self.linger().await;
         self.write(|state| state.resync(last_number, now))
     }
 
     async fn see_clock(&self, seen: Hlc) -> Result<()> {
+        self.linger().await;
         self.write(|state| {
             state.kept()?.see(seen);
             Ok(())
@@ -338,6 +343,7 @@ impl Replica for MemoryStore {
     }
 
     async fn leave_mark(&self, mark: Uuid) -> Result<()> {
+        self.linger().await;
         self.write(|state| {
             let left = &mut state.kept()?.sharing.left_marks;
             keep_left(left, mark);
@@ -346,14 +352,17 @@ impl Replica for MemoryStore {
     }
 
     async fn marks(&self, kinds: &[Kind], limit: u32) -> Result<Vec<Mark>> {
+        self.linger().await;
         Ok(self.lock().oldest_marks(kinds, limit))
     }
 
     async fn seal(&self, operations: Vec<SealedOperation>, _now: Timestamp) -> Result<()> {
+        self.linger().await;
         self.write(|state| state.seal(operations))
     }
 
     async fn outbox(&self, limit: u32, max_bytes: u64) -> Result<Vec<Operation>> {
+        self.linger().await;
         Ok(self.lock().outbox(limit, max_bytes))
     }
 
@@ -364,31 +373,38 @@ impl Replica for MemoryStore {
         rows: Vec<Row>,
         now: Timestamp,
     ) -> Result<()> {
+        self.linger().await;
         self.write(|state| state.pushed(acknowledged, results, rows, now))
     }
 
     async fn set_operation_aside(&self, number: u64, why: &str, now: Timestamp) -> Result<()> {
+        self.linger().await;
         self.write(|state| state.set_operation_aside(number, why, now))
     }
 
     async fn set_aside(&self, limit: u32) -> Result<Vec<SetAside>> {
+        self.linger().await;
         Ok(self.lock().set_aside(limit))
     }
 
     async fn dismiss_set_aside(&self, number: u64, again: bool, now: Timestamp) -> Result<()> {
+        self.linger().await;
         self.write(|state| state.dismiss(number, again, now))
     }
 
     async fn adopt(&self, adoption: Adoption, now: Timestamp) -> Result<Adopted> {
+        self.linger().await;
         self.write(|state| state.adopt(adoption, now))
     }
 
-    async fn unsettled(&self, after: u64, limit: u32) -> Result<Vec<Unsettled>> {
+    async fn unsettled(&self, after: u64, limit: u32) -> Result<Vec<Document>> {
+        self.linger().await;
         Ok(self.lock().unsettled(after, limit))
     }
 
-    async fn settle(&self, settle: Settle) -> Result<()> {
-        self.write(|state| state.settle_document(settle))
+    async fn settle_all(&self, settles: Vec<Settle>) -> Result<()> {
+        self.linger().await;
+        self.write(|state| state.settle_all(settles))
     }
 
     async fn put(
@@ -397,32 +413,39 @@ impl Replica for MemoryStore {
         key: Option<IdempotencyKey>,
         now: Timestamp,
     ) -> Result<Vec<Document>> {
+        self.linger().await;
         self.write(|state| state.put(documents, key, now))
     }
 
     async fn document(&self, kind: &Kind, id: Uuid) -> Result<Option<Document>> {
+        self.linger().await;
         Ok(self.lock().document(&(kind.clone(), id)))
     }
 
     async fn documents(&self, query: &DocumentQuery) -> Result<Vec<Document>> {
+        self.linger().await;
         Ok(self.lock().documents(query))
     }
 
     async fn count_documents(&self, query: &DocumentQuery) -> Result<u64> {
+        self.linger().await;
         Ok(self.lock().count_documents(query))
     }
 
     async fn keep_lease(&self, task: TaskId, lease: Option<LeaseRecord>) -> Result<()> {
+        self.linger().await;
         self.write(|state| state.keep_lease(task, lease))
     }
 
     async fn leases(&self) -> Result<Vec<(TaskId, LeaseRecord)>> {
+        self.linger().await;
         let state = self.lock();
         let leases = state.replica.iter().flat_map(|kept| &kept.leases);
         Ok(leases.map(|(task, lease)| (*task, lease.clone())).collect())
     }
 
     async fn approve(&self, task: TaskId, by: &str, now: Timestamp) -> Result<()> {
+        self.linger().await;
         self.write(|state| state.approve(task, by, now))
     }
 }

@@ -14,7 +14,16 @@ use crate::time::Timestamp;
 use crate::{Error, ErrorKind, Noun, Result};
 
 impl State {
-    pub(super) fn settle_document(&mut self, settle: Settle) -> Result<()> {
+    pub(super) fn settle_all(&mut self, settles: Vec<Settle>) -> Result<()> {
+        let before = (settles.len() > 1).then(|| self.clone());
+        let settled = settles.into_iter().try_for_each(|one| self.settle_one(one));
+        if let (Err(_), Some(before)) = (&settled, before) {
+            *self = before;
+        }
+        settled
+    }
+
+    fn settle_one(&mut self, settle: Settle) -> Result<()> {
         let key = (settle.kind, settle.id);
         let held = self.kept()?.documents.get(&key);
         let Some(held) = held.filter(|held| held.place == settle.place) else {
