@@ -47,11 +47,13 @@ async fn a_run_goes_from_launch_to_its_record() {
     assert_eq!(runtime.runs().await.unwrap(), [order.run]);
     assert!(bench.strays().is_empty());
 
-    let log = std::fs::read_to_string(bench.folder().join(".ccm/agent.log")).unwrap();
-    assert!(
-        log.contains("say \"it\"") && log.contains("oops") && log.contains("exit code 3"),
-        "{log}"
-    );
+    // The end is told there once it is on record.
+    let log = until("the end in the log", || {
+        let log = std::fs::read_to_string(bench.folder().join(".ccm/agent.log")).ok()?;
+        log.contains("exit code 3").then_some(log)
+    })
+    .await;
+    assert!(log.contains("say \"it\"") && log.contains("oops"), "{log}");
     let inputs = std::fs::read_to_string(bench.run_dir(order.run).join("inputs")).unwrap();
     assert!(
         inputs.contains("\"begun\"") && inputs.contains("\"delivered\""),
