@@ -206,6 +206,7 @@ async fn another_machines_edit_of_the_text_is_not_let_in_by_the_back_door() {
     all_now(&[&there, &here]).await;
     let edit = EditTask {
         text: Some("harmful".to_owned()),
+        priority: Some(7),
         ..EditTask::default()
     };
     here.edit_task(id, None, edit, "cli").await.unwrap();
@@ -213,15 +214,13 @@ async fn another_machines_edit_of_the_text_is_not_let_in_by_the_back_door() {
     all_now(&[&here, &there, &here]).await;
     let task = local(&there, id).await.unwrap();
     assert_eq!(task.spec.text.as_str(), "harmless");
+    assert_eq!(task.spec.title.as_str(), "harmless");
     assert_eq!(definition(&here, id).await.text, "harmless", "it says so");
     // What is no text is let in.
-    let edit = EditTask {
-        priority: Some(7),
-        ..EditTask::default()
-    };
-    here.edit_task(id, None, edit, "cli").await.unwrap();
-    all_now(&[&here, &there]).await;
-    assert_eq!(local(&there, id).await.unwrap().spec.priority, 7);
+    assert_eq!(task.spec.priority, 7);
+    assert_eq!(definition(&here, id).await.priority, 7);
+    let status = there.sync_status().await.unwrap();
+    assert_eq!(status.pending.unsettled, 0);
 }
 
 #[tokio::test]

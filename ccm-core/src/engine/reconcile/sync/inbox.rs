@@ -380,7 +380,12 @@ impl Inbox {
             };
             if !allowed {
                 tracing::info!(task = %task.id, "another machine's change of the text is not let in (`remote_tasks`)");
-                self.say_again(replica, task, definition).await?;
+                let let_in = TaskSpec {
+                    title: task.spec.title.clone(),
+                    text: task.spec.text.clone(),
+                    ..wanted
+                };
+                self.say_instead(replica, task, let_in, definition).await?;
                 return Ok(Act::Nothing);
             }
         }
@@ -393,20 +398,26 @@ impl Inbox {
         })))
     }
 
-    /// Says what a task is here, over what another machine made of it.
-    async fn say_again(
+    /// Says what a task is to be, over what another machine made of it. That comes in as any other change.
+    async fn say_instead(
         &self,
         replica: &dyn Replica,
         task: &Task,
+        spec: TaskSpec,
         definition: &Definition,
     ) -> Result<()> {
         let kept = documents::write(definition)?;
-        let body = bodies::definition(&self.shared, task.clone(), Some(&kept)).await?;
+        let task = Task {
+            spec,
+            ..task.clone()
+        };
+        let id = *task.id.as_uuid();
+        let body = bodies::definition(&self.shared, task, Some(&kept)).await?;
         let document = NewDocument {
             kind: Kind::Task,
-            id: *task.id.as_uuid(),
+            id,
             body: Some(body),
-            settled: true,
+            settled: false,
         };
         replica
             .put(vec![document], None, self.now())
