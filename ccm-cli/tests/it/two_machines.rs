@@ -1,6 +1,8 @@
 //! Two machines of one account, with real daemons and a stand-in for a Supabase project on a real PostgreSQL: what is
 //! written at the command line of one runs on the other.
 
+mod killed;
+
 use supabase_double::Supabase;
 use tokio::runtime::Runtime;
 

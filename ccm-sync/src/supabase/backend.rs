@@ -206,7 +206,7 @@ impl SyncBackend for SupabaseSync {
     async fn push(&self, me: Identity, batch: &[Operation], rule: ConflictRule) -> Result<Pushed> {
         let body = rest::arguments(&wire::Push::of(me, batch, rule)?)?;
         let answer: wire::PushAnswer = self.call("ccm_push", body).await?;
-        let pushed = answer.read()?;
+        let pushed = answer.read(batch)?;
         self.acknowledged(me, pushed.acknowledged);
         Ok(pushed)
     }

@@ -34,7 +34,7 @@ pub fn frame(text: &str) {
 /// The answers of the functions.
 pub fn answer(data: &[u8]) {
     if let Ok(answer) = serde_json::from_slice::<wire::PushAnswer>(data) {
-        let _ = answer.read();
+        let _ = answer.read(&[]);
     }
     if let Ok(answer) = serde_json::from_slice::<wire::PullAnswer>(data) {
         let _ = ccm_core::sync::Pulled::from(answer);

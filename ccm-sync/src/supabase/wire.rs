@@ -1,6 +1,7 @@
 //! What the functions are given and what they answer.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use ccm_core::id::{FencingToken, SystemId, TaskId};
 use ccm_core::sync::{
@@ -13,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::time::Duration;
 use uuid::Uuid;
+
+use super::failure;
 
 /// Who calls.
 #[derive(Serialize)]
@@ -234,7 +237,11 @@ struct Outcome {
 struct Document {
     kind: Kind,
     id: Uuid,
+    #[serde(default)]
     body: Option<Value>,
+    /// The operation of this push whose content it has, in place of that.
+    #[serde(default)]
+    operation: Option<Uuid>,
     #[serde(default)]
     deleted: bool,
     hlc_time: i64,
@@ -263,14 +270,28 @@ impl From<Document> for Row {
 }
 
 impl PushAnswer {
+    /// What became of `batch`.
+    ///
     /// # Errors
     /// `TooOld` for a fate that this program does not know.
-    pub(super) fn read(self) -> Result<Pushed> {
+    pub(super) fn read(self, batch: &[Operation]) -> Result<Pushed> {
         let results = self.results.into_iter().map(fate).collect::<Result<_>>()?;
+        let contents: HashMap<Uuid, &Change> = batch
+            .iter()
+            .filter_map(|operation| Some((operation.uuid, operation.change.as_ref()?)))
+            .collect();
+        let row = |mut document: Document| {
+            if let Some(operation) = document.operation {
+                let change = contents.get(&operation);
+                let change = change.ok_or_else(|| failure::unreadable("what became of changes"))?;
+                document.body = change.body.as_ref().map(|body| storable(body).into_owned());
+            }
+            Ok(Row::from(document))
+        };
         Ok(Pushed {
             acknowledged: self.acknowledged,
             results,
-            rows: self.rows.into_iter().map(Row::from).collect(),
+            rows: self.rows.into_iter().map(row).collect::<Result<_>>()?,
             now: Timestamp::from_micros(self.server_time),
         })
     }
@@ -481,7 +502,7 @@ mod tests {
         };
         let operation = |number, change| Operation {
             number,
-            uuid: Uuid::from_u128(4),
+            uuid: Uuid::from_u128(u128::from(number)),
             change,
         };
         let batch = [operation(1, Some(change)), operation(2, None)];
@@ -513,10 +534,15 @@ mod tests {
             "rows": [
                 { "kind": "later", "id": id, "body": null, "deleted": true, "hlc_time": 1, "hlc_count": 2,
                     "origin": me().system, "seq": 3, "epoch": null },
+                { "kind": "task", "id": id, "operation": Uuid::from_u128(1), "hlc_time": 1, "hlc_count": 2,
+                    "origin": me().system, "seq": 4, "epoch": null },
             ],
         });
-        let read: PushAnswer = serde_json::from_value(answer).unwrap();
-        let pushed = read.read().unwrap();
+        let read = || -> PushAnswer { serde_json::from_value(answer.clone()).unwrap() };
+        let pushed = read().read(&batch).unwrap();
+        assert_eq!(pushed.rows[1].body.as_ref(), Some(&first["body"]));
+        let of_none = read().read(&batch[1..]).unwrap_err();
+        assert_eq!(of_none.kind(), ErrorKind::Unavailable);
         assert_eq!((pushed.acknowledged, pushed.now.as_micros()), (2, 9));
         assert!(
             matches!(&pushed.results[0].fate, Fate::Refused { code, .. } if code == "not_owner")
@@ -527,7 +553,7 @@ mod tests {
         let unknown = json!({ "server_time": 9, "acknowledged": 1, "rows": [],
             "results": [{ "number": 1, "status": "postponed" }] });
         let read: PushAnswer = serde_json::from_value(unknown).unwrap();
-        assert_eq!(read.read().unwrap_err().kind(), ErrorKind::TooOld);
+        assert_eq!(read.read(&[]).unwrap_err().kind(), ErrorKind::TooOld);
     }
 
     #[test]

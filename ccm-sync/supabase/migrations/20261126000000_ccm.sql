@@ -644,7 +644,9 @@ begin
         on conflict (user_id, kind, id) do update set body = excluded.body, hlc_time = excluded.hlc_time,
             hlc_count = excluded.hlc_count, said_time = excluded.said_time, said_count = excluded.said_count,
             origin = excluded.origin, seq = excluded.seq, epoch = excluded.epoch, operation = excluded.operation
-        returning t.hlc_time, t.hlc_count, ccm_internal.row_of(t) as document
+        -- Who sent the content need not get it again.
+        returning t.hlc_time, t.hlc_count, json_build_object('kind', t.kind, 'id', t.id, 'operation', t.operation,
+            'hlc_time', t.hlc_time, 'hlc_count', t.hlc_count, 'origin', t.origin, 'seq', t.seq, 'epoch', t.epoch) as document
     )
     select v.is_plain, v.uuids, s.amount, s.newest[1], s.newest[2], s.documents
     into v_plain, p_uuids, v_stored, v_time, v_count, p_rows
@@ -732,7 +734,7 @@ begin
     if v_rows is not null then
         v_state := v_taken.p_state;
         v_uuids := v_taken.p_uuids;
-        select coalesce(json_agg(json_build_object('number', n, 'status', 'taken', 'code', null, 'message', null)), '[]')
+        select coalesce(json_agg(json_build_object('number', n, 'status', 'taken')), '[]')
         into v_results from generate_series(v_first, v_device.last_number + cardinality(v_uuids)) n;
     else
         -- Nothing is taken before all numbers are known to be good.

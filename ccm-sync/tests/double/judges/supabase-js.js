@@ -88,7 +88,7 @@ const cases = {
     const push = (operations) => supabase.rpc("ccm_push", { ...me, p_mode: "last_write_wins", p_operations: operations });
     const pushed = good(await push([task]));
     assert.deepEqual(pushed.results, [{ number: 1, status: "taken", code: null, message: null }]);
-    assert.deepEqual(pushed.rows[0].body, task.body);
+    assert.equal(pushed.rows[0].operation, task.uuid);
     assert.equal(good(await push([task])).results[0].status, "skipped");
     const gap = await push([{ ...task, number: 3 }]);
     assert.deepEqual([gap.status, gap.error.details], [409, "gap"]);

@@ -84,7 +84,7 @@ async def functions():
     task = {"number": 1, "uuid": str(uuid.uuid4()), "kind": "task", "id": str(uuid.uuid4()), "body": body,
             "hlc_time": 1, "hlc_count": 0}
     pushed = await call(supabase, "ccm_push", p_mode="manual", p_operations=[task])
-    assert pushed["results"][0]["status"] == "taken" and pushed["rows"][0]["body"] == body
+    assert pushed["results"][0]["status"] == "taken" and pushed["rows"][0]["operation"] == task["uuid"]
     again = await call(supabase, "ccm_push", p_mode="manual", p_operations=[task])
     assert again["results"][0]["status"] == "skipped"
     error = await refused(call(supabase, "ccm_push", p_mode="manual", p_operations=[{**task, "number": 3}]))

@@ -1,5 +1,7 @@
 //! What this machine's objects look like to others: made anew whenever they go out.
 
+use std::collections::{BTreeMap, HashMap};
+
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -17,20 +19,35 @@ use crate::{Error, ErrorKind, Result, api};
 /// The most open questions that a report tells of.
 const MOST_ASKS: u32 = 1000;
 
-/// The operation that a mark becomes now.
-pub(super) async fn operation(
+/// The operations that marks become now.
+pub(super) async fn operations(
     shared: &Shared,
     replica: &dyn Replica,
-    mark: Mark,
-) -> Result<SealedOperation> {
-    let body = body(shared, replica, &mark.kind, mark.id).await?;
-    let epoch = epoch(shared, &mark.kind, mark.id, body.as_ref());
-    Ok(SealedOperation {
-        mark,
-        uuid: Uuid::now_v7(),
-        body,
-        epoch,
-    })
+    marks: &[Mark],
+) -> Result<Vec<SealedOperation>> {
+    let mut ids: BTreeMap<&Kind, Vec<Uuid>> = BTreeMap::new();
+    for mark in marks {
+        ids.entry(&mark.kind).or_default().push(mark.id);
+    }
+    let mut kept = HashMap::new();
+    for (kind, ids) in ids {
+        for document in replica.documents_of(kind, &ids).await? {
+            kept.insert((document.kind, document.id), document.body);
+        }
+    }
+    let mut operations = Vec::with_capacity(marks.len());
+    for mark in marks.iter().cloned() {
+        let kept = kept.remove(&(mark.kind.clone(), mark.id)).flatten();
+        let body = body(shared, &mark.kind, mark.id, kept).await?;
+        let epoch = epoch(shared, &mark.kind, mark.id, body.as_ref());
+        operations.push(SealedOperation {
+            mark,
+            uuid: Uuid::now_v7(),
+            body,
+            epoch,
+        });
+    }
+    Ok(operations)
 }
 
 /// The token that it is said under, if it is about a shared task.
@@ -53,12 +70,10 @@ pub(super) fn task_of(kind: &Kind, id: Uuid, body: Option<&Value>) -> Option<Tas
 /// The content of a document: of the object as it is now, else as the document was kept.
 async fn body(
     shared: &Shared,
-    replica: &dyn Replica,
     kind: &Kind,
     id: Uuid,
+    kept: Option<Value>,
 ) -> Result<Option<Value>> {
-    let kept = replica.document(kind, id).await?;
-    let kept = kept.and_then(|document| document.body);
     let made = match kind {
         Kind::System if id == *shared.parts.system.id.as_uuid() => {
             Some(system(shared, kept.as_ref())?)

@@ -22,6 +22,8 @@ use crate::{Error, ErrorKind, Noun, Result};
 const PUSHED: u32 = 500;
 /// The most content of one push, in bytes, unless one operation has more.
 const PUSHED_BYTES: u64 = 2 * 1024 * 1024;
+/// How many of them are read together, each of which may be large.
+const READ_TOGETHER: usize = 50;
 /// The most documents of one pull.
 const PULLED: u32 = 500;
 /// How many times in `AGAIN` the two sides may differ until it has to be another machine that is taken for this one.
@@ -89,7 +91,8 @@ impl Line {
         Ok(())
     }
 
-    async fn settle_inbox(&self) -> Result<()> {
+    /// Deals with what came in before, be it that this was cut off.
+    pub(super) async fn settle_inbox(&self) -> Result<()> {
         let replica = self.replica()?;
         let _documents = self.shared.sync.documents.lock().await;
         self.inbox.settle_all(replica).await
@@ -240,13 +243,15 @@ impl Line {
         self.inbox.settle_all(replica).await?;
         let mut operations = Vec::new();
         let mut bytes = 0;
-        for mark in replica.marks(&[], PUSHED).await? {
-            let operation = bodies::operation(&self.shared, replica, mark).await?;
-            bytes += operation.body.as_ref().map_or(0, size) as u64;
-            if bytes > PUSHED_BYTES && !operations.is_empty() {
-                break;
+        let marks = replica.marks(&[], PUSHED).await?;
+        'sealed: for marks in marks.chunks(READ_TOGETHER) {
+            for operation in bodies::operations(&self.shared, replica, marks).await? {
+                bytes += operation.body.as_ref().map_or(0, size) as u64;
+                if bytes > PUSHED_BYTES && !operations.is_empty() {
+                    break 'sealed;
+                }
+                operations.push(operation);
             }
-            operations.push(operation);
         }
         let sealed = operations.len();
         if sealed > 0 {
@@ -263,7 +268,15 @@ impl Line {
         let me = self.me().await?;
         let rule = self.shared.sync.limits().rule;
         let asked = self.now();
-        let pushed = match self.backend.push(me, batch, rule).await {
+        let ahead = async {
+            match batch.len() < PUSHED as usize {
+                true => Ok(0),
+                // There is more, it seems, and it is got ready meanwhile.
+                false => self.seal().await,
+            }
+        };
+        let (pushed, ahead) = tokio::join!(self.backend.push(me, batch, rule), ahead);
+        let pushed = match pushed {
             Ok(pushed) => pushed,
             Err(error) if error.kind() == ErrorKind::OutOfStep => return self.begin_again().await,
             Err(error) if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::TooLarge) => {
@@ -292,6 +305,7 @@ impl Line {
         }
         tracing::debug!(to = last.number, "changes were sent");
         self.note_lost(batch, &pushed.results).await?;
+        ahead?;
         self.batch = self.batch.saturating_mul(2).min(PUSHED);
         Ok(())
     }

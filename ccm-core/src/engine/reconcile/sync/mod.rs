@@ -240,6 +240,12 @@ async fn what_waits(shared: &Shared) -> Waiting {
     }
 }
 
+/// What can be done without the server.
+async fn without_contact(line: &mut Line) -> Result<()> {
+    line.settle_inbox().await?;
+    line.pin().await
+}
+
 /// Waits after a failure. What nobody else can know of is begun meanwhile. `None` when the engine ends.
 async fn wait_out(
     shared: &Shared,
@@ -251,7 +257,7 @@ async fn wait_out(
     let begun = clock.uptime();
     let mut until = begun + trouble.pause;
     loop {
-        if let Err(error) = line.pin().await {
+        if let Err(error) = without_contact(line).await {
             if shared.superseded(&error) {
                 return None;
             }
