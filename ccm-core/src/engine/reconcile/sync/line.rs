@@ -12,8 +12,8 @@ use super::inbox::Inbox;
 use crate::engine::reconcile::Shared;
 use crate::store::{Adoption, Replica, Sharing};
 use crate::sync::{
-    Fate, Identity, Operation, PullQuery, PushResult, Registration, SyncBackend, SyncCursor,
-    Welcome,
+    Fate, Identity, Operation, PullQuery, Pulled, PushResult, Registration, SyncBackend,
+    SyncCursor, Welcome,
 };
 use crate::time::Timestamp;
 use crate::{Error, ErrorKind, Noun, Result};
@@ -366,60 +366,76 @@ impl Line {
 
     /// Fetches until there is nothing that this machine does not have.
     async fn pull(&mut self) -> Result<()> {
-        loop {
-            let replica = self.replica()?;
-            // What the server is told must be known here first, or its answer could be taken for another's.
-            let mark = Uuid::now_v7();
-            replica.leave_mark(mark).await?;
-            crate::barrier!("sync.marked");
-            let sharing = self.sharing().await?;
-            let query = PullQuery {
-                after: sharing.cursor,
-                limit: PULLED,
-                known_marks: sharing.left_marks,
-                mark: Some(mark),
-            };
-            let asked = self.now();
-            let pulled = match self.backend.pull(sharing.identity, &query).await {
-                Ok(pulled) => pulled,
-                Err(error) if error.kind() == ErrorKind::OutOfStep => {
-                    self.begin_again().await?;
-                    self.push().await?;
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            self.heard(asked, pulled.now);
-            if pulled.last_number < sharing.acknowledged {
-                self.begin_again().await?;
-                continue;
-            }
+        while !self.pull_through().await? {
+            self.begin_again().await?;
+            self.push().await?;
+        }
+        let now = self.now();
+        self.shared.sync.note(|facts| facts.last_pull = Some(now));
+        Ok(())
+    }
+
+    /// Fetches page by page, each while the one before is kept. `false` if the two sides do not remember the same.
+    async fn pull_through(&self) -> Result<bool> {
+        let replica = self.replica()?;
+        // What the server is told must be known here first, or its answer could be taken for another's.
+        let mark = Uuid::now_v7();
+        replica.leave_mark(mark).await?;
+        crate::barrier!("sync.marked");
+        let sharing = self.sharing().await?;
+        let mut query = PullQuery {
+            after: sharing.cursor,
+            limit: PULLED,
+            known_marks: sharing.left_marks.clone(),
+            mark: Some(mark),
+        };
+        let mut page = self.fetch(&sharing, &query).await?;
+        while let Some(pulled) = page {
             let adoption = Adoption {
                 rows: pulled.rows,
                 cursor: pulled.cursor,
-                mark: Some(mark),
+                mark: query.mark.take(),
                 complete: !pulled.more,
             };
-            let now = self.now();
             crate::barrier!("sync.fetched");
-            let adopted = {
-                let _documents = self.shared.sync.documents.lock().await;
-                let adopted = replica.adopt(adoption, now).await?;
-                crate::barrier!("sync.adopted");
-                self.inbox.settle_all(replica).await?;
-                adopted
-            };
-            if adopted.changed > 0 {
-                tracing::debug!(
-                    changed = adopted.changed,
-                    "changes of other machines came in"
-                );
-            }
             if !pulled.more {
-                self.shared.sync.note(|facts| facts.last_pull = Some(now));
-                return Ok(());
+                self.adopt(adoption).await?;
+                return Ok(true);
             }
+            query.after = pulled.cursor;
+            let next = self.fetch(&sharing, &query);
+            let (adopted, next) = tokio::join!(self.adopt(adoption), next);
+            adopted?;
+            page = next?;
         }
+        Ok(false)
+    }
+
+    /// A page. `None` if the server does not remember what this machine does.
+    async fn fetch(&self, sharing: &Sharing, query: &PullQuery) -> Result<Option<Pulled>> {
+        let asked = self.now();
+        let pulled = match self.backend.pull(sharing.identity, query).await {
+            Err(error) if error.kind() == ErrorKind::OutOfStep => return Ok(None),
+            pulled => pulled?,
+        };
+        self.heard(asked, pulled.now);
+        Ok((pulled.last_number >= sharing.acknowledged).then_some(pulled))
+    }
+
+    /// Keeps what came, and deals with it.
+    async fn adopt(&self, adoption: Adoption) -> Result<()> {
+        let replica = self.replica()?;
+        let _documents = self.shared.sync.documents.lock().await;
+        let adopted = replica.adopt(adoption, self.now()).await?;
+        crate::barrier!("sync.adopted");
+        self.inbox.settle_all(replica).await?;
+        if adopted.changed > 0 {
+            tracing::debug!(
+                changed = adopted.changed,
+                "changes of other machines came in"
+            );
+        }
+        Ok(())
     }
 }
 
