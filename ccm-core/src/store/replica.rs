@@ -136,7 +136,7 @@ pub trait Replica: Send + Sync {
     /// Writes documents as this machine, leaves their marks, and raises the clock, all of it or nothing. Returns them.
     ///
     /// A repeated key has the same effect as in [`create_tasks`](super::Store::create_tasks): the documents of that time are
-    /// returned as they are now, and nothing is written.
+    /// returned as they are now, and nothing is written. Of no documents a new key is not kept.
     ///
     /// # Errors
     /// `KeyReused` for the same key with another fingerprint; `WrongState(System)` while sharing is off.

@@ -22,7 +22,7 @@ impl App {
         let store = self.engine().store();
         let mut agents = store.agents().await?;
         if let Some(project) = project {
-            store.project(project).await?;
+            self.project_here(project, "its agent is listed").await?;
             agents.retain(|agent| agent.project_id == project);
         }
         let projects = store.projects().await?;

@@ -33,7 +33,7 @@ impl App {
         &self,
         id: ProjectId,
     ) -> Result<Result<(Config, String), ConfigErrors>> {
-        let project = self.engine().store().project(id).await?;
+        let project = self.project_here(id, "its settings are looked at").await?;
         let home = self.parts.home.clone();
         blocking(move || {
             let file = ConfigFile::project(&project.path);
@@ -70,7 +70,7 @@ impl App {
         edit: EditConfig,
         seen: IfMatch,
     ) -> Result<(EditedProjectConfig, String), Refusal> {
-        let project = self.engine().store().project(id).await?;
+        let project = self.project_here(id, "its settings are changed").await?;
         let trust = TrustStore::new(&self.parts.home);
         let now = self.parts.clock.now();
         let (trusted, tag) = blocking(move || {

@@ -162,19 +162,21 @@ impl App {
         }
     }
 
-    /// The project, whose settings only its own machine trusts.
-    async fn trusted_here(&self, id: ProjectId) -> Result<Project, Error> {
+    /// A project of this machine, for what is done (`how`) on a project's own machine alone.
+    pub(in crate::app) async fn project_here(
+        &self,
+        id: ProjectId,
+        how: &str,
+    ) -> Result<Project, Error> {
         match self.engine().store().project(id).await {
-            Err(error) => Err(self
-                .not_this_project(error, id, "its settings are trusted")
-                .await),
+            Err(error) => Err(self.not_this_project(error, id, how).await),
             found => found,
         }
     }
 
     /// What a project's settings say as far as they can run code, and whether that is trusted.
     pub(crate) async fn trust(&self, id: ProjectId) -> Result<Trust, Refusal> {
-        let project = self.trusted_here(id).await?;
+        let project = self.project_here(id, "its settings are trusted").await?;
         let trust = TrustStore::new(&self.parts.home);
         blocking(move || {
             let loaded = ProjectConfig::load(&project.path)
@@ -190,7 +192,7 @@ impl App {
         id: ProjectId,
         digest: String,
     ) -> Result<Trust, Refusal> {
-        let project = self.trusted_here(id).await?;
+        let project = self.project_here(id, "its settings are trusted").await?;
         let trust = TrustStore::new(&self.parts.home);
         let now = self.parts.clock.now();
         let trusted = blocking(move || {

@@ -39,7 +39,7 @@ impl From<Error> for NotRendered {
 impl App {
     /// The first of a project's templates by name, and how many there are.
     pub(crate) async fn templates(&self, id: ProjectId) -> Result<(Vec<Template>, usize), Refusal> {
-        let project = self.engine().store().project(id).await?;
+        let project = self.project_here(id, "its templates are used").await?;
         blocking(move || {
             let dir = ProjectDir::open(&project.path).map_err(Refusal::Unusable)?;
             let prompts = Prompts::of(&dir);
@@ -60,7 +60,7 @@ impl App {
         id: ProjectId,
         request: RenderTemplate,
     ) -> Result<RenderedTemplate, NotRendered> {
-        let project = self.engine().store().project(id).await?;
+        let project = self.project_here(id, "its templates are used").await?;
         blocking(move || {
             let unusable = |error| NotRendered::Other(Refusal::Unusable(error));
             let dir = ProjectDir::open(&project.path).map_err(unusable)?;

@@ -106,10 +106,15 @@ async fn machines_and_their_projects_are_listed_where_they_are_asked_for() {
     }
     let path = format!("/api/v1/projects/{}", other.project);
     server.delete(&path).await.problem("wrong_state");
-    server
-        .get(&format!("{path}/trust"))
-        .await
-        .problem("wrong_state");
+    for path in [
+        format!("{path}/trust"),
+        format!("{path}/config"),
+        format!("{path}/templates"),
+        format!("/api/v1/agents?project_id={}", other.project),
+    ] {
+        let problem = server.get(&path).await.problem("wrong_state");
+        assert!(problem.detail.contains("it is on server"), "{path}");
+    }
     let nobody = format!("/api/v1/projects/{}", ProjectId::new());
     server.get(&nobody).await.problem("project_not_found");
 }
@@ -294,12 +299,18 @@ async fn as_many_tasks_wait_to_be_heard_of_as_may_wait_here() {
     .await;
     let other = Other::of(&server, "server", "shop").await;
     let body = json!({"project_id": other.project, "text": "x"});
-    let first: Task = server.post("/api/v1/tasks", &body).await.ok(201);
+    let keyed = || {
+        let request = server.request(Method::POST, "/api/v1/tasks");
+        request.header("idempotency-key", "once").json(&body)
+    };
+    let first: Task = server.send(keyed()).await.ok(201);
     server.post("/api/v1/tasks", &body).await.ok::<Task>(201);
     let problem = server
         .post("/api/v1/tasks", &body)
         .await
         .problem("queue_full");
+    // Whoever did not hear the answer hears it now.
+    assert_eq!(server.send(keyed()).await.ok::<Task>(201).id, first.id);
     assert!(
         problem.detail.contains("resources.max_queue_size"),
         "{}",

@@ -301,6 +301,9 @@ impl Change for Put {
                 }
                 return before(used).map(Written::Before);
             }
+            if names.is_empty() {
+                return Ok(Written::New(Vec::new()));
+            }
             let row = idempotency_key::Model {
                 principal: name.principal.clone(),
                 route: name.route.clone(),

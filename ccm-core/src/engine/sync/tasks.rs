@@ -128,6 +128,17 @@ impl Engine {
         Ok(defined)
     }
 
+    /// Whether [`define_tasks`](Self::define_tasks) was called with this key before, and would answer what it did then.
+    ///
+    /// # Errors
+    /// `WrongState(System)` while sharing is off; those of [`Replica::put`].
+    pub async fn has_defined(&self, key: IdempotencyKey) -> Result<bool> {
+        let (replica, _) = self.sharing().await?;
+        let now = self.shared.parts.clock.now();
+        let defined = self.noting(replica.put(Vec::new(), Some(key), now).await)?;
+        Ok(!defined.is_empty())
+    }
+
     async fn target(&self, replica: &dyn Replica, id: ProjectId) -> Result<Target> {
         match self.store().project(id).await {
             Ok(project) => {

@@ -81,7 +81,16 @@ impl App {
         by: &str,
         key: Option<IdempotencyKey>,
     ) -> Result<(Vec<api::Task>, bool)> {
-        self.must_have_room(tasks.len()).await?;
+        if let Err(full) = self.must_have_room(tasks.len()).await {
+            // What was accepted is told again, however much waits.
+            let is_known = match &key {
+                Some(key) => self.engine().has_defined(key.clone()).await?,
+                None => false,
+            };
+            if !is_known {
+                return Err(full);
+            }
+        }
         let tasks = tasks.into_iter().map(|task| DefineTask {
             any_machine: task.any_machine,
             task,

@@ -42,7 +42,7 @@ struct Filter {
     params(Filter),
     responses(
         (status = 200, description = "The agents", body = Page<Agent>),
-        openapi::BadRequest, openapi::NotFound, openapi::Unavailable,
+        openapi::BadRequest, openapi::NotFound, openapi::Conflict, openapi::Unavailable,
     ),
 )]
 async fn list_agents(

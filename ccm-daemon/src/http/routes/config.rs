@@ -160,7 +160,7 @@ async fn get_config_schema(Query(file): Query<OfFile>) -> Response {
         (status = 200, description = "The config", body = Config, headers(
             ("ETag" = String, description = "What `If-Match` of a change wants"),
         )),
-        openapi::BadRequest, openapi::NotFound, openapi::Invalid, openapi::Unavailable,
+        openapi::BadRequest, openapi::NotFound, openapi::Conflict, openapi::Invalid, openapi::Unavailable,
     ),
 )]
 async fn get_project_config(
@@ -192,7 +192,7 @@ async fn get_project_config(
         (status = 200, description = "What it led to", body = EditedProjectConfig, headers(
             ("ETag" = String, description = "What `If-Match` of the next change wants"),
         )),
-        openapi::BadRequest, openapi::NotFound, openapi::Timeout, openapi::Stale, openapi::TooLarge,
+        openapi::BadRequest, openapi::NotFound, openapi::Timeout, openapi::Conflict, openapi::Stale, openapi::TooLarge,
         openapi::UnsupportedMediaType, openapi::Invalid, openapi::PreconditionRequired, openapi::Unavailable,
         openapi::DiskFull,
     ),

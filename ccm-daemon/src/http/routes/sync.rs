@@ -256,7 +256,7 @@ async fn list_set_aside(State(app): State<Arc<App>>) -> Answer<Json<Page<SetAsid
     params(("number" = u64, Path, description = "The change's number", minimum = 0)),
     responses(
         (status = 204, description = "It is done"),
-        openapi::BadRequest, openapi::NotFound, openapi::Timeout, openapi::TooLarge,
+        openapi::BadRequest, openapi::NotFound, openapi::Timeout, openapi::Conflict, openapi::TooLarge,
         openapi::UnsupportedMediaType, openapi::Invalid, openapi::Unavailable, openapi::DiskFull,
     ),
 )]

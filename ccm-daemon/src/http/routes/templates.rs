@@ -29,7 +29,7 @@ pub(crate) fn routes() -> Routes {
     params(("id" = ProjectId, Path, description = "The project's id")),
     responses(
         (status = 200, description = "The templates", body = Page<Template>),
-        openapi::BadRequest, openapi::NotFound, openapi::Invalid, openapi::Unavailable,
+        openapi::BadRequest, openapi::NotFound, openapi::Conflict, openapi::Invalid, openapi::Unavailable,
     ),
 )]
 async fn list_templates(
@@ -56,8 +56,8 @@ async fn list_templates(
     request_body = RenderTemplate,
     responses(
         (status = 200, description = "What it comes to", body = RenderedTemplate),
-        openapi::BadRequest, openapi::NotFound, openapi::Timeout, openapi::TooLarge, openapi::UnsupportedMediaType,
-        openapi::Invalid, openapi::Unavailable,
+        openapi::BadRequest, openapi::NotFound, openapi::Timeout, openapi::Conflict, openapi::TooLarge,
+        openapi::UnsupportedMediaType, openapi::Invalid, openapi::Unavailable,
     ),
 )]
 async fn render_template(

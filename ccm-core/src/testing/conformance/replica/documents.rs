@@ -57,6 +57,15 @@ pub async fn put_takes_all_or_nothing(place: &dyn StorePlace) {
     assert_eq!(refused(reused), ErrorKind::KeyReused);
     assert_eq!((bench.known().await, bench.head().await), (before, head));
     assert_eq!(bench.replica().put(vec![], None, at(11)).await.unwrap(), []);
+    // Without documents it is only asked what was put under a key.
+    let known = replica.put(vec![], Some(key("a", "1")), at(11)).await;
+    assert_eq!(known.unwrap().len(), new().len());
+    let new_key = replica.put(vec![], Some(key("b", "1")), at(11)).await;
+    assert_eq!(new_key.unwrap(), []);
+    let other = replica.put(vec![], Some(key("b", "2")), at(11)).await;
+    assert_eq!(other.unwrap(), [], "it was not kept");
+    let reused = replica.put(vec![], Some(key("a", "2")), at(11)).await;
+    assert_eq!(refused(reused), ErrorKind::KeyReused);
 }
 
 /// "The documents of that time are returned as they are now, and nothing is written."

@@ -97,6 +97,9 @@ impl State {
                 let known = used.documents.iter();
                 return Ok(known.filter_map(|key| self.document(key)).collect());
             }
+            if names.is_empty() {
+                return Ok(Vec::new());
+            }
             let row = KeyRow {
                 fingerprint: key.fingerprint,
                 tasks: Vec::new(),
