@@ -82,9 +82,9 @@ pub trait Replica: Send + Sync {
     /// named: that object changed meanwhile. `None` as a body deletes.
     async fn seal(&self, operations: Vec<SealedOperation>, now: Timestamp) -> Result<()>;
 
-    /// The first operations that the server does not have yet, at most `limit`, and no more than `max_bytes` of content unless one
-    /// alone has more.
-    async fn outbox(&self, limit: u32, max_bytes: u64) -> Result<Vec<Operation>>;
+    /// The first operations after a number that the server is not known to have, at most `limit`, and no more than `max_bytes`
+    /// of content unless one alone has more.
+    async fn outbox(&self, after: u64, limit: u32, max_bytes: u64) -> Result<Vec<Operation>>;
 
     /// Takes what is acknowledged out of the outbox and adopts the server's rows of it as they are, also over documents
     /// that were edited here, unless they were changed again since. What was refused is kept ([`set_aside`](Self::set_aside)).

@@ -251,8 +251,8 @@ impl Replica for SqliteStore {
         self.writer.write(Seal(operations)).await
     }
 
-    async fn outbox(&self, limit: u32, max_bytes: u64) -> Result<Vec<Operation>> {
-        self.reader.outbox(limit, max_bytes).await
+    async fn outbox(&self, after: u64, limit: u32, max_bytes: u64) -> Result<Vec<Operation>> {
+        self.reader.outbox(after, limit, max_bytes).await
     }
 
     async fn pushed(

@@ -26,10 +26,12 @@ const DOCUMENT: &str = "SELECT document.*, \
      FROM document WHERE ";
 
 /// How large the first operations are.
-pub(crate) const OUTBOX_SIZES: &str = "SELECT number, bytes FROM outbox ORDER BY number LIMIT ?";
+pub(crate) const OUTBOX_SIZES: &str =
+    "SELECT number, bytes FROM outbox WHERE number > ? ORDER BY number LIMIT ?";
 
-/// The operations up to a number.
-pub(crate) const OUTBOX: &str = "SELECT * FROM outbox WHERE number <= ? ORDER BY number";
+/// The operations after a number, up to another.
+pub(crate) const OUTBOX: &str =
+    "SELECT * FROM outbox WHERE number > ? AND number <= ? ORDER BY number";
 
 fn document(row: &QueryResult) -> Result<Document> {
     let pending = row.try_get("", "pending").map_err(from_db)?;
@@ -200,10 +202,18 @@ impl Reader {
         self.all(&sql, values).await?.iter().map(mark).collect()
     }
 
-    pub(crate) async fn outbox(&self, limit: u32, max_bytes: u64) -> Result<Vec<Operation>> {
+    pub(crate) async fn outbox(
+        &self,
+        after: u64,
+        limit: u32,
+        max_bytes: u64,
+    ) -> Result<Vec<Operation>> {
         // First how large they are: their content can be large.
         let rows = self
-            .all(OUTBOX_SIZES, vec![i64::from(limit).into()])
+            .all(
+                OUTBOX_SIZES,
+                vec![column(after).into(), i64::from(limit).into()],
+            )
             .await?;
         let (mut bytes, mut last) = (0_u64, None);
         for row in &rows {
@@ -216,7 +226,9 @@ impl Reader {
         let Some(last) = last else {
             return Ok(Vec::new());
         };
-        let rows = self.all(OUTBOX, vec![column(last).into()]).await?;
+        let rows = self
+            .all(OUTBOX, vec![column(after).into(), column(last).into()])
+            .await?;
         rows.iter().map(operation).collect()
     }
 

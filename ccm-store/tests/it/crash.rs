@@ -153,7 +153,7 @@ async fn send_for_ever(store: &SqliteStore) {
             epoch: None,
         });
         replica.seal(sealed.collect(), at(2)).await.unwrap();
-        let outbox = replica.outbox(20, u64::MAX).await.unwrap();
+        let outbox = replica.outbox(0, 20, u64::MAX).await.unwrap();
         if let Some(last) = outbox.last().filter(|_| round.is_multiple_of(2)) {
             let mut line = String::new();
             for operation in &outbox {
@@ -212,7 +212,7 @@ async fn nothing_that_is_to_be_sent_is_lost_in_a_kill() {
     let store = place.open().await;
     let replica = store.replica().unwrap();
     let sharing = replica.sharing().await.unwrap().unwrap();
-    let outbox = replica.outbox(u32::MAX, u64::MAX).await.unwrap();
+    let outbox = replica.outbox(0, u32::MAX, u64::MAX).await.unwrap();
     let left: Vec<u64> = outbox.iter().map(|one| one.number).collect();
     let wanted: Vec<u64> = (sharing.acknowledged + 1..=sharing.sealed).collect();
     assert_eq!(left, wanted, "numbers have no gaps");

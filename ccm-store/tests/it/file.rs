@@ -177,7 +177,7 @@ async fn a_copy_that_begins_anew_is_another_life_of_a_machine_that_shares() {
         assert_eq!((now.sealed, now.acknowledged), (0, 0));
         assert_eq!((now.cursor, now.complete), (SyncCursor(0), false));
         assert!(now.clock > sharing.clock);
-        assert!(replica.outbox(9, u64::MAX).await.unwrap().is_empty());
+        assert!(replica.outbox(0, 9, u64::MAX).await.unwrap().is_empty());
         let marks = replica.marks(&[], 100).await.unwrap();
         let mut kinds: Vec<String> = marks.iter().map(|mark| mark.kind.to_string()).collect();
         kinds.sort_unstable();

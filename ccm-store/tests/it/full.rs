@@ -269,7 +269,7 @@ async fn on_a_full_disk_tasks_can_still_be_called_off_from_afar() {
     pushed.unwrap();
     let now = store.task(waiting.id).await.unwrap();
     assert_eq!(now.state.name(), TaskStateName::Cancelled);
-    assert_eq!(replica.outbox(9, u64::MAX).await.unwrap(), []);
+    assert_eq!(replica.outbox(0, 9, u64::MAX).await.unwrap(), []);
     assert_eq!(replica.unsettled(0, 9).await.unwrap(), []);
     fs::remove_file(&filler).unwrap();
     replica.adopt(adoption(vec![large]), at(9)).await.unwrap();

@@ -91,7 +91,7 @@ async fn seed_7(store: &dyn Store) {
         };
         let sealed = marks.into_iter().zip(number..).map(operation);
         replica.seal(sealed.collect(), at(71)).await.unwrap();
-        replica.outbox(1000, u64::MAX).await.unwrap()
+        replica.outbox(0, 1000, u64::MAX).await.unwrap()
     };
     let first = seal(7100).await;
     let refused = |number| PushResult {
@@ -203,7 +203,7 @@ async fn everything_shared(store: &dyn Store) -> String {
         "{:#?}\n{:#?}\n{:#?}\n{:#?}\n{:#?}\n{:#?}\n{:#?}",
         replica.sharing().await.unwrap(),
         replica.marks(&[], 1000).await.unwrap(),
-        replica.outbox(1000, u64::MAX).await.unwrap(),
+        replica.outbox(0, 1000, u64::MAX).await.unwrap(),
         replica.set_aside(1000).await.unwrap(),
         replica.documents(&query).await.unwrap(),
         replica.unsettled(0, 1000).await.unwrap(),

@@ -1,12 +1,16 @@
 //! What other machines ask of this one: their tasks for its projects, and their wishes.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+
+use serde_json::Value;
+use uuid::Uuid;
 
 use super::bodies;
 use crate::engine::reconcile::Shared;
 use crate::engine::sync::spec;
-use crate::id::{InputId, SystemId, TaskId};
-use crate::project::RemoteTasks;
+use crate::id::{InputId, ProjectId, SystemId, TaskId};
+use crate::project::{Project, RemoteTasks};
 use crate::reason::Reason;
 use crate::store::{
     Act, CreateTasks, Document, NewDocument, NewTask, Replica, Reply, Settle, TaskEdit,
@@ -23,6 +27,29 @@ const TOGETHER: u32 = 100;
 const MAX_CLIENT: usize = 64;
 /// Of which at most so much is the name that it has on its own machine.
 const MAX_NAME: usize = 42;
+
+/// What is looked up once for all documents that are dealt with together.
+#[derive(Default)]
+struct View {
+    reports: HashMap<Uuid, Value>,
+    projects: HashMap<ProjectId, Option<(Project, RemoteTasks)>>,
+    hosts: HashMap<SystemId, String>,
+}
+
+impl View {
+    async fn of(replica: &dyn Replica, documents: &[Document]) -> Result<Self> {
+        let tasks = documents.iter().filter(|one| one.kind == Kind::Task);
+        let tasks: Vec<Uuid> = tasks.map(|document| document.id).collect();
+        let reports = replica.documents_of(&Kind::Report, &tasks).await?;
+        let reports = reports.into_iter();
+        Ok(Self {
+            reports: reports
+                .filter_map(|report| Some((report.id, report.body?)))
+                .collect(),
+            ..Self::default()
+        })
+    }
+}
 
 /// Deals with what other machines ask for.
 pub(in crate::engine) struct Inbox {
@@ -48,6 +75,7 @@ impl Inbox {
                 return Ok(());
             };
             after = last.place;
+            let mut view = View::of(replica, &unsettled).await?;
             // What comes in large numbers goes in together.
             let mut new = Vec::new();
             for document in unsettled {
@@ -55,9 +83,9 @@ impl Inbox {
                 if document.kind != Kind::Task {
                     self.settle_together(replica, &mut new).await?;
                 }
-                let settle = self.dealing(replica, document).await?;
+                let settle = self.dealing(replica, &document, &mut view).await?;
                 if let Act::Create { .. } = settle.act {
-                    new.push(settle);
+                    new.push((document, settle));
                     continue;
                 }
                 self.settle_together(replica, &mut new).await?;
@@ -67,24 +95,38 @@ impl Inbox {
         }
     }
 
-    async fn settle_together(&self, replica: &dyn Replica, new: &mut Vec<Settle>) -> Result<()> {
-        let settles = std::mem::take(new);
-        if settles.len() > 1 && replica.settle_all(settles.clone()).await.is_ok() {
+    async fn settle_together(
+        &self,
+        replica: &dyn Replica,
+        new: &mut Vec<(Document, Settle)>,
+    ) -> Result<()> {
+        let (documents, settles): (Vec<_>, Vec<_>) = new.drain(..).unzip();
+        if documents.is_empty() {
+            return Ok(());
+        }
+        if replica.settle_all(settles).await.is_ok() {
             crate::barrier!("sync.settled");
             self.shared.dispatch.notify_one();
             return Ok(());
         }
-        // What is wrong with one of them is no matter of the others.
-        for settle in settles {
+        // What is wrong with one of them is no matter of the others, and may be that the view was old.
+        let mut view = View::of(replica, &documents).await?;
+        for document in documents {
+            let settle = self.dealing(replica, &document, &mut view).await?;
             self.settle_one(replica, settle).await?;
         }
         Ok(())
     }
 
     /// What is to be done about a document.
-    async fn dealing(&self, replica: &dyn Replica, document: Document) -> Result<Settle> {
+    async fn dealing(
+        &self,
+        replica: &dyn Replica,
+        document: &Document,
+        view: &mut View,
+    ) -> Result<Settle> {
         let (kind, id) = (&document.kind, document.id);
-        let act = match self.act(replica, &document).await {
+        let act = match self.act(replica, document, view).await {
             Ok(act) => act,
             // Nothing that another machine writes may keep this one from its work.
             Err(error) if is_about_content(&error) => {
@@ -96,7 +138,7 @@ impl Inbox {
         Ok(Settle {
             id,
             place: document.place,
-            kind: document.kind,
+            kind: document.kind.clone(),
             act,
             now: self.now(),
         })
@@ -151,7 +193,12 @@ impl Inbox {
         Ok(())
     }
 
-    async fn act(&self, replica: &dyn Replica, document: &Document) -> Result<Act> {
+    async fn act(
+        &self,
+        replica: &dyn Replica,
+        document: &Document,
+        view: &mut View,
+    ) -> Result<Act> {
         let id = document.id;
         let Some(body) = &document.body else {
             return Ok(match self.task(TaskId::from_uuid(id)).await? {
@@ -173,7 +220,7 @@ impl Inbox {
                         self.edit(replica, &task, &definition, by_me).await
                     }
                     None if definition.is_shared() => Ok(Act::Nothing),
-                    None => self.accept(replica, id, &definition).await,
+                    None => self.accept(replica, id, &definition, view).await,
                 }
             }
             Kind::Wish => {
@@ -199,25 +246,32 @@ impl Inbox {
         replica: &dyn Replica,
         id: TaskId,
         definition: &Definition,
+        view: &mut View,
     ) -> Result<Act> {
-        let parts = &self.shared.parts;
-        let report: Option<Report> = bodies::read(replica, &Kind::Report, *id.as_uuid()).await?;
+        let report: Option<Report> = match view.reports.get(id.as_uuid()) {
+            Some(body) => Some(documents::read(&Kind::Report, *id.as_uuid(), body)?),
+            None => None,
+        };
         if report
             .as_ref()
             .is_some_and(|report| report.task.state.is_final())
         {
             return Ok(Act::Nothing);
         }
-        let project = match parts.store.project(definition.project_id).await {
-            Ok(project) => project,
-            Err(error) if bodies::is_missing(&error) => {
-                self.fail_of_removed(replica, id, definition).await?;
-                return Ok(Act::Nothing);
-            }
-            Err(error) => return Err(error),
+        let here = self.shared.parts.system.id;
+        let Some((project, remote_tasks)) = self.project(definition.project_id, view).await? else {
+            self.fail_of_removed(replica, id, definition).await?;
+            return Ok(Act::Nothing);
         };
-        let request = Box::new(self.request(replica, id, definition, project.id).await?);
-        let here = parts.system.id;
+        let host = match view.hosts.get(&definition.created_on) {
+            Some(host) => host.clone(),
+            None => {
+                let host = self.name_of(replica, definition.created_on).await?;
+                view.hosts.insert(definition.created_on, host.clone());
+                host
+            }
+        };
+        let request = Box::new(self.request_from(&host, id, definition, project.id)?);
         let was_here = report.is_some_and(|report| report.system_id == here);
         if was_here || definition.created_on == here {
             let hold = was_here.then(|| {
@@ -235,9 +289,8 @@ impl Inbox {
                 lease: None,
             });
         }
-        let origin = self.name_of(replica, definition.created_on).await?;
         tracing::info!(task = %id, project = project.name, by = request.created_by, "a task of another machine came");
-        Ok(match parts.profiles.sharing(&project).await.remote_tasks {
+        Ok(match remote_tasks {
             RemoteTasks::Allow => Act::Create {
                 request,
                 hold: None,
@@ -248,7 +301,7 @@ impl Inbox {
                 hold: Some(Setback::new(
                     Reason::RemoteUnapproved,
                     format!(
-                        "it came from {origin}, and the project asks first (`remote_tasks`): `ccm task approve {id}` on \
+                        "it came from {host}, and the project asks first (`remote_tasks`): `ccm task approve {id}` on \
                          this machine lets it run"
                     ),
                 )),
@@ -259,7 +312,7 @@ impl Inbox {
                 cause: Setback::new(
                     Reason::RemoteDenied,
                     format!(
-                        "it came from {origin}, and the project takes no tasks of other machines (`remote_tasks`)"
+                        "it came from {host}, and the project takes no tasks of other machines (`remote_tasks`)"
                     ),
                 ),
             },
@@ -272,14 +325,23 @@ impl Inbox {
         replica: &dyn Replica,
         id: TaskId,
         definition: &Definition,
-        project_id: crate::id::ProjectId,
+        project_id: ProjectId,
     ) -> Result<CreateTasks> {
-        let here = self.shared.parts.system.id;
-        let created_by = if definition.created_on == here {
-            definition.created_by.clone()
-        } else {
-            let host = self.name_of(replica, definition.created_on).await?;
-            client_of(&definition.created_by, &host)
+        let host = self.name_of(replica, definition.created_on).await?;
+        self.request_from(&host, id, definition, project_id)
+    }
+
+    fn request_from(
+        &self,
+        host: &str,
+        id: TaskId,
+        definition: &Definition,
+        project_id: ProjectId,
+    ) -> Result<CreateTasks> {
+        let is_own = definition.created_on == self.shared.parts.system.id;
+        let created_by = match is_own {
+            true => definition.created_by.clone(),
+            false => client_of(&definition.created_by, host),
         };
         Ok(CreateTasks {
             tasks: vec![NewTask {
@@ -292,6 +354,28 @@ impl Inbox {
             max_queued: u64::MAX,
             now: self.now(),
         })
+    }
+
+    /// A project of this machine, and what it does with tasks of others.
+    async fn project(
+        &self,
+        id: ProjectId,
+        view: &mut View,
+    ) -> Result<Option<(Project, RemoteTasks)>> {
+        if let Some(known) = view.projects.get(&id) {
+            return Ok(known.clone());
+        }
+        let parts = &self.shared.parts;
+        let found = match parts.store.project(id).await {
+            Ok(project) => {
+                let sharing = parts.profiles.sharing(&project).await;
+                Some((project, sharing.remote_tasks))
+            }
+            Err(error) if bodies::is_missing(&error) => None,
+            Err(error) => return Err(error),
+        };
+        view.projects.insert(id, found.clone());
+        Ok(found)
     }
 
     pub(super) async fn name_of(&self, replica: &dyn Replica, system: SystemId) -> Result<String> {
@@ -515,8 +599,6 @@ fn difference(from: &TaskSpec, to: TaskSpec) -> SpecEdit {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
-
-    use uuid::Uuid;
 
     use super::*;
     use crate::task::{SessionMode, TaskText, Title};

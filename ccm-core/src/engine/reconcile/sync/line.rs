@@ -12,7 +12,7 @@ use super::inbox::Inbox;
 use crate::engine::reconcile::Shared;
 use crate::store::{Adoption, Replica, Sharing};
 use crate::sync::{
-    Fate, Identity, Operation, PullQuery, Pulled, PushResult, Registration, SyncBackend,
+    Fate, Identity, Operation, PullQuery, Pulled, PushResult, Pushed, Registration, SyncBackend,
     SyncCursor, Welcome,
 };
 use crate::time::Timestamp;
@@ -157,7 +157,7 @@ impl Line {
     }
 
     async fn unanswered(&self) -> Result<Vec<Operation>> {
-        self.replica()?.outbox(u32::MAX, u64::MAX).await
+        self.replica()?.outbox(0, u32::MAX, u64::MAX).await
     }
 
     /// The server answered.
@@ -221,16 +221,47 @@ impl Line {
 
     // --- sending ---
 
-    /// Sends until nothing waits.
+    /// Sends until nothing waits. While a batch is on its way, the answer to the one before is taken in, and the next is got
+    /// ready.
     pub(super) async fn push(&mut self) -> Result<()> {
+        let mut answered: Option<(Vec<Operation>, Pushed)> = None;
         loop {
-            let batch = self.replica()?.outbox(self.batch, PUSHED_BYTES).await?;
-            if !batch.is_empty() {
-                self.send(&batch).await?;
-            } else if self.seal().await? == 0 {
-                let now = self.now();
-                self.shared.sync.note(|facts| facts.last_push = Some(now));
-                return Ok(());
+            let replica = self.replica()?;
+            let known = answered.as_ref().map_or(0, |(_, told)| told.acknowledged);
+            let batch = replica.outbox(known, self.batch, PUSHED_BYTES).await?;
+            if batch.is_empty() {
+                if let Some((batch, pushed)) = answered.take() {
+                    self.take_in(&batch, pushed).await?;
+                } else if self.seal().await? == 0 {
+                    let now = self.now();
+                    self.shared.sync.note(|facts| facts.last_push = Some(now));
+                    return Ok(());
+                }
+                continue;
+            }
+            let before = answered.take();
+            let meanwhile = async {
+                if let Some((batch, pushed)) = before {
+                    self.take_in(&batch, pushed).await?;
+                }
+                // There is more, it seems.
+                if batch.len() >= PUSHED as usize {
+                    self.seal().await?;
+                }
+                Ok(())
+            };
+            let (pushed, done): (_, Result<()>) = tokio::join!(self.send(&batch), meanwhile);
+            done?;
+            match pushed {
+                Ok(pushed) => {
+                    self.batch = self.batch.saturating_mul(2).min(PUSHED);
+                    answered = Some((batch, pushed));
+                }
+                Err(error) if error.kind() == ErrorKind::OutOfStep => self.begin_again().await?,
+                Err(error) if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::TooLarge) => {
+                    self.not_let_in(&batch, &error).await?;
+                }
+                Err(error) => return Err(error),
             }
         }
     }
@@ -261,31 +292,16 @@ impl Line {
         Ok(sealed)
     }
 
-    async fn send(&mut self, batch: &[Operation]) -> Result<()> {
-        let (Some(first), Some(last)) = (batch.first(), batch.last()) else {
-            return Ok(());
-        };
+    async fn send(&self, batch: &[Operation]) -> Result<Pushed> {
         let me = self.me().await?;
         let rule = self.shared.sync.limits().rule;
         let asked = self.now();
-        let ahead = async {
-            match batch.len() < PUSHED as usize {
-                true => Ok(0),
-                // There is more, it seems, and it is got ready meanwhile.
-                false => self.seal().await,
-            }
-        };
-        let (pushed, ahead) = tokio::join!(self.backend.push(me, batch, rule), ahead);
-        let pushed = match pushed {
-            Ok(pushed) => pushed,
-            Err(error) if error.kind() == ErrorKind::OutOfStep => return self.begin_again().await,
-            Err(error) if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::TooLarge) => {
-                return self.not_let_in(batch, &error).await;
-            }
-            Err(error) => return Err(error),
-        };
+        let pushed = self.backend.push(me, batch, rule).await?;
         self.heard(asked, pushed.now);
-        if pushed.acknowledged < first.number {
+        if batch
+            .first()
+            .is_some_and(|first| pushed.acknowledged < first.number)
+        {
             return Err(Error::internal(
                 "the server took a push and acknowledges nothing of it",
             ));
@@ -294,6 +310,11 @@ impl Line {
             tracing::debug!(number = result.number, fate = ?result.fate, "an operation was answered");
         }
         crate::barrier!("sync.answered");
+        Ok(pushed)
+    }
+
+    /// Keeps what became of a batch, and deals with it.
+    async fn take_in(&self, batch: &[Operation], pushed: Pushed) -> Result<()> {
         let replica = self.replica()?;
         {
             let _documents = self.shared.sync.documents.lock().await;
@@ -303,11 +324,8 @@ impl Line {
                 .await?;
             self.inbox.settle_all(replica).await?;
         }
-        tracing::debug!(to = last.number, "changes were sent");
-        self.note_lost(batch, &pushed.results).await?;
-        ahead?;
-        self.batch = self.batch.saturating_mul(2).min(PUSHED);
-        Ok(())
+        tracing::debug!(to = pushed.acknowledged, "changes were sent");
+        self.note_lost(batch, &pushed.results).await
     }
 
     /// Lets go of tasks that the server takes nothing about from this machine, because another has their lease.

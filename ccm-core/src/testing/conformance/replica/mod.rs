@@ -241,7 +241,7 @@ impl Bench {
     }
 
     async fn outbox(&self) -> Vec<Operation> {
-        let outbox = self.replica().outbox(10_000, u64::MAX).await;
+        let outbox = self.replica().outbox(0, 10_000, u64::MAX).await;
         outbox.expect("outbox")
     }
 

@@ -135,7 +135,7 @@ pub async fn operations_stay_what_they_were(place: &dyn StorePlace) {
     bench.store.cancel_task(task.id, "me", at(8)).await.unwrap();
     bench.replica().resync(None, at(9)).await.unwrap();
     let second = place.another().await;
-    let outbox = second.replica().unwrap().outbox(10, u64::MAX).await;
+    let outbox = second.replica().unwrap().outbox(0, 10, u64::MAX).await;
     assert_eq!(outbox.unwrap(), [wanted]);
 }
 
@@ -154,7 +154,7 @@ pub async fn the_outbox_is_read_by_size(place: &dyn StorePlace) {
     bench.replica().seal(operations, at(9)).await.unwrap();
     let first = bench.outbox().await[0].number;
     let read = async |limit, bytes| {
-        let outbox = bench.replica().outbox(limit, bytes).await.unwrap();
+        let outbox = bench.replica().outbox(0, limit, bytes).await.unwrap();
         let numbers = outbox.into_iter().map(|one| one.number - first);
         numbers.collect::<Vec<_>>()
     };
@@ -163,6 +163,8 @@ pub async fn the_outbox_is_read_by_size(place: &dyn StorePlace) {
     assert_eq!(read(9, 2_019).await, [0, 1]);
     assert_eq!(read(9, 2_030).await, [0, 1, 2, 3]);
     assert_eq!(read(9, 0).await, [0], "one alone may be larger");
+    let after = bench.replica().outbox(first + 1, 1, 0).await.unwrap();
+    assert_eq!(after[0].number, first + 2);
     pushed(&bench, first + 1, Vec::new()).await;
     assert_eq!(read(9, 100).await, [2]);
     assert_eq!(read(0, 100).await, [] as [u64; 0]);

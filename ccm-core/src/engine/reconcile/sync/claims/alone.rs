@@ -56,7 +56,7 @@ impl Line {
         if document.is_none_or(|document| document.seq.is_some()) {
             return Ok(false);
         }
-        let outbox = replica.outbox(u32::MAX, u64::MAX).await?;
+        let outbox = replica.outbox(0, u32::MAX, u64::MAX).await?;
         let sealed = outbox
             .iter()
             .filter_map(|operation| operation.change.as_ref())

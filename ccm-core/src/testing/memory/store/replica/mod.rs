@@ -361,9 +361,9 @@ impl Replica for MemoryStore {
         self.write(|state| state.seal(operations))
     }
 
-    async fn outbox(&self, limit: u32, max_bytes: u64) -> Result<Vec<Operation>> {
+    async fn outbox(&self, after: u64, limit: u32, max_bytes: u64) -> Result<Vec<Operation>> {
         self.linger().await;
-        Ok(self.lock().outbox(limit, max_bytes))
+        Ok(self.lock().outbox(after, limit, max_bytes))
     }
 
     async fn pushed(

@@ -106,8 +106,12 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn outbox(&self, limit: u32, max_bytes: u64) -> Vec<Operation> {
-        let outbox = self.replica.iter().flat_map(|kept| kept.outbox.values());
+    pub(super) fn outbox(&self, after: u64, limit: u32, max_bytes: u64) -> Vec<Operation> {
+        let outbox = self
+            .replica
+            .iter()
+            .flat_map(|kept| kept.outbox.range(after + 1..));
+        let outbox = outbox.map(|(_, operation)| operation);
         let mut bytes = 0;
         let fits = |(at, operation): &(usize, &Operation)| {
             bytes += size(operation);
