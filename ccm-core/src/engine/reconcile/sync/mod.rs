@@ -162,7 +162,11 @@ async fn wait(
     let clock = &shared.parts.clock;
     let mut something_waits = false;
     loop {
-        let interval = shared.sync.limits().interval;
+        let mut interval = shared.sync.limits().interval;
+        if !backend.has_pokes() {
+            // A little early: what is found is to have begun within it.
+            interval -= interval / 40;
+        }
         let waited = clock.uptime().saturating_sub(looked);
         // Overdue already, because so much was to be sent.
         if waited >= STRETCHED || (waited >= interval && !backend.has_pokes()) {
