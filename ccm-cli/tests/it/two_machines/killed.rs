@@ -6,13 +6,17 @@ use std::process::Stdio;
 use super::{Place, repository};
 use crate::support::{Daemon, Machine, Project, until};
 
-/// What a program did is a line of this file in its project's folder.
-const DONE: &str = "done.log";
-
-fn log<'a>(machine: &'a Machine, name: &str) -> Project<'a> {
-    let project = machine.project(name, &["sh", "-c", "cat >> done.log; echo >> done.log"]);
+/// A project whose program adds a line with its task's text to `done.log` in its folder.
+fn shop(machine: &Machine) -> Project<'_> {
+    let project = machine.project("shop", &["sh", "-c", "cat >> done.log; echo >> done.log"]);
     project.set("remote_tasks", "allow");
     project
+}
+
+fn hears_of_shop(machine: &Machine) {
+    until("it hears of the project", || {
+        machine.ccm(&["project", "show", "shop"]).code == 0
+    });
 }
 
 /// Has `laptop` write a task, and kills the daemon of `machine` when it comes to the step after that.
@@ -54,7 +58,7 @@ fn done_once(projects: &[&Project<'_>], machines: &[&Machine], text: &str) {
         });
     }
     let lines = projects.iter().flat_map(|project| {
-        let done = std::fs::read_to_string(project.folder.join(DONE));
+        let done = std::fs::read_to_string(project.folder.join("done.log"));
         done.unwrap_or_default()
             .lines()
             .map(str::to_owned)
@@ -70,17 +74,20 @@ fn whoever_sends_a_task_is_killed() {
     let (mut here, _there) = (laptop.daemon(), server.daemon());
     place.connect(&laptop).ok();
     place.connect(&server).ok();
-    let shop = log(&server, "shop");
-    until("the laptop hears of the project", || {
-        laptop.ccm(&["project", "show", "shop"]).code == 0
-    });
-    for step in ["sync.sealed", "sync.answered", "sync.pushed"] {
+    let shop = shop(&server);
+    hears_of_shop(&laptop);
+    let steps = ["sync.sealed", "sync.answered", "sync.pushed"];
+    for step in steps {
         let create = ["task", "create", "--project", "shop", step];
         // It may come to that step with something else, before it has the task.
         while state(&laptop, step).is_none() {
             here = kill_at(step, here, &laptop, &laptop, &create);
         }
         done_once(&[&shop], &[&server, &laptop], step);
+    }
+    // Nor was any done again since.
+    for step in steps {
+        done_once(&[&shop], &[], step);
     }
 }
 
@@ -91,20 +98,23 @@ fn whoever_gets_a_task_is_killed() {
     let (_here, mut there) = (laptop.daemon(), server.daemon());
     place.connect(&laptop).ok();
     place.connect(&server).ok();
-    let shop = log(&server, "shop");
-    until("the laptop hears of the project", || {
-        laptop.ccm(&["project", "show", "shop"]).code == 0
-    });
-    for step in [
+    let shop = shop(&server);
+    hears_of_shop(&laptop);
+    let steps = [
         "sync.marked",
         "sync.fetched",
         "sync.adopted",
         "sync.settled",
         "sync.pulled",
-    ] {
+    ];
+    for step in steps {
         let create = ["task", "create", "--project", "shop", step];
         there = kill_at(step, there, &server, &laptop, &create);
         done_once(&[&shop], &[&server, &laptop], step);
+    }
+    // Nor was any done again since.
+    for step in steps {
+        done_once(&[&shop], &[], step);
     }
 }
 
@@ -118,13 +128,17 @@ fn whoever_claims_a_task_is_killed() {
     let (_here, mut there) = (laptop.daemon(), server.daemon());
     place.connect(&laptop).ok();
     place.connect(&server).ok();
-    let (mine, theirs) = (log(&laptop, "shop"), log(&server, "shop"));
+    let (mine, theirs) = (shop(&laptop), shop(&server));
     mine.ccm(&["project", "pause"]).ok();
-    for step in ["sync.claiming", "sync.claimed"] {
+    let steps = ["sync.claiming", "sync.claimed"];
+    for step in steps {
         let folder = mine.folder.to_str().unwrap();
         let create = ["task", "create", "--project", folder, "--any-machine", step];
         there = kill_at(step, there, &server, &laptop, &create);
         done_once(&[&mine, &theirs], &[&server, &laptop], step);
+    }
+    for step in steps {
+        done_once(&[&mine, &theirs], &[], step);
     }
 }
 
@@ -135,7 +149,7 @@ fn whoever_takes_a_task_of_its_own_without_contact_is_killed() {
     repository(&laptop.folder("shop"), "https://example.com/me/shop");
     let here = laptop.daemon();
     place.connect(&laptop).ok();
-    let shop = log(&laptop, "shop");
+    let shop = shop(&laptop);
     place.runtime.block_on(place.server.stop_server());
     // What is on its way when the line is cut may be known elsewhere.
     until("the laptop knows that it is alone", || {

@@ -91,7 +91,7 @@ impl Line {
         Ok(())
     }
 
-    /// Deals with what came in before, be it that this was cut off.
+    /// Deals with what came in and was not dealt with, because a round was cut off.
     pub(super) async fn settle_inbox(&self) -> Result<()> {
         let replica = self.replica()?;
         let _documents = self.shared.sync.documents.lock().await;
