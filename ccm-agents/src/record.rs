@@ -95,7 +95,12 @@ impl Folder {
     }
 
     fn is_copied_to(&self, other: &Self) -> bool {
-        self.path != other.path && (self.device, self.inode) != (other.device, other.inode)
+        self.path != other.path && !self.is(other)
+    }
+
+    /// Whether it is the very folder, wherever it was moved.
+    fn is(&self, other: &Self) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
     }
 }
 
@@ -163,6 +168,9 @@ pub(crate) struct HostFile {
     pub(crate) machine: Machine,
     pub(crate) version: String,
     pub(crate) socket: PathBuf,
+    /// The agent's folder; absent in records of the first versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) folder: Option<Folder>,
 }
 
 /// An agent's folder, `<home>/agents/AGENT_ID`.
@@ -219,8 +227,14 @@ impl AgentDir {
         read_json(&self.sitting_file())
     }
 
+    /// The host, as it wrote itself down. In a copy of its folder it is another home's, and nobody here speaks to it.
     pub(crate) fn host(&self) -> Result<Option<HostFile>> {
-        read_json(&self.host_file())
+        let host: Option<HostFile> = read_json(&self.host_file())?;
+        let here = Folder::at(&self.0).ok();
+        Ok(host.filter(|host| match (&host.folder, &here) {
+            (Some(folder), Some(here)) => folder.is(here),
+            _ => true,
+        }))
     }
 
     pub(crate) fn place(&self) -> Result<Option<PlaceFile>> {

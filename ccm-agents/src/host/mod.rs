@@ -30,7 +30,7 @@ use nix::sys::stat::Mode;
 
 use crate::cgroup::Groups;
 use crate::descriptors;
-use crate::record::{self, AgentDir, HostFile};
+use crate::record::{self, AgentDir, Folder, HostFile};
 use crate::sys::proc::{Machine, ProcessId};
 use crate::sys::{self, Forked, durable};
 use crate::{trace, wire};
@@ -152,6 +152,7 @@ fn set_up(dir: &AgentDir) -> Result<Option<Server>> {
         machine: machine.clone(),
         version: wire::VERSION.to_owned(),
         socket: place.socket.clone(),
+        folder: Folder::at(dir.path()).ok(),
     };
     let path = dir.host_file();
     durable::replace(&path, &record::json(&file)?)

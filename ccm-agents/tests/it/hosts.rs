@@ -357,6 +357,30 @@ async fn an_idle_host_whose_home_is_deleted_ends() {
 }
 
 #[tokio::test]
+async fn the_host_of_a_home_is_not_that_of_a_copy_in_which_one_is_just_coming_up() {
+    let bench = Bench::new();
+    let first = bench.runtime();
+    first.start_agent(&bench.place()).await.unwrap();
+    let mut copy = Bench::new();
+    copy.agent = bench.agent;
+    std::fs::create_dir_all(copy.agent_dir()).unwrap();
+    for name in ["host.json", "host.lock", "place.json"] {
+        std::fs::copy(bench.agent_dir().join(name), copy.agent_dir().join(name)).unwrap();
+    }
+    // Such a host has its lock, and has yet to replace what was copied.
+    let lock = std::fs::File::open(copy.agent_dir().join("host.lock")).unwrap();
+    lock.lock().unwrap();
+    let newer = copy.runtime_of(2);
+    assert_eq!(newer.agents().await.unwrap(), []);
+    assert!(newer.resources(bench.agent).await.unwrap().is_none());
+    drop(lock);
+    newer.stop_agent(bench.agent).await.unwrap();
+    assert!(is_alive(bench.host_pid()));
+    // It has heard of no newer daemon.
+    assert_eq!(exit_of(&first, &bench.sh("true")).await.code, Some(0));
+}
+
+#[tokio::test]
 async fn a_host_that_does_not_answer_is_killed_only_by_force() {
     let bench = Bench::new();
     let runtime = bench.runtime();
