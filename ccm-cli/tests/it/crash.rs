@@ -135,12 +135,12 @@ fn killed_at(step: &str) {
     let project = counting(&machine, "demo");
     std::fs::write(go(&machine), "").unwrap();
     machine.hold(step);
-    let id = project.task("do it\n");
-    machine.reached(step);
+    let asked = project.task_up_to(step, "do it\n");
     daemon.kill();
     machine.release(step);
 
     let _daemon = machine.daemon();
+    let id = asked.id();
     machine.ccm(&["task", "wait", &id]).ok();
     let task = task_of(&machine, &id);
     assert_eq!(task.state, TaskStateName::Succeeded);

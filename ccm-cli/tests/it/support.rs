@@ -10,6 +10,7 @@
 
 #![allow(dead_code, reason = "a harness has more than the tests of today need")]
 
+mod asked;
 mod disk;
 mod namespace;
 

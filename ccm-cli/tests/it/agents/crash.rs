@@ -109,11 +109,11 @@ fn killed_while_a_task_wakes_an_agent() {
     until_state(&machine, "demo", AgentStateName::Idle);
     machine.ccm(&["agent", "cleanup"]).ok();
     machine.hold("launch.1.placing");
-    let id = project.task("hello");
-    machine.reached("launch.1.placing");
+    let asked = project.task_up_to("launch.1.placing", "hello");
     daemon.kill();
     machine.release("launch.1.placing");
     let _daemon = machine.daemon();
+    let id = asked.id();
     project.ccm(&["task", "wait", &id]).ok();
     let done = task(&machine, &id);
     assert_eq!((done.state, done.attempts), (TaskStateName::Succeeded, 1));

@@ -112,10 +112,10 @@ fn cut_at(step: &str, check: fn(&Task)) {
     let_go(&machine);
     for (kept, left) in cuts(&LEFT) {
         machine.hold(step);
-        let id = project.task("do it\n");
-        machine.reached(step);
+        let asked = project.task_up_to(step, "do it\n");
         fill(&machine, kept, left);
         machine.release(step);
+        let id = asked.id();
         soon("it is told how the task does", || is_told(&machine, &id));
         machine.disk().free();
         check(&ended_once(&machine, &id));
