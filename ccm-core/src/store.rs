@@ -155,6 +155,18 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// `NotFound(Task)`.
     async fn task(&self, id: TaskId) -> Result<Task>;
 
+    /// Those of `ids` that are there, in any order.
+    async fn tasks_of(&self, ids: &[TaskId]) -> Result<Vec<Task>> {
+        let mut found = Vec::new();
+        for id in ids {
+            match self.task(*id).await {
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound(_)) => {}
+                task => found.push(task?),
+            }
+        }
+        Ok(found)
+    }
+
     /// Tasks, newest first.
     ///
     /// The cost of a part does not depend on how many tasks there are, but for what is skipped, and for words, tags and

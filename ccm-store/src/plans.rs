@@ -385,6 +385,12 @@ async fn marks_and_operations_walk_along_indexes() {
         "SEARCH given USING",
     ];
     check(reader, (leave(1), values), &steps_of_leave).await;
+    let by_object = ["SEARCH document USING COVERING INDEX document_object (kind=? AND id=?)"];
+    let values = vec!["task".into(), blob(), one(), one(), one(), one()];
+    check(reader, (replica::Held::shift(1), values), &by_object).await;
+    let by_object = ["SEARCH mark USING INDEX mark_object (kind=? AND id=?)"];
+    let values = vec!["task".into(), blob(), one(), one()];
+    check(reader, (replica::unmark(1), values), &by_object).await;
     let of_kind = ["SEARCH mark USING COVERING INDEX mark_kind (kind=?)"];
     let kinds = [Kind::Task, Kind::Report];
     check(reader, replica::marks(&kinds, 9), &of_kind).await;

@@ -112,6 +112,10 @@ impl Store for SqliteStore {
         self.reader.task(id).await
     }
 
+    async fn tasks_of(&self, ids: &[TaskId]) -> Result<Vec<Task>> {
+        self.reader.tasks_of(ids).await
+    }
+
     async fn tasks(&self, query: &TaskQuery) -> Result<Page<Task>> {
         self.reader.tasks(query).await
     }

@@ -16,6 +16,9 @@ use crate::reader::Reader;
 use crate::tasks::{self, TaskRecord};
 use crate::values::{Id, count};
 
+/// How many tasks are looked up by one statement.
+const TOGETHER: usize = 200;
+
 /// A statement with a value for each `?`.
 type Statement = (String, Vec<Value>);
 
@@ -31,6 +34,18 @@ impl Reader {
             task_page(query)
         };
         page(&self.all(&sql, values).await?, query.limit, read)
+    }
+
+    pub(crate) async fn tasks_of(&self, ids: &[TaskId]) -> Result<Vec<Task>> {
+        let mut found = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(TOGETHER) {
+            let ids = ids.iter().map(|id| id.bytes().into()).collect();
+            let (sql, values) = these(ids, None);
+            for row in &self.all(&sql, values).await? {
+                found.push(read(row)?);
+            }
+        }
+        Ok(found)
     }
 
     pub(crate) async fn count_tasks(&self, filter: &TaskFilter) -> Result<u64> {

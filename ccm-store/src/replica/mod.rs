@@ -36,6 +36,8 @@ use sharing::{LeaveMark, Resync, SeeClock, Share, Unshare};
 pub(crate) use sharing::live_anew;
 
 #[cfg(test)]
+pub(crate) use outgoing::unmark;
+#[cfg(test)]
 pub(crate) use reading::{OUTBOX, OUTBOX_SIZES, document_page, marks, unsettled};
 
 /// The name of a document.
@@ -163,6 +165,27 @@ impl Held {
             facts.shared.into(),
             facts.succeeded.into(),
             self.body.as_ref().map(Json::to_string).into(),
+        ]
+    }
+
+    /// Writes what can change of `count` of them while their content stays. Most indexes don't have to be touched for that.
+    pub(crate) fn shift(count: usize) -> String {
+        format!(
+            "UPDATE document SET hlc_time = new.column3, hlc_count = new.column4, seq = new.column5, state = new.column6 \
+             FROM (VALUES {}) AS new WHERE document.kind = new.column1 AND document.id = new.column2",
+            vec!["(?, ?, ?, ?, ?, ?)"; count].join(", ")
+        )
+    }
+
+    /// The columns of a row, in the order of [`shift`](Self::shift).
+    pub(crate) fn moments(&self, (kind, id): &Key) -> [Value; 6] {
+        [
+            kind.as_str().into(),
+            id.bytes().into(),
+            self.hlc.time.into(),
+            i64::from(self.hlc.count).into(),
+            self.seq.map(column).into(),
+            (self.state as i64).into(),
         ]
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ccm_core::store::{Document, IdempotencyKey, NewDocument, SealedOperation, SetAside};
+use ccm_core::store::{Document, IdempotencyKey, Mark, NewDocument, SealedOperation, SetAside};
 use ccm_core::sync::local::{Facts, Touched, is_made_here};
 use ccm_core::sync::{Fate, Kind, PushResult, Row};
 use ccm_core::time::Timestamp;
@@ -19,6 +19,9 @@ use crate::entity::idempotency_key;
 use crate::tasks::prune_keys;
 use crate::values::{Id, column, from_json, to_json};
 use crate::writer::{Change, KeyName, Needs, Tracked, Work};
+
+/// How many operations are kept by one statement.
+const SEALED_AT_ONCE: usize = 500;
 
 fn length(body: Option<&Json>) -> usize {
     body.map_or(0, |body| body.to_string().len())
@@ -38,36 +41,70 @@ impl Change for Seal {
 
     fn apply(&self, work: &mut Work) -> Result<()> {
         let mut number = kept(work)?.sealed;
-        for sealed in &self.0 {
-            number += 1;
-            let mark = &sealed.mark;
-            let base_body = mark.base_body.as_ref();
-            let bytes = length(sealed.body.as_ref()) + length(base_body);
-            let name: [Value; 2] = [mark.kind.as_str().into(), mark.id.bytes().into()];
-            let moment: [Value; 2] = [mark.hlc.time.into(), i64::from(mark.hlc.count).into()];
-            let mut values = vec![number.into(), sealed.uuid.bytes().into()];
-            values.extend(name.clone());
-            values.extend(moment.clone());
-            values.extend([
-                mark.base.map(column).into(),
-                sealed.epoch.map(|epoch| column(epoch.0)).into(),
-                column(bytes as u64).into(),
-                base_body.map(Json::to_string).into(),
-                sealed.body.as_ref().map(Json::to_string).into(),
-            ]);
-            work.shared.after(
-                "INSERT INTO outbox (number, uuid, kind, id, hlc_time, hlc_count, base, epoch, bytes, base_body, body) \
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                values,
-            );
-            work.shared.after(
-                "DELETE FROM mark WHERE kind = ? AND id = ? AND hlc_time = ? AND hlc_count = ?",
-                name.into_iter().chain(moment).collect(),
-            );
+        for sealed in self.0.chunks(SEALED_AT_ONCE) {
+            let mut operations = Vec::with_capacity(sealed.len() * 11);
+            let mut marks = Vec::with_capacity(sealed.len() * 4);
+            for one in sealed {
+                number += 1;
+                operations.extend(operation(number, one));
+                marks.extend(moment(&one.mark));
+            }
+            work.shared.after(insert(sealed.len()), operations);
+            work.shared.after(unmark(sealed.len()), marks);
         }
         kept(work)?.sealed = number;
         Ok(())
     }
+}
+
+/// Keeps `count` operations.
+fn insert(count: usize) -> String {
+    format!(
+        "INSERT INTO outbox (number, uuid, kind, id, hlc_time, hlc_count, base, epoch, bytes, base_body, body) VALUES {}",
+        vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; count].join(", ")
+    )
+}
+
+/// Takes `count` marks away, as far as their objects did not change again.
+pub(crate) fn unmark(count: usize) -> String {
+    format!(
+        "DELETE FROM mark WHERE place IN (SELECT mark.place FROM (VALUES {}) AS sealed CROSS JOIN mark \
+         ON mark.kind = sealed.column1 AND mark.id = sealed.column2 \
+         AND mark.hlc_time = sealed.column3 AND mark.hlc_count = sealed.column4)",
+        vec!["(?, ?, ?, ?)"; count].join(", ")
+    )
+}
+
+/// The columns of [`insert`].
+fn operation(number: i64, sealed: &SealedOperation) -> [Value; 11] {
+    let mark = &sealed.mark;
+    let [body, base_body] =
+        [&sealed.body, &mark.base_body].map(|body| body.as_ref().map(Json::to_string));
+    let bytes = [&body, &base_body].map(|body| body.as_ref().map_or(0, String::len));
+    let [kind, id, time, count] = moment(mark);
+    [
+        number.into(),
+        sealed.uuid.bytes().into(),
+        kind,
+        id,
+        time,
+        count,
+        mark.base.map(column).into(),
+        sealed.epoch.map(|epoch| column(epoch.0)).into(),
+        column(bytes.iter().sum::<usize>() as u64).into(),
+        base_body.into(),
+        body.into(),
+    ]
+}
+
+/// The columns of [`unmark`].
+fn moment(mark: &Mark) -> [Value; 4] {
+    [
+        mark.kind.as_str().into(),
+        mark.id.bytes().into(),
+        mark.hlc.time.into(),
+        i64::from(mark.hlc.count).into(),
+    ]
 }
 
 /// Takes in what became of operations.

@@ -167,6 +167,8 @@ pub(crate) struct Entry {
     /// Operations on their way, and the versions that they were made on.
     pub(crate) sent: BTreeMap<u64, (Option<u64>, Option<Json>)>,
     document_changed: bool,
+    /// Place and generation of the document in the table.
+    loaded: Option<(u64, i64)>,
     beside_changed: bool,
     /// The order of the mark among those that are new or changed.
     mark_changed: Option<i64>,
@@ -183,6 +185,12 @@ impl Entry {
         self.document_changed = true;
     }
 
+    /// Whether nothing of the document is new but its moments and what there is to do about it: its content has its place.
+    fn has_only_moved(&self) -> bool {
+        let held = self.document.as_ref();
+        self.loaded.is_some() && held.map(|held| (held.place, held.generation)) == self.loaded
+    }
+
     pub(crate) fn set_beside(&mut self, row: Option<Row>) {
         if self.beside.is_some() || row.is_some() {
             self.beside = row;
@@ -196,28 +204,34 @@ impl SharedNeeds {
         if self.sharing {
             script.push("SELECT 'sharing' AS kind_, * FROM sharing", []);
         }
-        if let Some(numbers) = &self.operations {
+        // Documents of operations are mostly asked for by name as well, and are to be read once.
+        let mut of_operations = self.operations.as_ref().map(|numbers| {
             let ends: [Value; 2] = [
                 column(*numbers.start()).into(),
                 column(*numbers.end()).into(),
             ];
             script.push(OPERATIONS, ends.clone());
-            for sql in kept(OF_OPERATIONS) {
-                script.push(&sql, ends.clone());
-            }
-        }
+            (OF_OPERATIONS.to_owned(), ends.to_vec())
+        });
         let keys: Vec<&Key> = self.documents.iter().collect();
+        let mut wanted: Vec<(String, Vec<Value>)> = Vec::new();
         for chunk in keys.chunks(KEYS_AT_ONCE) {
-            let values = || {
-                chunk
-                    .iter()
-                    .flat_map(|(kind, id)| [kind.as_str().into(), id.bytes().into()])
-            };
-            for sql in kept(&format!(
-                "VALUES {}",
-                vec!["(?, ?)"; chunk.len()].join(", ")
-            )) {
-                script.push(&sql, values());
+            let named = format!("VALUES {}", vec!["(?, ?)"; chunk.len()].join(", "));
+            let names = chunk
+                .iter()
+                .flat_map(|(kind, id)| [kind.as_str().into(), id.bytes().into()]);
+            wanted.push(match of_operations.take() {
+                None => (named, names.collect()),
+                Some((sql, ends)) => (
+                    format!("{sql} UNION SELECT * FROM ({named})"),
+                    ends.into_iter().chain(names).collect(),
+                ),
+            });
+        }
+        wanted.extend(of_operations);
+        for (keys, values) in wanted {
+            for sql in kept(&keys) {
+                script.push(&sql, values.clone());
             }
         }
         for chunk in chunks(&self.projects) {
@@ -300,7 +314,9 @@ impl Shared {
             }
             "document" => {
                 let held = Held::read(row)?;
-                self.entry(key(row)?).document = Some(held);
+                let entry = self.entry(key(row)?);
+                entry.loaded = Some((held.place, held.generation));
+                entry.document = Some(held);
             }
             "beside" => {
                 let row = beside(row)?;
@@ -550,11 +566,20 @@ impl Work {
         let (kept, gone): (Vec<_>, Vec<_>) = changed
             .into_iter()
             .partition(|(_, entry)| entry.document.is_some());
-        for chunk in kept.chunks(ROWS_AT_ONCE) {
+        let (moved, new): (Vec<_>, Vec<_>) = kept
+            .into_iter()
+            .partition(|(_, entry)| entry.has_only_moved());
+        for chunk in new.chunks(ROWS_AT_ONCE) {
             let rows = chunk
                 .iter()
                 .filter_map(|(key, entry)| Some(entry.document.as_ref()?.columns(key)));
             script.push(&Held::upsert(chunk.len()), rows.flatten());
+        }
+        for chunk in moved.chunks(ROWS_AT_ONCE) {
+            let rows = chunk
+                .iter()
+                .filter_map(|(key, entry)| Some(entry.document.as_ref()?.moments(key)));
+            script.push(&Held::shift(chunk.len()), rows.flatten());
         }
         for (key, _) in gone {
             remove(script, "document", key);

@@ -1,7 +1,8 @@
 //! What this machine's objects look like to others: made anew whenever they go out.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -29,6 +30,14 @@ pub(super) async fn operations(
     for mark in marks {
         ids.entry(&mark.kind).or_default().push(mark.id);
     }
+    let tasks = [Kind::Task, Kind::Report].map(|kind| ids.get(&kind));
+    let tasks: BTreeSet<&Uuid> = tasks.into_iter().flatten().flatten().collect();
+    let tasks: Vec<TaskId> = tasks.into_iter().copied().map(TaskId::from_uuid).collect();
+    let tasks = shared.parts.store.tasks_of(&tasks).await?;
+    let mut objects = Objects {
+        tasks: tasks.into_iter().map(|task| (task.id, task)).collect(),
+        ..Objects::of(shared)
+    };
     let mut kept = HashMap::new();
     for (kind, ids) in ids {
         for document in replica.documents_of(kind, &ids).await? {
@@ -38,7 +47,7 @@ pub(super) async fn operations(
     let mut operations = Vec::with_capacity(marks.len());
     for mark in marks.iter().cloned() {
         let kept = kept.remove(&(mark.kind.clone(), mark.id)).flatten();
-        let body = body(shared, &mark.kind, mark.id, kept).await?;
+        let body = objects.body(&mark.kind, mark.id, kept).await?;
         let epoch = epoch(shared, &mark.kind, mark.id, body.as_ref());
         operations.push(SealedOperation {
             mark,
@@ -67,34 +76,77 @@ pub(super) fn task_of(kind: &Kind, id: Uuid, body: Option<&Value>) -> Option<Tas
     task.map(TaskId::from_uuid)
 }
 
-/// The content of a document: of the object as it is now, else as the document was kept.
-async fn body(
-    shared: &Shared,
-    kind: &Kind,
-    id: Uuid,
-    kept: Option<Value>,
-) -> Result<Option<Value>> {
-    let made = match kind {
-        Kind::System if id == *shared.parts.system.id.as_uuid() => {
-            Some(system(shared, kept.as_ref())?)
+/// What is looked up once for many documents.
+struct Objects<'a> {
+    shared: &'a Shared,
+    tasks: HashMap<TaskId, Task>,
+    repositories: HashMap<ProjectId, Option<String>>,
+}
+
+impl<'a> Objects<'a> {
+    fn of(shared: &'a Shared) -> Self {
+        Self {
+            shared,
+            tasks: HashMap::new(),
+            repositories: HashMap::new(),
         }
-        Kind::Project => project(shared, ProjectId::from_uuid(id), kept.as_ref()).await?,
-        Kind::Task => match there(shared.parts.store.task(TaskId::from_uuid(id)).await)? {
-            Some(task) => Some(definition(shared, task, kept.as_ref()).await?),
+    }
+
+    /// The content of a document: of the object as it is now, else as the document was kept.
+    async fn body(&mut self, kind: &Kind, id: Uuid, kept: Option<Value>) -> Result<Option<Value>> {
+        let shared = self.shared;
+        let store = &shared.parts.store;
+        let task = |tasks: &HashMap<TaskId, Task>| tasks.get(&TaskId::from_uuid(id)).cloned();
+        let made = match kind {
+            Kind::System if id == *shared.parts.system.id.as_uuid() => {
+                Some(system(shared, kept.as_ref())?)
+            }
+            Kind::Project => project(shared, ProjectId::from_uuid(id), kept.as_ref()).await?,
+            Kind::Task => match task(&self.tasks) {
+                Some(task) => Some(self.definition(task, kept.as_ref()).await?),
+                None => None,
+            },
+            Kind::Report => match task(&self.tasks) {
+                Some(task) => report(shared, task, kept.as_ref()).await?,
+                None => None,
+            },
+            Kind::Run => match there(store.run(RunId::from_uuid(id)).await)? {
+                Some(run) => Some(documents::write(&api::Run::from(run))?),
+                None => None,
+            },
+            Kind::Ask => match there(store.ask(AskId::from_uuid(id)).await)? {
+                Some(ask) => Some(documents::write(&api::Ask::from(ask))?),
+                None => None,
+            },
+            _ => None,
+        };
+        Ok(made.or(kept))
+    }
+
+    /// What a task of this machine is, with what its definition says beside that.
+    async fn definition(&mut self, task: Task, kept: Option<&Value>) -> Result<Value> {
+        let kept = kept.and_then(|body| Definition::deserialize(body).ok());
+        let mut definition = match kept {
+            Some(kept) => kept,
+            None => first(self.shared, &task, self.repository(task.project_id).await?),
+        };
+        write_spec(&mut definition, task.spec);
+        documents::write(&definition)
+    }
+
+    /// The repository of a project of this machine.
+    async fn repository(&mut self, id: ProjectId) -> Result<Option<String>> {
+        if let Some(known) = self.repositories.get(&id) {
+            return Ok(known.clone());
+        }
+        let parts = &self.shared.parts;
+        let repository = match there(parts.store.project(id).await)? {
+            Some(project) => parts.profiles.sharing(&project).await.repository,
             None => None,
-        },
-        Kind::Report => report(shared, TaskId::from_uuid(id), kept.as_ref()).await?,
-        Kind::Run => match there(shared.parts.store.run(RunId::from_uuid(id)).await)? {
-            Some(run) => Some(documents::write(&api::Run::from(run))?),
-            None => None,
-        },
-        Kind::Ask => match there(shared.parts.store.ask(AskId::from_uuid(id)).await)? {
-            Some(ask) => Some(documents::write(&api::Ask::from(ask))?),
-            None => None,
-        },
-        _ => None,
-    };
-    Ok(made.or(kept))
+        };
+        self.repositories.insert(id, repository.clone());
+        Ok(repository)
+    }
 }
 
 /// `None` for what the store does not have, or no longer.
@@ -156,25 +208,9 @@ async fn project(shared: &Shared, id: ProjectId, kept: Option<&Value>) -> Result
     documents::write(&report).map(Some)
 }
 
-/// What a task of this machine is, with what its definition says beside that.
-pub(super) async fn definition(shared: &Shared, task: Task, kept: Option<&Value>) -> Result<Value> {
-    let kept: Option<Definition> = kept.and_then(|body| serde_json::from_value(body.clone()).ok());
-    let mut definition = match kept {
-        Some(kept) => kept,
-        None => first(shared, &task).await?,
-    };
-    write_spec(&mut definition, task.spec);
-    documents::write(&definition)
-}
-
 /// The definition of a task that was created here, for this machine.
-async fn first(shared: &Shared, task: &Task) -> Result<Definition> {
-    let parts = &shared.parts;
-    let repository = match there(parts.store.project(task.project_id).await)? {
-        Some(project) => parts.profiles.sharing(&project).await.repository,
-        None => None,
-    };
-    Ok(Definition {
+fn first(shared: &Shared, task: &Task, repository: Option<String>) -> Definition {
+    Definition {
         project_id: task.project_id,
         repository,
         any_machine: false,
@@ -191,19 +227,17 @@ async fn first(shared: &Shared, task: &Task) -> Result<Definition> {
         tags: Vec::new(),
         system_type: None,
         created_by: task.created_by.clone(),
-        created_on: parts.system.id,
+        created_on: shared.parts.system.id,
         created_at: task.created_at,
         extra: Map::new(),
-    })
+    }
 }
 
-async fn report(shared: &Shared, id: TaskId, kept: Option<&Value>) -> Result<Option<Value>> {
-    let Some(task) = there(shared.parts.store.task(id).await)? else {
-        return Ok(None);
-    };
+async fn report(shared: &Shared, task: Task, kept: Option<&Value>) -> Result<Option<Value>> {
     if task.yielded {
         return Ok(None);
     }
+    let id = task.id;
     let extra = unknown(kept, |kept: Report| kept.extra);
     let running = matches!(task.state, TaskState::Running { .. });
     let mut wire = api::Task::new(task, None);

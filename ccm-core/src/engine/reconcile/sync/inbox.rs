@@ -1,6 +1,6 @@
 //! What other machines ask of this one: their tasks for its projects, and their wishes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::bodies;
 use crate::engine::reconcile::Shared;
-use crate::engine::sync::spec;
+use crate::engine::sync::{spec, write_spec};
 use crate::id::{InputId, ProjectId, SystemId, TaskId};
 use crate::project::{Project, RemoteTasks};
 use crate::reason::Reason;
@@ -31,18 +31,23 @@ const MAX_NAME: usize = 42;
 /// What is looked up once for all documents that are dealt with together.
 #[derive(Default)]
 struct View {
+    /// Those of the tasks that this machine has.
+    tasks: HashSet<TaskId>,
     reports: HashMap<Uuid, Value>,
     projects: HashMap<ProjectId, Option<(Project, RemoteTasks)>>,
     hosts: HashMap<SystemId, String>,
 }
 
 impl View {
-    async fn of(replica: &dyn Replica, documents: &[Document]) -> Result<Self> {
+    async fn of(shared: &Shared, replica: &dyn Replica, documents: &[Document]) -> Result<Self> {
         let tasks = documents.iter().filter(|one| one.kind == Kind::Task);
         let tasks: Vec<Uuid> = tasks.map(|document| document.id).collect();
         let reports = replica.documents_of(&Kind::Report, &tasks).await?;
         let reports = reports.into_iter();
+        let tasks: Vec<TaskId> = tasks.into_iter().map(TaskId::from_uuid).collect();
+        let tasks = shared.parts.store.tasks_of(&tasks).await?;
         Ok(Self {
+            tasks: tasks.into_iter().map(|task| task.id).collect(),
             reports: reports
                 .filter_map(|report| Some((report.id, report.body?)))
                 .collect(),
@@ -75,7 +80,7 @@ impl Inbox {
                 return Ok(());
             };
             after = last.place;
-            let mut view = View::of(replica, &unsettled).await?;
+            let mut view = View::of(&self.shared, replica, &unsettled).await?;
             // What comes in large numbers goes in together.
             let mut new = Vec::new();
             for document in unsettled {
@@ -110,7 +115,7 @@ impl Inbox {
             return Ok(());
         }
         // What is wrong with one of them is no matter of the others, and may be that the view was old.
-        let mut view = View::of(replica, &documents).await?;
+        let mut view = View::of(&self.shared, replica, &documents).await?;
         for document in documents {
             let settle = self.dealing(replica, &document, &mut view).await?;
             self.settle_one(replica, settle).await?;
@@ -200,9 +205,13 @@ impl Inbox {
         view: &mut View,
     ) -> Result<Act> {
         let id = document.id;
+        let task = match view.tasks.contains(&TaskId::from_uuid(id)) {
+            true => self.task(TaskId::from_uuid(id)).await?,
+            false => None,
+        };
         let Some(body) = &document.body else {
-            return Ok(match self.task(TaskId::from_uuid(id)).await? {
-                Some(task) if document.kind == Kind::Task && !task.yielded => Act::Cancel {
+            return Ok(match task {
+                Some(task) if !task.yielded => Act::Cancel {
                     task: task.id,
                     by: "sync".to_owned(),
                 },
@@ -213,7 +222,7 @@ impl Inbox {
             Kind::Task => {
                 let definition: Definition = documents::read(&Kind::Task, id, body)?;
                 let id = TaskId::from_uuid(id);
-                match self.task(id).await? {
+                match task {
                     Some(task) if task.yielded => Ok(Act::Nothing),
                     Some(task) => {
                         let by_me = document.origin == self.shared.parts.system.id;
@@ -469,7 +478,8 @@ impl Inbox {
                     text: task.spec.text.clone(),
                     ..wanted
                 };
-                self.say_instead(replica, task, let_in, definition).await?;
+                self.say_instead(replica, task.id, let_in, definition)
+                    .await?;
                 return Ok(Act::Nothing);
             }
         }
@@ -486,21 +496,16 @@ impl Inbox {
     async fn say_instead(
         &self,
         replica: &dyn Replica,
-        task: &Task,
+        task: TaskId,
         spec: TaskSpec,
         definition: &Definition,
     ) -> Result<()> {
-        let kept = documents::write(definition)?;
-        let task = Task {
-            spec,
-            ..task.clone()
-        };
-        let id = *task.id.as_uuid();
-        let body = bodies::definition(&self.shared, task, Some(&kept)).await?;
+        let mut definition = definition.clone();
+        write_spec(&mut definition, spec);
         let document = NewDocument {
             kind: Kind::Task,
-            id,
-            body: Some(body),
+            id: *task.as_uuid(),
+            body: Some(documents::write(&definition)?),
             settled: false,
         };
         replica

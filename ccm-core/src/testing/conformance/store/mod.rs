@@ -105,6 +105,7 @@ macro_rules! for_each_store_case {
             the_queue_has_a_limit
             the_limit_holds_under_many_writers
             an_unknown_task_is_not_found
+            tasks_are_found_by_their_ids
             tasks_are_listed_newest_first
             pages_have_no_doubles_while_tasks_come
             counts_follow_every_change

@@ -357,6 +357,25 @@ pub async fn an_unknown_task_is_not_found(place: &dyn StorePlace) {
     );
 }
 
+/// "Those of `ids` that are there", many at once.
+pub async fn tasks_are_found_by_their_ids(place: &dyn StorePlace) {
+    let bench = Bench::new(place).await;
+    let project = bench.project("one").await;
+    let mut wanted = Vec::new();
+    for number in 0..450 {
+        let task = bench.task(project.id, &format!("{number}")).await;
+        if number % 2 == 0 {
+            wanted.push(task);
+        }
+    }
+    let mut ids: Vec<TaskId> = wanted.iter().map(|task| task.id).collect();
+    ids.extend([TaskId::new(), TaskId::new()]);
+    let mut found = bench.store.tasks_of(&ids).await.unwrap();
+    found.sort_unstable_by_key(|task| task.id);
+    assert_eq!(found, wanted);
+    assert_eq!(bench.store.tasks_of(&[]).await.unwrap(), []);
+}
+
 /// "Tasks, newest first", by project and state, in pages that follow on each other.
 pub async fn tasks_are_listed_newest_first(place: &dyn StorePlace) {
     let bench = Bench::new(place).await;
