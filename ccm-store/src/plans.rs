@@ -489,6 +489,14 @@ async fn documents_walk_along_indexes() {
             },
             "document_shared (kind=? AND id>?)",
         ),
+        (
+            DocumentQuery {
+                elsewhere: true,
+                unheard: true,
+                ..of(&[Kind::Task])
+            },
+            "SEARCH report USING COVERING INDEX document_object (kind=? AND id=?)",
+        ),
     ] {
         check(reader, replica::document_page(&query), &[step]).await;
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::server::{LOOK, Server, project, state};
+use super::server::{Server, project, state};
 use crate::figure::{Figure, Goal, Report, median};
 use crate::http::Connection;
 use crate::machine::{Build, Machine, until};
@@ -16,6 +16,8 @@ const CREATED_AT_ONCE: usize = 1000;
 /// As many as a machine sends and asks for at once.
 const AT_ONCE: usize = 500;
 const TURNS: usize = 3;
+/// How often it is looked whether all has come: not so often that looking costs anything beside it.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// What one turn came to, in tasks or rows a second.
 #[derive(Default)]
@@ -68,13 +70,18 @@ fn one(
     }
     server.refuse(None);
 
+    let mut asking = from.connection();
     let begun = Instant::now();
-    let (status, answer) = connection.post("/api/v1/sync/now", "{}").unwrap();
-    assert_eq!(status, 200, "{answer}");
-    until("everything is sent", LOOK, || {
-        (state(&mut connection)["pending"] == 0).then_some(())
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(|| asking.post("/api/v1/sync/now", "{}").unwrap());
+        until("everything is sent", LOOK, || {
+            (state(&mut connection)["pending"] == 0).then_some(())
+        });
+        turns.pushed.push(rate(begun));
+        // That is when everything was fetched, too.
+        let (status, answer) = asked.join().unwrap();
+        assert_eq!(status, 200, "{answer}");
     });
-    turns.pushed.push(rate(begun));
 
     // From its start: a machine that was away asks at once.
     let begun = Instant::now();

@@ -51,6 +51,11 @@ pub trait Replica: Send + Sync {
     /// What is kept of sharing; `None` while it was never switched on, or was switched off.
     async fn sharing(&self) -> Result<Option<Sharing>>;
 
+    /// As whom, which is asked often.
+    async fn identity(&self) -> Result<Option<Identity>> {
+        Ok(self.sharing().await?.map(|sharing| sharing.identity))
+    }
+
     /// Switches sharing on, as `identity`, and marks everything there is. Already on with the same identity: unchanged.
     ///
     /// With another identity everything that was known of the server is forgotten: numbers begin at 1, the cursor at 0,
@@ -356,6 +361,9 @@ pub struct DocumentQuery {
     /// Only what this machine has nothing to do about as far as it knows, and definitions of shared tasks: with the kind
     /// [`Kind::Task`] all tasks that are not this machine's, and some that are.
     pub elsewhere: bool,
+    /// Only what is not deleted and no machine said anything of: no [`Kind::Report`] is of the same object, and this machine
+    /// has no such task.
+    pub unheard: bool,
     /// After (or, newest first, before) this id.
     pub after: Option<Uuid>,
     /// Newest first, by id: ids are made in the order of time.

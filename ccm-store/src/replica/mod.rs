@@ -241,6 +241,10 @@ impl Replica for SqliteStore {
         self.reader.sharing().await
     }
 
+    async fn identity(&self) -> Result<Option<Identity>> {
+        self.reader.identity().await
+    }
+
     async fn share(&self, identity: Identity, now: Timestamp) -> Result<Sharing> {
         // Before it is so: whoever looks too early finds nothing, which is true.
         self.shares.store(true, Ordering::Release);

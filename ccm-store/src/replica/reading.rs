@@ -133,6 +133,13 @@ fn conditions(query: &DocumentQuery) -> (String, Vec<Value>) {
         let hidden = if narrowed { "+" } else { "" };
         sql.push_str(&format!(" AND {hidden}(state = 2 OR shared = 1)"));
     }
+    if query.unheard {
+        sql.push_str(
+            " AND body IS NOT NULL \
+             AND NOT EXISTS (SELECT 1 FROM document AS report WHERE report.kind = 'report' AND report.id = document.id) \
+             AND NOT EXISTS (SELECT 1 FROM task WHERE task.id = document.id)",
+        );
+    }
     for (sign, origin) in [("=", query.origin), ("<>", query.not_origin)] {
         if let Some(origin) = origin {
             sql.push_str(&format!(" AND origin {sign} ?"));
@@ -195,6 +202,20 @@ impl Reader {
             )
             .await?;
         row.as_ref().map(sharing_of).transpose()
+    }
+
+    pub(crate) async fn identity(&self) -> Result<Option<Identity>> {
+        let sql = "SELECT sharing.system_id, sharing.incarnation FROM meta CROSS JOIN sharing WHERE meta.sharing = 1";
+        let row = self.first(sql, vec![]).await?;
+        let id =
+            |row: &QueryResult, name| -> Result<Vec<u8>> { row.try_get("", name).map_err(from_db) };
+        row.map(|row| {
+            Ok(Identity {
+                system: SystemId::read(&id(&row, "system_id")?)?,
+                incarnation: Uuid::read(&id(&row, "incarnation")?)?,
+            })
+        })
+        .transpose()
     }
 
     pub(crate) async fn marks(&self, kinds: &[Kind], limit: u32) -> Result<Vec<Mark>> {

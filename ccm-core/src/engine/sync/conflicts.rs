@@ -87,7 +87,7 @@ impl Engine {
         choices: &BTreeMap<String, Keep>,
         by: &str,
     ) -> Result<OpenConflict> {
-        let (replica, sharing) = self.sharing().await?;
+        let (replica, me) = self.sharing().await?;
         let _documents = self.shared.sync.documents.lock().await;
         let document = replica.document(&Kind::Conflict, id).await?;
         let body = document.and_then(|document| document.body);
@@ -105,7 +105,7 @@ impl Engine {
             ));
         }
         let task = *conflict.task_id.as_uuid();
-        let lost = Sides::of(&conflict).lost_fields(sharing.identity.system, keep, choices)?;
+        let lost = Sides::of(&conflict).lost_fields(me.system, keep, choices)?;
         let current = replica.document(&Kind::Task, task).await?;
         let current = current.and_then(|document| document.body);
         let current = current.ok_or_else(|| Error::no_task(conflict.task_id))?;

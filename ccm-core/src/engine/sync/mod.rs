@@ -13,8 +13,8 @@ use tokio::sync::MutexGuard;
 use super::reconcile::sync::Inbox;
 use super::{Engine, SyncLimits};
 use crate::id::SystemId;
-use crate::store::{Pending, Replica, Sharing};
-use crate::sync::{Device, SyncBackend, SyncPhase, SyncStatus};
+use crate::store::{Pending, Replica};
+use crate::sync::{Device, Identity, SyncBackend, SyncPhase, SyncStatus};
 use crate::{Error, ErrorKind, Noun, Result};
 
 impl Engine {
@@ -111,8 +111,8 @@ impl Engine {
     /// # Errors
     /// Those of [`SyncBackend::devices`]; `WrongState(System)` while sharing is off.
     pub async fn devices(&self) -> Result<Vec<Device>> {
-        let (backend, sharing) = self.connected().await?;
-        backend.devices(sharing.identity).await
+        let (backend, me) = self.connected().await?;
+        backend.devices(me).await
     }
 
     /// Shuts a machine out.
@@ -120,16 +120,16 @@ impl Engine {
     /// # Errors
     /// Those of [`SyncBackend::revoke`]; `WrongState(System)` while sharing is off.
     pub async fn revoke(&self, system: SystemId) -> Result<()> {
-        let (backend, sharing) = self.connected().await?;
-        backend.revoke(sharing.identity, system).await?;
+        let (backend, me) = self.connected().await?;
+        backend.revoke(me, system).await?;
         self.shared.sync.wake.notify_one();
         Ok(())
     }
 
-    async fn connected(&self) -> Result<(&dyn SyncBackend, Sharing)> {
+    async fn connected(&self) -> Result<(&dyn SyncBackend, Identity)> {
         let backend = self.connected_backend()?;
-        let (_, sharing) = self.sharing().await?;
-        Ok((backend, sharing))
+        let (_, me) = self.sharing().await?;
+        Ok((backend, me))
     }
 
     fn connected_backend(&self) -> Result<&dyn SyncBackend> {
@@ -151,11 +151,11 @@ impl Engine {
         self.sharing().await.is_ok()
     }
 
-    /// What the store keeps for other machines.
-    async fn sharing(&self) -> Result<(&dyn Replica, Sharing)> {
+    /// What the store keeps for other machines, and as whom.
+    async fn sharing(&self) -> Result<(&dyn Replica, Identity)> {
         let replica = self.store().replica().ok_or_else(is_off)?;
-        let sharing = replica.sharing().await?.ok_or_else(is_off)?;
-        Ok((replica, sharing))
+        let me = replica.identity().await?.ok_or_else(is_off)?;
+        Ok((replica, me))
     }
 }
 

@@ -69,7 +69,7 @@ impl Engine {
         created_by: &str,
         key: Option<IdempotencyKey>,
     ) -> Result<Vec<Document>> {
-        let (replica, sharing) = self.sharing().await?;
+        let (replica, me) = self.sharing().await?;
         let now = self.shared.parts.clock.now();
         let mut targets: BTreeMap<ProjectId, Target> = BTreeMap::new();
         let mut definitions = Vec::with_capacity(tasks.len());
@@ -106,7 +106,7 @@ impl Engine {
                 tags: Vec::new(),
                 system_type: None,
                 created_by: created_by.to_owned(),
-                created_on: sharing.identity.system,
+                created_on: me.system,
                 created_at: now,
                 extra: Map::new(),
             };
@@ -182,10 +182,9 @@ impl Engine {
     /// # Errors
     /// `NotFound(Task)`; `WrongState(System)` while sharing is off; those of [`Replica::put`].
     pub async fn wish(&self, task: TaskId, what: Wanted, by: &str) -> Result<Document> {
-        let (replica, sharing) = self.sharing().await?;
+        let (replica, me) = self.sharing().await?;
         self.is_known(replica, task).await?;
-        self.send_wish(replica, sharing.identity, task, what, by)
-            .await
+        self.send_wish(replica, me, task, what, by).await
     }
 
     async fn send_wish(
@@ -262,7 +261,7 @@ impl Engine {
         id: TaskId,
         by: &str,
     ) -> Result<(Task, CancelEffect)> {
-        let (replica, sharing) = self.sharing().await?;
+        let (replica, me) = self.sharing().await?;
         let remote = Remote::read(replica, id).await?;
         let task = remote.task(id)?;
         match remote.state() {
@@ -271,20 +270,18 @@ impl Engine {
             ended => return Err(refused(ended, "cancelled")),
         }
         let what = Wanted::Cancel;
-        self.send_wish(replica, sharing.identity, id, what, by)
-            .await?;
+        self.send_wish(replica, me, id, what, by).await?;
         Ok((task, CancelEffect::Stopping))
     }
 
     pub(in crate::engine) async fn retry_elsewhere(&self, id: TaskId, by: &str) -> Result<Task> {
-        let (replica, sharing) = self.sharing().await?;
+        let (replica, me) = self.sharing().await?;
         let remote = Remote::read(replica, id).await?;
         if !remote.state().is_final() {
             return Err(refused(remote.state(), "retried"));
         }
         let what = Wanted::Retry;
-        self.send_wish(replica, sharing.identity, id, what, by)
-            .await?;
+        self.send_wish(replica, me, id, what, by).await?;
         remote.task(id)
     }
 
@@ -327,7 +324,7 @@ impl Engine {
         answer: Answer,
         by: &str,
     ) -> Result<Ask> {
-        let (replica, sharing) = self.sharing().await?;
+        let (replica, me) = self.sharing().await?;
         let document = replica.document(&Kind::Ask, *id.as_uuid()).await?;
         let body = document.and_then(|document| document.body);
         let body = body.ok_or_else(|| Error::no_ask(id))?;
@@ -355,8 +352,7 @@ impl Engine {
             ask_id: id,
             answer: answer.clone(),
         };
-        self.send_wish(replica, sharing.identity, told.task_id, what, by)
-            .await?;
+        self.send_wish(replica, me, told.task_id, what, by).await?;
         let now = self.shared.parts.clock.now();
         Ok(view::ask(told, Some((&answer, by, now))))
     }

@@ -79,11 +79,6 @@ impl Told {
         }
     }
 
-    /// Whether some machine has said anything of it.
-    pub(super) fn is_heard(&self) -> bool {
-        self.report.is_some()
-    }
-
     /// Why it waits, by what its machine said.
     fn reason(&self) -> Option<Reason> {
         let (report, _) = self.report.as_ref()?;

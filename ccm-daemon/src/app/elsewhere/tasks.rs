@@ -1,6 +1,6 @@
 //! Tasks that other machines run, or are to.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use ccm_core::api::{self, OpenAsk, TaskSharing, WishName};
 use ccm_core::id::{ProjectId, TaskId};
@@ -244,14 +244,13 @@ impl Elsewhere<'_> {
             let ids: Vec<_> = definitions.iter().map(|document| document.id).collect();
             let reports = self.replica.documents_of(&Kind::Report, &ids).await?;
             let reports: HashMap<_, _> = reports.iter().map(|one| (one.id, one)).collect();
-            for definition in &definitions {
+            let told = definitions.iter().filter_map(|definition| {
                 let report = reports.get(&definition.id).copied();
-                let Some(told) = Told::new(definition, report) else {
-                    continue;
-                };
-                if !wanted(&told) || !told.fits(filter) || self.runs_here(&told).await? {
-                    continue;
-                }
+                Told::new(definition, report).filter(|told| wanted(told) && told.fits(filter))
+            });
+            let told: Vec<Told> = told.collect();
+            let here = self.run_here(&told).await?;
+            for told in told.into_iter().filter(|told| !here.contains(&told.id)) {
                 if page.items.len() == limit as usize {
                     page.more = true;
                     return Ok(page);
@@ -264,16 +263,14 @@ impl Elsewhere<'_> {
         }
     }
 
-    /// Whether it is in this machine's own lists.
-    async fn runs_here(&self, told: &Told) -> Result<bool> {
-        match self.store.task(told.id).await {
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == ErrorKind::NotFound(Noun::Task) => Ok(false),
-            Err(error) => Err(error),
-        }
+    /// Those that are in this machine's own lists.
+    async fn run_here(&self, told: &[Told]) -> Result<HashSet<TaskId>> {
+        let ids: Vec<TaskId> = told.iter().map(|told| told.id).collect();
+        let here = self.store.tasks_of(&ids).await?;
+        Ok(here.into_iter().map(|task| task.id).collect())
     }
 
-    async fn view(&self, this: &str) -> Result<View> {
+    pub(super) async fn view(&self, this: &str) -> Result<View> {
         let open = DocumentQuery {
             kinds: vec![Kind::Ask],
             not_origin: Some(self.this),

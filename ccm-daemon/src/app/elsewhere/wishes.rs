@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use ccm_core::api::{self, CreateTask, EditTask};
 use ccm_core::engine::DefineTask;
 use ccm_core::id::{Revision, TaskId};
-use ccm_core::store::{IdempotencyKey, TaskFilter};
-use ccm_core::task::TaskStateName;
+use ccm_core::store::{DocumentQuery, IdempotencyKey};
+use ccm_core::sync::Kind;
 use ccm_core::{Error, ErrorKind, Noun, Result};
 
+use super::shown::Told;
 use crate::app::App;
 
 impl App {
@@ -97,15 +98,24 @@ impl App {
         });
         let before = self.now();
         let defined = self.engine().define_tasks(tasks.collect(), by, key).await?;
+        let told: Vec<Told> = defined
+            .iter()
+            .filter_map(|document| Told::new(document, None))
+            .collect();
+        let is_new = |told: &Told| told.definition.created_at >= before;
+        if let Some(elsewhere) = self.elsewhere()
+            && told.iter().all(is_new)
+        {
+            let view = elsewhere.view(&self.engine().system().hostname).await?;
+            let new = told.into_iter().map(|told| told.show(&view, Vec::new()));
+            return Ok((new.collect(), false));
+        }
+        // Those of an earlier request are as they are now.
         let mut answers = Vec::with_capacity(defined.len());
         for document in defined {
             answers.push(self.task(TaskId::from_uuid(document.id)).await?);
         }
-        // Those of an earlier request are as they are now.
-        let replayed = answers
-            .first()
-            .is_some_and(|first| first.created_at < before);
-        Ok((answers, replayed))
+        Ok((answers, true))
     }
 
     /// Refuses more tasks for other machines than may wait on this one: nobody else counts what is written here and is not
@@ -115,7 +125,12 @@ impl App {
         let Some(elsewhere) = self.elsewhere() else {
             return Ok(());
         };
-        let waiting = elsewhere.unheard(most).await?;
+        // Nearly always there are few tasks of all machines.
+        let all = elsewhere.defined(false).await?;
+        if all.saturating_add(more as u64) <= most {
+            return Ok(());
+        }
+        let waiting = elsewhere.defined(true).await?;
         if waiting.saturating_add(more as u64) > most {
             return Err(Error::new(
                 ErrorKind::QueueFull,
@@ -153,16 +168,17 @@ impl App {
 }
 
 impl super::Elsewhere<'_> {
-    /// How many tasks were written here that no machine has said anything of, as far as there are no more than `most`.
-    async fn unheard(&self, most: u64) -> Result<u64> {
-        let queued = TaskFilter {
-            states: vec![TaskStateName::Queued],
-            ..TaskFilter::default()
+    /// How many tasks of other machines there are, or how many of those that were written last here and that no machine has
+    /// said anything of.
+    async fn defined(&self, waiting: bool) -> Result<u64> {
+        let query = DocumentQuery {
+            kinds: vec![Kind::Task],
+            elsewhere: true,
+            origin: waiting.then_some(self.this),
+            unheard: waiting,
+            ..DocumentQuery::default()
         };
-        let limit = u32::try_from(most).unwrap_or(u32::MAX);
-        let told = self.told_of(api::Machines::Mine, &queued, None, limit);
-        let told = told.await?;
-        Ok(told.items.iter().filter(|told| !told.is_heard()).count() as u64)
+        self.replica.count_documents(&query).await
     }
 }
 

@@ -121,7 +121,7 @@ impl App {
         loop {
             head.mark_unchanged();
             if replica.may_share() {
-                match replica.sharing().await {
+                match replica.identity().await {
                     Ok(None) => {}
                     Ok(Some(_)) => match self.tell_while_shared(store, replica).await {
                         Ok(()) => continue,
@@ -178,7 +178,7 @@ impl App {
             if events
                 .iter()
                 .any(|event| event.kind == EventKind::SharingChanged)
-                && replica.sharing().await?.is_none()
+                && replica.identity().await?.is_none()
             {
                 place.forget();
                 return Ok(());

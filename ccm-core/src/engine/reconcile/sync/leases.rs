@@ -36,7 +36,7 @@ pub(in crate::engine) async fn know_leases(shared: &Shared) -> Result<()> {
     let Some(replica) = shared.parts.store.replica() else {
         return Ok(());
     };
-    if replica.sharing().await?.is_none() {
+    if replica.identity().await?.is_none() {
         return Ok(());
     }
     let (now, up) = (shared.parts.clock.now(), shared.parts.clock.since_boot());
@@ -222,9 +222,9 @@ fn renew(
         let lease = async {
             let replica = owner.parts.store.replica();
             let replica = replica.ok_or_else(|| Error::internal("the store shares nothing"))?;
-            let sharing = replica.sharing().await?;
-            let sharing = sharing.ok_or_else(|| Error::unavailable("sharing is off"))?;
-            backend.renew(sharing.identity, task, token, period).await
+            let me = replica.identity().await?;
+            let me = me.ok_or_else(|| Error::unavailable("sharing is off"))?;
+            backend.renew(me, task, token, period).await
         };
         Renewed {
             task,
@@ -329,10 +329,10 @@ async fn hand_back(shared: &Shared, task: TaskId, token: FencingToken) {
     let (Some(backend), Some(replica)) = (&shared.parts.sync, shared.parts.store.replica()) else {
         return;
     };
-    let Ok(Some(sharing)) = replica.sharing().await else {
+    let Ok(Some(me)) = replica.identity().await else {
         return;
     };
-    if let Err(error) = backend.finish(sharing.identity, task, token).await {
+    if let Err(error) = backend.finish(me, task, token).await {
         tracing::debug!(%task, error = chain(&error), "a lease can't be given back; it will end by itself");
     }
 }

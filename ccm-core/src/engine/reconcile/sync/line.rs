@@ -141,7 +141,10 @@ impl Line {
     }
 
     pub(super) async fn me(&self) -> Result<Identity> {
-        Ok(self.sharing().await?.identity)
+        match self.replica()?.identity().await? {
+            Some(me) => Ok(me),
+            None => Ok(self.sharing().await?.identity),
+        }
     }
 
     async fn register(&self, sharing: &Sharing) -> Result<Welcome> {

@@ -260,6 +260,18 @@ pub async fn documents_are_listed(place: &dyn StorePlace) {
         ..of(&[Kind::Conflict])
     };
     assert_eq!(list(theirs).await, ids[3..4]);
+    let unheard = DocumentQuery {
+        unheard: true,
+        ..of(&[Kind::Task])
+    };
+    assert_eq!(list(unheard.clone()).await, ids[5..6]);
+    // A task of this machine has a definition, once something of it came back, and is heard of by being there.
+    let own = bench.project("own").await;
+    let own = bench.task(&own, "x").await;
+    bench
+        .adopt(vec![bench.definition(own.id, own.project_id, 12)])
+        .await;
+    assert_eq!(list(unheard).await, ids[5..6]);
 }
 
 /// "How many documents there are of such a query, whatever its limit."

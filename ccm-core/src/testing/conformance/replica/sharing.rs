@@ -13,6 +13,7 @@ pub async fn nothing_is_shared_at_first(place: &dyn StorePlace) {
     bench.task(&project, "x").await;
     let replica = bench.replica();
     assert_eq!(replica.sharing().await.unwrap(), None);
+    assert_eq!(replica.identity().await.unwrap(), None);
     assert_eq!(bench.marks().await, []);
     let new = new_document(Kind::Wish, Uuid::now_v7(), json!({}));
     assert_eq!(refused(replica.put(vec![new], None, at(3)).await), OFF);
@@ -71,6 +72,8 @@ pub async fn sharing_marks_everything_there_is(place: &dyn StorePlace) {
     let before = bench.head().await;
     let sharing = bench.share(1).await;
     assert_eq!(sharing.identity, bench.identity(1));
+    let told = bench.replica().identity().await.unwrap();
+    assert_eq!(told, Some(bench.identity(1)));
     assert_eq!((sharing.previous, sharing.complete), (None, false));
     assert_eq!((sharing.sealed, sharing.acknowledged), (0, 0));
     assert_eq!(sharing.cursor, SyncCursor(0));
@@ -210,6 +213,7 @@ pub async fn unsharing_keeps_what_is_of_this_machine(place: &dyn StorePlace) {
     assert_eq!(events.len(), 1);
     assert_eq!(events[0].data, json!({ "on": false }));
     assert_eq!(bench.replica().sharing().await.unwrap(), None);
+    assert_eq!(bench.replica().identity().await.unwrap(), None);
     assert_eq!(
         (bench.marks().await, bench.outbox().await),
         (vec![], vec![])

@@ -56,7 +56,7 @@ impl State {
         let Some(kept) = &self.replica else {
             return Vec::new();
         };
-        let mut found: Vec<&Key> = kept.find(query).collect();
+        let mut found: Vec<&Key> = self.find(kept, query).collect();
         found.sort_by_key(|(kind, id)| (*id, kind.as_str()));
         if query.newest_first {
             found.reverse();
@@ -67,7 +67,22 @@ impl State {
 
     pub(super) fn count_documents(&self, query: &DocumentQuery) -> u64 {
         let kept = self.replica.iter();
-        kept.map(|kept| kept.find(query).count() as u64).sum()
+        kept.map(|kept| self.find(kept, query).count() as u64).sum()
+    }
+
+    fn find<'a>(
+        &'a self,
+        kept: &'a Kept,
+        query: &'a DocumentQuery,
+    ) -> impl Iterator<Item = &'a Key> {
+        let is_unheard = |key: &Key| {
+            let held = kept.documents.get(key);
+            held.is_some_and(|held| held.body.is_some())
+                && !kept.documents.contains_key(&(Kind::Report, key.1))
+                && !self.tasks.contains_key(&TaskId::from_uuid(key.1))
+        };
+        let found = kept.find(query);
+        found.filter(move |key| !query.unheard || is_unheard(key))
     }
 
     pub(super) fn put(
