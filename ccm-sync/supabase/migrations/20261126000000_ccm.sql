@@ -54,7 +54,9 @@ create table if not exists public.ccm_entities (
     operation uuid not null,
     primary key (user_id, kind, id)
 );
-create unique index if not exists ccm_entities_seq on public.ccm_entities (user_id, seq);
+-- The condition holds for all. It is there so that only who asks for an order can use the index: to a planner whose
+-- statistics are older than a user, all that the user has looks like one row, and looking up a name by it as good as any.
+create unique index if not exists ccm_entities_seq on public.ccm_entities (user_id, seq) where seq > 0;
 create index if not exists ccm_entities_tombstones on public.ccm_entities (user_id, seq) where body is null;
 
 create table if not exists public.ccm_devices (
@@ -877,7 +879,7 @@ begin
         select e.*, row_number() over oldest as place, sum(coalesce(pg_column_size(e.body), 0)) over oldest as kept_size
         from (
             select * from public.ccm_entities
-            where user_id = v_user and seq > p_after order by seq limit least(p_limit, 1000) + 1
+            where user_id = v_user and seq > p_after and seq > 0 order by seq limit least(p_limit, 1000) + 1
         ) e
         window oldest as (order by e.seq)
     ),

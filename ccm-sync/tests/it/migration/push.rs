@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{Place, THEN, code, fate, operation, pinned, with};
+use crate::support::{Machine, Place, THEN, code, fate, operation, pinned, with};
 
 fn wishes(count: usize) -> Vec<Value> {
     (0..count)
@@ -426,4 +426,39 @@ async fn at_once_or_one_by_one_is_the_same() {
     };
     assert_eq!(of(&fast).len(), 7);
     assert_eq!(of(&fast), of(&slow));
+}
+
+/// Statistics of before a user came say that it has next to nothing, so that an index over all that it has looks as good as
+/// the one by name. A push that took it would read everything for each operation.
+#[tokio::test]
+async fn a_push_reads_no_more_when_statistics_are_old() {
+    const BATCH: usize = 500;
+    const BATCHES: usize = 6;
+    let place = Place::new().await;
+    place.machine().await.push(wishes(BATCH)).await;
+    let admin = place.database.admin().await;
+    admin.run("analyze").await;
+    let user = place.database.user().await;
+    let mut machine = Machine::new(place.database.sign_in(user).await);
+    machine.register().await.unwrap();
+    let read = async |machine: &mut Machine| {
+        let told = machine
+            .caller
+            .query("select pg_stat_force_next_flush()", &[]);
+        told.await.unwrap();
+        let query = "select idx_tup_fetch from pg_stat_user_tables where relname = 'ccm_entities'";
+        admin.number(query).await
+    };
+    let before = read(&mut machine).await;
+    for _ in 0..BATCHES {
+        machine.push(wishes(BATCH)).await;
+    }
+    let rows = read(&mut machine).await - before;
+    let operations = (BATCH * BATCHES) as i64;
+    assert!(
+        rows <= 4 * operations,
+        "{rows} rows for {operations} operations"
+    );
+    // All is there, and in its order.
+    assert_eq!(machine.pull(0, 1000).await.unwrap()["cursor"], 1000);
 }
