@@ -98,13 +98,11 @@ impl App {
         });
         let before = self.now();
         let defined = self.engine().define_tasks(tasks.collect(), by, key).await?;
-        let told: Vec<Told> = defined
-            .iter()
-            .filter_map(|document| Told::new(document, None))
-            .collect();
+        let told = defined.iter().map(|document| Told::new(document, None));
+        let told: Option<Vec<Told>> = told.collect();
         let is_new = |told: &Told| told.definition.created_at >= before;
         if let Some(elsewhere) = self.elsewhere()
-            && told.iter().all(is_new)
+            && let Some(told) = told.filter(|told| told.iter().all(is_new))
         {
             let view = elsewhere.view(&self.engine().system().hostname).await?;
             let new = told.into_iter().map(|told| told.show(&view, Vec::new()));
