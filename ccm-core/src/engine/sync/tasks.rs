@@ -298,7 +298,7 @@ impl Engine {
         let task = remote.task(id)?;
         let now = self.shared.parts.clock.now();
         let edited = task.edited(seen, spec_edit(edit)?, now)?;
-        let Some((edited, _)) = edited else {
+        let Some((mut edited, _)) = edited else {
             return Ok(task);
         };
         for (place, blocker) in edited.spec.blocked_by.iter().enumerate() {
@@ -312,7 +312,10 @@ impl Engine {
             body: Some(documents::write(&remote.definition)?),
             settled: false,
         };
-        self.noting(replica.put(vec![document], None, now).await)?;
+        let put = self.noting(replica.put(vec![document], None, now).await)?;
+        if let Some(document) = put.first() {
+            edited.revision = Revision(document.place);
+        }
         tracing::info!(task = %id, by, "a task of another machine was changed");
         self.shared.sync.changed.notify_one();
         Ok(edited)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::api::AskStateName;
 use crate::ask::{Answer, Ask, AskState, Question};
-use crate::id::{RunId, TaskId};
+use crate::id::{Revision, RunId, TaskId};
 use crate::reason::Reason;
 use crate::store::Replica;
 use crate::sync::Kind;
@@ -17,6 +17,8 @@ use crate::{Error, Result, api};
 #[derive(Debug, Clone)]
 pub(super) struct Remote {
     pub(super) definition: Definition,
+    /// Which version of the definition this is, as this machine counts them: the place of its document.
+    revision: Revision,
     /// What happens to it, once a machine has it.
     pub(super) report: Option<Report>,
 }
@@ -27,10 +29,14 @@ impl Remote {
     /// # Errors
     /// `NotFound(Task)`.
     pub(super) async fn read(replica: &dyn Replica, id: TaskId) -> Result<Self> {
-        let definition = body(replica, &Kind::Task, id).await?;
+        let (definition, revision) = body(replica, &Kind::Task, id)
+            .await?
+            .ok_or_else(|| Error::no_task(id))?;
+        let report = body(replica, &Kind::Report, id).await?;
         Ok(Self {
-            definition: definition.ok_or_else(|| Error::no_task(id))?,
-            report: body(replica, &Kind::Report, id).await?,
+            definition,
+            revision,
+            report: report.map(|(report, _)| report),
         })
     }
 
@@ -61,7 +67,7 @@ impl Remote {
             created_by: self.definition.created_by.clone(),
             created_at,
             updated_at: created_at,
-            revision: crate::id::Revision(1),
+            revision: self.revision,
         };
         if let Some(report) = &self.report {
             let told = &report.task;
@@ -73,7 +79,6 @@ impl Remote {
             task.result.clone_from(&told.result);
             task.cost_usd = told.cost_usd;
             task.updated_at = told.updated_at;
-            task.revision = told.revision;
         }
         Ok(task)
     }
@@ -83,10 +88,13 @@ async fn body<T: serde::de::DeserializeOwned>(
     replica: &dyn Replica,
     kind: &Kind,
     id: TaskId,
-) -> Result<Option<T>> {
-    let document = replica.document(kind, *id.as_uuid()).await?;
-    let body = document.and_then(|document| document.body);
-    body.map(|body| documents::read(kind, *id.as_uuid(), &body))
+) -> Result<Option<(T, Revision)>> {
+    let Some(document) = replica.document(kind, *id.as_uuid()).await? else {
+        return Ok(None);
+    };
+    let revision = Revision(document.place);
+    let body = document.body.as_ref();
+    body.map(|body| Ok((documents::read(kind, *id.as_uuid(), body)?, revision)))
         .transpose()
 }
 
