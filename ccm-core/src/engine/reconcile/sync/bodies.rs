@@ -96,17 +96,17 @@ impl<'a> Objects<'a> {
     async fn body(&mut self, kind: &Kind, id: Uuid, kept: Option<Value>) -> Result<Option<Value>> {
         let shared = self.shared;
         let store = &shared.parts.store;
-        let task = |tasks: &HashMap<TaskId, Task>| tasks.get(&TaskId::from_uuid(id)).cloned();
+        let task = self.tasks.get(&TaskId::from_uuid(id)).cloned();
         let made = match kind {
             Kind::System if id == *shared.parts.system.id.as_uuid() => {
                 Some(system(shared, kept.as_ref())?)
             }
             Kind::Project => project(shared, ProjectId::from_uuid(id), kept.as_ref()).await?,
-            Kind::Task => match task(&self.tasks) {
+            Kind::Task => match task {
                 Some(task) => Some(self.definition(task, kept.as_ref()).await?),
                 None => None,
             },
-            Kind::Report => match task(&self.tasks) {
+            Kind::Report => match task {
                 Some(task) => report(shared, task, kept.as_ref()).await?,
                 None => None,
             },
